@@ -1,0 +1,61 @@
+/** What the manager and the workers see of the control client. */
+import type { AgentHello, AgentPhase, AgentRequest, Done, ImageRef, VmEvent } from './protocol.ts';
+
+/** How a node's agent is reached. */
+export type NodeAccess =
+  | { readonly transport: 'local'; readonly stateDir: string; readonly driver: 'auto' | 'qemu' | 'simulated'; readonly agentConfig?: Readonly<Record<string, unknown>> }
+  | { readonly transport: 'ssh'; readonly host: string; readonly port: number; readonly user: string; readonly hostKey: string };
+
+export interface NodeRef {
+  /** Id of the node's row. */
+  readonly id: number;
+  readonly name: string;
+  readonly access: NodeAccess;
+}
+
+export interface NodeCall {
+  readonly nodeId: number;
+  readonly requests: readonly AgentRequest[];
+}
+
+/** One per request of the group, in the order that results come in. */
+export type NodeAnswer =
+  | { readonly nodeId: number; readonly id: string; readonly done: Done }
+  /** The request may or may not have been done: send it again with the same id when the node is back. */
+  | { readonly nodeId: number; readonly id: string; readonly lost: 'unreachable' | 'deadline'; readonly reason: string };
+
+export interface CallHandlers {
+  readonly onAck?: (nodeId: number, ids: readonly string[]) => void;
+  readonly onProgress?: (nodeId: number, id: string, phase: AgentPhase, at: number) => void;
+  readonly onAnswer: (answer: NodeAnswer) => void;
+}
+
+export interface ChannelState {
+  readonly nodeId: number;
+  readonly up: boolean;
+  readonly hello: AgentHello | null;
+  /** Sentence on why the channel is down; null when up. */
+  readonly reason: string | null;
+  /** Estimated agent clock minus service clock, ms; 0 until measured. */
+  readonly clockOffsetMs: number;
+}
+
+export interface ControlClient {
+  /** Declares the nodes to keep channels to; channels to others are closed. */
+  setNodes(nodes: readonly NodeRef[]): void;
+  state(nodeId: number): ChannelState;
+  /**
+   * One group operation: every node's requests leave at once, one line a node. Resolves when each request was answered or
+   * lost; each has its own deadline. Images that an agent says it lacks are sent to it (once per digest and node, whoever
+   * asks) and the request is repeated. Never rejects.
+   */
+  call(calls: readonly NodeCall[], handlers: CallHandlers): Promise<void>;
+  /** One request to one node; rejects with a Fault (NodeUnreachable, NodeRefused). */
+  ask(nodeId: number, request: AgentRequest): Promise<Done & { ok: true }>;
+  onState(listener: (state: ChannelState) => void): void;
+  onVmEvent(listener: (nodeId: number, event: VmEvent) => void): void;
+  close(): Promise<void>;
+}
+
+/** Opens the bytes of an image for a node that lacks them. */
+export type ImageSource = (image: ImageRef) => AsyncIterable<Buffer>;

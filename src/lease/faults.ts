@@ -1,0 +1,97 @@
+/**
+ * The registry of refusals: each code with its EC2 code and HTTP status, its WSRF fault and its meaning.
+ * `docs/errors.md` is generated from it (`npm run docs:errors`) and a test keeps the two in step.
+ * EC2 codes and statuses: EC2 API reference, "Error codes".
+ */
+export interface FaultFacts {
+  readonly ec2: string;
+  readonly http: number;
+  /** Local name of the WSRF fault that grid clients get. */
+  readonly wsrf: string;
+  readonly meaning: string;
+}
+
+const f = (ec2: string, http: number, wsrf: string, meaning: string): FaultFacts => ({ ec2, http, wsrf, meaning });
+
+export const FAULTS = {
+  LeaseNotFound: f('InvalidInstanceID.NotFound', 400, 'WorkspaceUnknownFault', 'No lease of yours has this id.'),
+  LeaseIdMalformed: f('InvalidInstanceID.Malformed', 400, 'WorkspaceUnknownFault', 'The text is no lease id.'),
+  ImageNotFound: f('InvalidAMIID.NotFound', 400, 'WorkspaceMetadataFault', 'No image that you may use has this id or name.'),
+  ImageIdMalformed: f('InvalidAMIID.Malformed', 400, 'WorkspaceMetadataFault', 'The text is no image id or name.'),
+  ImageUnavailable: f('InvalidAMIID.Unavailable', 400, 'WorkspaceMetadataFault', 'The image exists but cannot be used now.'),
+  ImageExists: f('InvalidAMIName.Duplicate', 400, 'WorkspaceMetadataFault', 'An image of this name exists already.'),
+  ImageInUse: f('InvalidAMIID.Unavailable', 400, 'WorkspaceMetadataFault', 'The image cannot be removed while leases use it.'),
+  KeyPairNotFound: f('InvalidKeyPair.NotFound', 400, 'WorkspaceMetadataFault', 'No key pair of yours has this name.'),
+  KeyPairExists: f('InvalidKeyPair.Duplicate', 400, 'WorkspaceMetadataFault', 'A key pair of this name exists already.'),
+  KeyFormat: f('InvalidKey.Format', 400, 'WorkspaceMetadataFault', 'The text is no public key that SSH knows.'),
+  NetworkNotFound: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'No network has this name.'),
+  NetworkExists: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'A network of this name exists already.'),
+  NetworkInUse: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The network or address is in use by leases.'),
+  AddressExists: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The address, MAC or hostname is in a pool already.'),
+  NodeNotFound: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'No VMM node has this name.'),
+  NodeExists: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'A VMM node of this name exists already.'),
+  NodeInUse: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The VMM node holds leases.'),
+  NodeUnreachable: f('Unavailable', 503, 'WorkspaceResourceRequestDeniedFault', 'The VMM node does not answer.'),
+  NodeRefused: f('InternalError', 500, 'WorkspaceResourceRequestDeniedFault', 'The VMM node refused or failed the operation.'),
+  UserNotFound: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'No user has this name.'),
+  UserExists: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'A user of this name exists already.'),
+  TypeUnknown: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The site offers no such instance type.'),
+  ZoneUnknown: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The site has no such availability zone.'),
+  NoCapacity: f('InsufficientInstanceCapacity', 500, 'WorkspaceResourceRequestDeniedFault', 'No node has room now; the reasons name each node.'),
+  NoAddress: f('InsufficientAddressCapacity', 503, 'WorkspaceResourceRequestDeniedFault', 'The network has no free address.'),
+  TooMany: f('InstanceLimitExceeded', 400, 'WorkspaceResourceRequestDeniedFault', 'The request exceeds a limit of the site.'),
+  DurationRefused: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The lease time asked for is outside the policy.'),
+  TokenMismatch: f('IdempotentParameterMismatch', 400, 'WorkspaceCreationFault', 'The client token was used before with another request.'),
+  StateRefused: f('IncorrectInstanceState', 400, 'OperationDisabledFault', 'The lease is in a state that does not allow the operation.'),
+  DryRun: f('DryRunOperation', 412, 'WorkspaceCreationFault', 'Request would have succeeded, but DryRun flag is set.'),
+  NotAuthorized: f('UnauthorizedOperation', 403, 'AuthorizationFault', 'You may not do this.'),
+  AuthFailure: f('AuthFailure', 401, 'AuthorizationFault', 'The credentials were not accepted.'),
+  CredentialsUnknown: f('InvalidClientTokenId', 403, 'AuthorizationFault', 'No user has this access key.'),
+  CredentialsMissing: f('MissingAuthenticationToken', 403, 'AuthorizationFault', 'The request carries no credentials.'),
+  SignatureMismatch: f('SignatureDoesNotMatch', 403, 'AuthorizationFault', 'The signature is not the one the secret key gives.'),
+  RequestExpired: f('RequestExpired', 400, 'AuthorizationFault', 'The request is too old, too far in the future, or a repetition.'),
+  ActionUnknown: f('InvalidAction', 400, 'ResourceUnknownFault', 'The service knows no such action.'),
+  VersionUnknown: f('NoSuchVersion', 400, 'ResourceUnknownFault', 'The API version is no date.'),
+  Unsupported: f('UnsupportedOperation', 400, 'OperationDisabledFault', 'This service does not offer the operation or option.'),
+  ParameterMissing: f('MissingParameter', 400, 'WorkspaceCreationFault', 'A required parameter is missing.'),
+  ParameterInvalid: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'A parameter has a value that is not allowed.'),
+  ParameterUnknown: f('UnknownParameter', 400, 'WorkspaceCreationFault', 'The action knows no such parameter.'),
+  ParameterConflict: f('InvalidParameterCombination', 400, 'WorkspaceCreationFault', 'These parameters exclude each other.'),
+  UserDataMalformed: f('InvalidUserData.Malformed', 400, 'WorkspaceMetadataFault', 'User data is no base64 or too long.'),
+  TokenPageInvalid: f('InvalidNextToken', 400, 'WorkspaceCreationFault', 'The paging token is not one that this service gave.'),
+  TagRefused: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'The tag key or value is not allowed.'),
+  TagLimit: f('TagLimitExceeded', 400, 'WorkspaceCreationFault', 'The resource would have too many tags.'),
+  ResourceNotFound: f('InvalidID', 400, 'ResourceUnknownFault', 'No resource of yours has this id.'),
+  RequestMalformed: f('MalformedQueryString', 400, 'WorkspaceCreationFault', 'The request cannot be read.'),
+  RequestTooLarge: f('RequestEntityTooLarge', 413, 'WorkspaceCreationFault', 'The request exceeds the size limit.'),
+  Busy: f('RequestLimitExceeded', 503, 'WorkspaceResourceRequestDeniedFault', 'Too much is waiting already; try again shortly.'),
+  Unavailable: f('Unavailable', 503, 'WorkspaceCreationFault', 'The service cannot answer now; try again shortly.'),
+  Internal: f('InternalError', 500, 'WorkspaceCreationFault', 'The service failed; its log has the request id.'),
+} as const satisfies Record<string, FaultFacts>;
+
+export type FaultCode = keyof typeof FAULTS;
+
+/** Every refusal that leaves a floor. `message` is for the user; `reasons` name each node or policy that refused. */
+export class Fault extends Error {
+  override readonly name = 'Fault';
+  constructor(
+    readonly code: FaultCode,
+    message: string,
+    readonly reasons: readonly string[] = [],
+    options?: { cause?: unknown; /** EC2 code to answer instead of the registry's, where one code has several */ ec2?: string },
+  ) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause });
+    this.ec2 = options?.ec2 ?? FAULTS[code].ec2;
+    this.http = FAULTS[code].http;
+  }
+  readonly ec2: string;
+  readonly http: number;
+  /** Message and reasons in one line, for doors that have room for text only. */
+  get text(): string {
+    return this.reasons.length === 0 ? this.message : `${this.message} (${this.reasons.join('; ')})`;
+  }
+}
+
+export function isFault(e: unknown): e is Fault {
+  return e instanceof Fault;
+}

@@ -1,0 +1,93 @@
+/**
+ * What a lease is. Pure data, shared by every floor and by the programs that run on VMM nodes.
+ *
+ * Vocabulary: lease = one VM (EC2: instance, WSRF: workspace); group = one request's leases (EC2: reservation);
+ * VMM node = a machine that runs VMs; generation = a lease's counter, raised with every intent.
+ */
+
+/** `i-` and 17 lower-case hex digits; the one name of a lease in every door, log line and console. */
+export type LeaseId = string;
+/** `r-` and 17 lower-case hex digits. */
+export type GroupId = string;
+/** `ami-` and 17 (or 8) lower-case hex digits. */
+export type ImageId = string;
+
+/** What one VM gets. */
+export interface Resources {
+  /** MiB */
+  readonly memoryMb: number;
+  readonly cores: number;
+  /** MiB of root disk; 0 = as large as the image says. */
+  readonly diskMb: number;
+}
+
+/** A named size, from the configuration (`[types."m1.small"]`). */
+export interface LeaseType extends Resources {
+  readonly name: string;
+  /** Networks that a VM of this type joins, one NIC each, in order. Empty = the site's default network. */
+  readonly networks: readonly string[];
+}
+
+/** One request for leases, translated by a door into these terms; every value is validated already. */
+export interface CreateRequest {
+  readonly minCount: number;
+  readonly maxCount: number;
+  /** Image id, or image name (the caller's own first, then `common`). */
+  readonly image: string;
+  /** Type name; undefined = the site's default type. */
+  readonly type?: string | undefined;
+  /** Overrides of the type, for doors that ask for figures instead of names. */
+  readonly resources?: Partial<Resources> | undefined;
+  readonly networks?: readonly string[] | undefined;
+  readonly zone?: string | undefined;
+  readonly keyName?: string | undefined;
+  /** The bytes that the guest shall see. */
+  readonly userData?: Buffer | undefined;
+  /** Seconds from acceptance to the lease's end; undefined = the site's default. */
+  readonly durationS?: number | undefined;
+  /** Same token + same request = same answer. At most 64 printable ASCII characters. */
+  readonly clientToken?: string | undefined;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+}
+
+/** One network interface of a lease, as leased from a pool. */
+export interface Nic {
+  readonly network: string;
+  readonly kind: NetworkKind;
+  /** Host bridge, for kind `bridge`. */
+  readonly bridge: string | null;
+  /** Lower-case, colon-separated. */
+  readonly mac: string;
+  /** IPv4 address that the guest shall use. */
+  readonly ip: string;
+  /** Prefix length, 0..32. */
+  readonly prefix: number;
+  readonly gateway: string | null;
+  readonly dns: readonly string[];
+  readonly hostname: string;
+}
+
+/**
+ * `user`: user-mode networking of the VMM; the guest is reached through ports that its node forwards.
+ * `bridge`: a tap on a host bridge; the guest is reached at its leased address.
+ */
+export type NetworkKind = 'user' | 'bridge';
+
+/** How a running guest is reached. Absent when it cannot be reached. */
+export interface Reach {
+  /** Address at which the guest answers: its own on a bridge, its node's behind port forwarding. */
+  readonly host: string;
+  /** TCP port on `host` that leads to the guest's SSH port. */
+  readonly sshPort: number;
+  /** True when `host` is the node and only forwarded ports reach the guest. */
+  readonly forwarded: boolean;
+}
+
+/** A stretch of time in which a lease used a node. `stop` is null while it lasts. Times are ms since the epoch. */
+export interface UsageInterval {
+  readonly node: string;
+  readonly start: number;
+  readonly stop: number | null;
+  readonly memoryMb: number;
+  readonly cores: number;
+}

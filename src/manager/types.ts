@@ -1,0 +1,170 @@
+/** What doors and workers see of the manager: the one way in. Doors translate their protocol into these calls. */
+import type { LeaseState, Trigger } from '../lease/states.ts';
+import type { CreateRequest, LeaseType, Nic, Reach } from '../lease/types.ts';
+
+/** Who asks, through which door, under which request id. */
+export interface Caller {
+  readonly accountId: number;
+  readonly name: string;
+  /** 12 digits, as EC2 owner ids are. */
+  readonly ownerId: string;
+  readonly requestId: string;
+  readonly door: 'ec2' | 'admin' | 'wsrf' | 'service';
+  /** Administrators see and touch every account's leases. */
+  readonly admin: boolean;
+}
+
+export interface LeaseView {
+  readonly id: string;
+  readonly groupId: string;
+  readonly accountId: number;
+  readonly accountName: string;
+  readonly ownerId: string;
+  readonly launchIndex: number;
+  readonly state: LeaseState;
+  readonly generation: number;
+  readonly imageId: string;
+  readonly imageName: string;
+  readonly type: string;
+  readonly memoryMb: number;
+  readonly cores: number;
+  readonly diskMb: number;
+  readonly zone: string;
+  /** Name of the VMM node; null while none is chosen. */
+  readonly node: string | null;
+  readonly keyName: string | null;
+  readonly clientToken: string | null;
+  readonly nics: readonly Nic[];
+  readonly reach: Reach | null;
+  /** ms since the epoch */
+  readonly createdAt: number;
+  readonly endsAt: number | null;
+  readonly endedAt: number | null;
+  /** When `Running` was first reported. */
+  readonly runningAt: number | null;
+  /** Code and sentence of the last state change that was not asked for. */
+  readonly reasonCode: string | null;
+  readonly reason: string | null;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+export interface GroupView {
+  readonly id: string;
+  readonly leases: readonly LeaseView[];
+  /** True when a client token repeated an earlier request. */
+  readonly repeated: boolean;
+}
+
+export interface LeaseChange {
+  readonly id: string;
+  readonly before: LeaseState;
+  readonly after: LeaseState;
+}
+
+export interface LeaseQuery {
+  /** Only these; an unknown or foreign one is LeaseNotFound with `missing: 'fault'`, left out with 'skip'. */
+  readonly ids?: readonly string[] | undefined;
+  readonly missing?: 'fault' | 'skip';
+  /** Show leases that ended at most so long ago, ms. Default: the site's setting (one hour). */
+  readonly endedWithinMs?: number;
+  /** Admin callers: only this account's. */
+  readonly account?: string | undefined;
+  readonly live?: boolean;
+  readonly limit?: number;
+  /** Continue after this lease (creation order). */
+  readonly after?: string | undefined;
+}
+
+export interface ImageView {
+  readonly id: string;
+  readonly name: string;
+  /** null = common */
+  readonly owner: string | null;
+  readonly ownerId: string | null;
+  readonly format: 'raw' | 'qcow2';
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly description: string;
+  readonly createdAt: number;
+}
+
+export interface KeyPairView {
+  readonly id: string;
+  readonly name: string;
+  readonly fingerprint: string;
+  readonly type: 'rsa' | 'ed25519' | 'ecdsa';
+  readonly publicKey: string;
+  readonly createdAt: number;
+}
+
+export interface TagView {
+  readonly resourceId: string;
+  readonly resourceType: 'instance' | 'image' | 'key-pair' | 'reservation';
+  readonly key: string;
+  readonly value: string;
+}
+
+export interface EventView {
+  readonly seq: number;
+  readonly lease: string;
+  readonly at: number;
+  readonly from: LeaseState | null;
+  readonly to: LeaseState;
+  readonly trigger: Trigger | 'created' | 'extended' | 'shortened';
+  readonly who: string;
+  readonly why: string;
+  readonly requestId: string | null;
+}
+
+export interface ZoneView {
+  readonly name: string;
+  readonly available: boolean;
+}
+
+/** Seconds from now, or the moment itself (ms); the policy of the site bounds both. */
+export type NewEnd = { readonly durationS: number } | { readonly endsAt: number };
+
+export interface Manager {
+  readonly leases: {
+    create(caller: Caller, request: CreateRequest, options?: { dryRun?: boolean }): Promise<GroupView>;
+    describe(caller: Caller, query: LeaseQuery): Promise<LeaseView[]>;
+    /** Ends leases; naming one that has ended already changes nothing. */
+    end(caller: Caller, ids: readonly string[], why: string, options?: { dryRun?: boolean }): Promise<LeaseChange[]>;
+    reboot(caller: Caller, ids: readonly string[], options?: { dryRun?: boolean }): Promise<LeaseChange[]>;
+    /** Moves the end, within policy. Counted from now for `durationS`. */
+    setEnd(caller: Caller, ids: readonly string[], end: NewEnd, options?: { dryRun?: boolean }): Promise<LeaseView[]>;
+    /** Bytes from the end of the serial console. `at`: when they were read, ms. */
+    console(caller: Caller, id: string, maxBytes?: number): Promise<{ bytes: Buffer; at: number }>;
+    events(caller: Caller, id: string): Promise<EventView[]>;
+  };
+  readonly images: {
+    list(caller: Caller, query?: { ids?: readonly string[]; names?: readonly string[] }): Promise<ImageView[]>;
+  };
+  readonly keys: {
+    /** `material` is the private key, PEM (PKCS#1 for RSA, OpenSSH format for ed25519); kept nowhere. */
+    create(caller: Caller, name: string, type: 'rsa' | 'ed25519', options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<KeyPairView & { material: string }>;
+    /** `publicKey`: OpenSSH line, RFC 4716 block or DER/PEM SubjectPublicKeyInfo. */
+    import(caller: Caller, name: string, publicKey: Buffer, options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<KeyPairView>;
+    list(caller: Caller, query?: { names?: readonly string[]; ids?: readonly string[] }): Promise<KeyPairView[]>;
+    /** Removing one that does not exist is no fault (EC2 API reference, DeleteKeyPair). */
+    remove(caller: Caller, which: { name: string } | { id: string }, options?: { dryRun?: boolean }): Promise<KeyPairView | null>;
+  };
+  readonly tags: {
+    set(caller: Caller, resourceIds: readonly string[], tags: Readonly<Record<string, string>>, options?: { dryRun?: boolean }): Promise<void>;
+    /** A value of undefined removes the key whatever its value; otherwise only when the value is the same. */
+    remove(caller: Caller, resourceIds: readonly string[], tags: ReadonlyArray<{ key: string; value: string | undefined }>, options?: { dryRun?: boolean }): Promise<void>;
+    list(caller: Caller, query?: { resourceIds?: readonly string[] }): Promise<TagView[]>;
+  };
+  readonly site: {
+    zones(): Promise<ZoneView[]>;
+    types(): readonly LeaseType[];
+    defaultType(): string;
+    region(): string;
+    /** Figures for DescribeAccountAttributes. */
+    limits(caller: Caller): Promise<{ maxInstances: number }>;
+  };
+  readonly credentials: {
+    /** Secret and account of an access key; null when unknown or disabled. Cached for at most a second. */
+    find(accessKey: string): Promise<{ secret: string; accountId: number; name: string; ownerId: string; admin: boolean } | null>;
+  };
+}

@@ -1,0 +1,158 @@
+/** The configuration: one TOML file, checked whole; every key has a default. `etc/nimbus.toml` is the commented default. */
+import { readFileSync } from 'node:fs';
+import { parse, TomlError } from 'smol-toml';
+import { z } from 'zod';
+import { parseDuration } from '../lease/duration.ts';
+import { isName } from '../lease/ids.ts';
+
+/** Seconds, written as `"90m"`, `"1d12h"`, `"PT2H"` or a number of seconds. */
+const duration = z.union([z.string(), z.number()]).transform((v, ctx) => {
+  const seconds = parseDuration(String(v));
+  if (seconds === undefined) {
+    ctx.addIssue({ code: 'custom', message: `"${v}" is no duration; write e.g. "90m", "2h" or "1d12h"` });
+    return z.NEVER;
+  }
+  return seconds;
+});
+const name = z.string().refine(isName, 'must be 1 to 64 letters, digits, ".", "_" or "-"');
+const listen = z.string().regex(/^.*:\d{1,5}$/, 'must be HOST:PORT; port 0 takes a free one');
+const positive = z.int().positive();
+
+const leaseType = z.strictObject({
+  memory_mb: positive,
+  cores: positive,
+  disk_mb: z.int().nonnegative().default(0),
+  networks: z.array(name).default([]),
+});
+
+const localNode = z.strictObject({
+  name,
+  zone: name.default('default'),
+  /** MiB for VMs; 0 = half of the machine's memory, at least enough for four default VMs */
+  memory_mb: z.int().nonnegative().default(0),
+  cores: z.int().nonnegative().default(0),
+  driver: z.enum(['auto', 'qemu', 'simulated']).default('auto'),
+});
+
+const DEFAULT_TYPES = {
+  'm1.small': { memory_mb: 128, cores: 1 },
+  'm1.large': { memory_mb: 512, cores: 2 },
+  'm1.xlarge': { memory_mb: 1024, cores: 4 },
+};
+
+export const configSchema = z.strictObject({
+  site: z.strictObject({
+    name: name.default('nimbus'),
+    region: name.default('nimbus'),
+  }).prefault({}),
+  ec2: z.strictObject({
+    listen: listen.default('127.0.0.1:8444'),
+    /** Address that DescribeRegions names; empty = the listener's own */
+    public_address: z.string().default(''),
+    server_header: z.string().default('AmazonEC2'),
+    /** PEM files; both set = HTTPS */
+    tls_certificate: z.string().default(''),
+    tls_key: z.string().default(''),
+    max_body_bytes: positive.default(1024 * 1024),
+    /** Seconds that a request's timestamp may differ from the clock */
+    clock_skew: duration.default(300),
+    terminated_visible: duration.default(3600),
+    refuse_replays: z.boolean().default(true),
+  }).prefault({}),
+  database: z.strictObject({
+    /** `postgres://…` of the site's own server; empty = a private PostgreSQL in the data directory */
+    url: z.string().default(''),
+    pool: positive.max(100).default(10),
+    /** Directory with the PostgreSQL programs; empty = searched */
+    bin: z.string().default(''),
+  }).prefault({}),
+  lease: z.strictObject({
+    default_duration: duration.default(86_400),
+    max_duration: duration.default(14 * 86_400),
+    max_group: positive.max(10_000).default(100),
+    max_per_user: positive.default(10_000),
+    default_type: name.default('m1.small'),
+    default_network: name.default('public'),
+  }).prefault({}),
+  types: z.record(name, leaseType).default(
+    Object.fromEntries(Object.entries(DEFAULT_TYPES).map(([k, v]) => [k, leaseType.parse(v)])),
+  ),
+  scheduler: z.strictObject({
+    mode: z.enum(['greedy-static']).default('greedy-static'),
+    strategy: z.enum(['greedy', 'round-robin']).default('greedy'),
+  }).prefault({}),
+  /** Nodes on this machine, made at first start. Others are added with `nimbus node add`. */
+  local_nodes: z.array(localNode).default([localNode.parse({ name: 'local-1' })]),
+  control: z.strictObject({
+    /** Deadlines of one operation on a node, ms */
+    start_deadline_ms: positive.default(120_000),
+    operation_deadline_ms: positive.default(30_000),
+    /** Longest pause between attempts to reach a node, ms */
+    reconnect_max_ms: positive.default(30_000),
+    /** A node that is silent so long is unreachable, ms */
+    silence_ms: positive.default(15_000),
+  }).prefault({}),
+  images: z.strictObject({
+    /** Empty = `images` in the data directory */
+    directory: z.string().default(''),
+    node_cache_mb: positive.default(20_480),
+  }).prefault({}),
+  network: z.strictObject({
+    mac_prefix: z.string().regex(/^[0-9A-Fa-f][26AEae](:[0-9A-Fa-f]{2}){2}$/, 'must be three octets, the first locally administered (second digit 2, 6, A or E)').default('A2:AA:BB'),
+    /** Ports of a node that lead to guests' SSH on user-mode networks */
+    forward_ports: z.string().regex(/^\d{1,5}-\d{1,5}$/, 'must be FROM-TO').default('42000-47999'),
+  }).prefault({}),
+  accounting: z.strictObject({
+    /** Charged time of a lease is rounded up to a multiple of this */
+    charge_granularity: duration.default(60),
+  }).prefault({}),
+  simulated: z.strictObject({
+    start_ms: z.int().nonnegative().default(150),
+    stop_ms: z.int().nonnegative().default(50),
+    /** Share of operations that fail, 0..1 */
+    failure_rate: z.number().min(0).max(1).default(0),
+  }).prefault({}),
+  log: z.strictObject({
+    level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+    /** Empty = stderr */
+    file: z.string().default(''),
+  }).prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;
+
+/** Every mistake of a configuration at once, each with its key and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  constructor(readonly file: string, readonly mistakes: readonly string[]) {
+    super(`${file}: ${mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`}\n${mistakes.map((m) => `  ${m}`).join('\n')}`);
+  }
+}
+
+/** @throws ConfigError */
+export function parseConfig(text: string, file: string): Config {
+  let raw: unknown;
+  try {
+    raw = parse(text);
+  } catch (e) {
+    throw new ConfigError(file, [e instanceof TomlError ? `line ${e.line}: ${e.message.split('\n')[0] ?? ''}` : String(e)]);
+  }
+  const parsed = configSchema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  throw new ConfigError(file, parsed.error.issues.map((i) => {
+    const key = i.path.join('.') || '(top level)';
+    return i.code === 'unrecognized_keys' ? `${key}: unknown key ${i.keys.join(', ')}` : `${key}: ${i.message}`;
+  }));
+}
+
+/** @throws ConfigError */
+export function readConfig(file: string | undefined): Config {
+  if (file === undefined) return configSchema.parse({});
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (e) {
+    throw new ConfigError(file, [`cannot be read: ${(e as NodeJS.ErrnoException).code ?? String(e)}`]);
+  }
+  return parseConfig(text, file);
+}

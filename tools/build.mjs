@@ -1,0 +1,27 @@
+// Bundles the programs into dist/: the service and its CLI, the agent (one file, no dependency but Node), the demo.
+import { build } from 'esbuild';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+
+const quiet = process.argv.includes('--quiet');
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+process.chdir(new URL('..', import.meta.url).pathname);
+
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  sourcemap: 'linked',
+  legalComments: 'none',
+  logLevel: 'warning',
+  define: { __NIMBUS_VERSION__: JSON.stringify(version) },
+};
+
+const programs = [
+  { entryPoints: ['src/control/agent/main.ts'], outfile: 'dist/workspace-control.cjs', format: 'cjs', sourcemap: false, minifySyntax: true },
+  { entryPoints: ['src/main.ts'], outfile: 'dist/nimbus.mjs', format: 'esm', packages: 'external' },
+  { entryPoints: ['src/demo.ts'], outfile: 'dist/demo.mjs', format: 'esm', packages: 'external' },
+].filter((p) => existsSync(p.entryPoints[0]));
+
+rmSync('dist', { recursive: true, force: true });
+await Promise.all(programs.map((p) => build({ ...common, ...p })));
+if (!quiet) for (const p of programs) console.log(`built ${p.outfile}`);
