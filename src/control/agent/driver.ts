@@ -1,0 +1,45 @@
+/** What a VMM driver does. One file a driver; `docs/new-vmm-driver.md` is the checklist. */
+import type { Reach } from '../../lease/types.ts';
+import type { DriverName, VmSpec } from '../protocol.ts';
+
+/** Where one VM lives on the node. */
+export interface VmPlace {
+  readonly lease: string;
+  /** The VM's own directory, 0700; the driver keeps everything of the VM in it. Made by the executor, removed by it. */
+  readonly dir: string;
+}
+
+export interface RunningVm {
+  /** Process id; null for a driver without processes. */
+  readonly pid: number | null;
+  readonly state: 'running' | 'paused';
+  /** null when the guest cannot be reached. */
+  readonly reach: Reach | null;
+}
+
+export interface DriverStatus {
+  readonly accelerator: string | null;
+  readonly qemuVersion: string | null;
+  /** Sentences on what the node lacks, each with how to mend it. */
+  readonly missing: readonly string[];
+}
+
+export interface Driver {
+  readonly name: DriverName;
+  /** Makes the VM's own disk over the cached, read-only base image. Repeatable. */
+  prepare(place: VmPlace, spec: VmSpec, baseImage: string): Promise<void>;
+  /** Starts a prepared VM; resolves when the VMM says that it runs. Rejects with AgentFault and leaves no process. */
+  start(place: VmPlace, spec: VmSpec): Promise<RunningVm>;
+  /** The VM's truth now, also after the agent was restarted; null when it does not run. */
+  find(place: VmPlace): Promise<RunningVm | null>;
+  /** Calls `onExit` once, when the VM ends without `end` having been called. Returns how to stop watching. */
+  watch(place: VmPlace, onExit: (reason: string) => void): () => void;
+  reboot(place: VmPlace): Promise<void>;
+  pause(place: VmPlace): Promise<void>;
+  resume(place: VmPlace): Promise<void>;
+  /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port). Harmless when it does not run. */
+  end(place: VmPlace): Promise<void>;
+  /** The last `maxBytes` of the serial console. */
+  console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }>;
+  status(): Promise<DriverStatus>;
+}

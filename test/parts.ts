@@ -1,0 +1,48 @@
+/** The real parts that this machine has. A test whose part is missing is skipped; `npm test` names each such part. */
+import { accessSync, constants, existsSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { delimiter, join } from 'node:path';
+
+export function findProgram(name: string): string | undefined {
+  const dirs = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin'];
+  return dirs.map((d) => join(d, name)).find((file) => {
+    try {
+      accessSync(file, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+const python = (module: string): boolean =>
+  existsSync('/usr/bin/python3') && spawnSync('/usr/bin/python3', ['-c', `import ${module}`]).status === 0;
+
+/** Part → whether it is here, and the Debian package that brings it. */
+const PARTS = {
+  qemu: { here: () => findProgram('qemu-system-x86_64') !== undefined && findProgram('qemu-img') !== undefined, install: 'qemu-system-x86 qemu-utils' },
+  sshd: { here: () => findProgram('sshd') !== undefined && findProgram('ssh-keygen') !== undefined, install: 'openssh-server' },
+  awscli: { here: () => existsSync('/usr/bin/aws'), install: 'awscli' },
+  boto3: { here: () => python('boto3'), install: 'python3-boto3' },
+  boto2: { here: () => python('boto'), install: 'python3-boto' },
+  busybox: { here: () => findProgram('busybox') !== undefined && findProgram('cpio') !== undefined, install: 'busybox-static cpio' },
+  root: { here: () => process.getuid?.() === 0, install: '(run as root)' },
+} as const;
+export type Part = keyof typeof PARTS;
+
+const found = new Map<Part, boolean>();
+
+export function hasPart(part: Part): boolean {
+  const known = found.get(part);
+  if (known !== undefined) return known;
+  const here = PARTS[part].here();
+  found.set(part, here);
+  return here;
+}
+
+/** Sentences for `npm test`: what is skipped on this machine and how to have it run. */
+export function missingParts(): string[] {
+  return (Object.keys(PARTS) as Part[])
+    .filter((p) => !hasPart(p))
+    .map((p) => `SKIPPED: tests that need ${p} (Debian: ${PARTS[p].install})`);
+}
