@@ -113,6 +113,7 @@ const STATEMENTS = [
      ends_at timestamptz NOT NULL,
      running_at timestamptz,
      ended_at timestamptz,
+     phases jsonb NOT NULL DEFAULT '{}',
      reason_code text,
      reason text
    )`,

@@ -1,10 +1,8 @@
 /** What the manager and the workers see of the control client. */
+import type { NodeAccess } from '../lease/node.ts';
 import type { AgentHello, AgentPhase, AgentRequest, Done, ImageRef, VmEvent } from './protocol.ts';
 
-/** How a node's agent is reached. */
-export type NodeAccess =
-  | { readonly transport: 'local'; readonly stateDir: string; readonly driver: 'auto' | 'qemu' | 'simulated'; readonly agentConfig?: Readonly<Record<string, unknown>> }
-  | { readonly transport: 'ssh'; readonly host: string; readonly port: number; readonly user: string; readonly hostKey: string };
+export type { NodeAccess };
 
 export interface NodeRef {
   /** Id of the node's row. */

@@ -1,5 +1,6 @@
 /** What doors and workers see of the manager: the one way in. Doors translate their protocol into these calls. */
 import type { LeaseState, Trigger } from '../lease/states.ts';
+import type { LeasePhase } from '../lease/phases.ts';
 import type { CreateRequest, LeaseType, Nic, Reach } from '../lease/types.ts';
 
 /** Who asks, through which door, under which request id. */
@@ -46,7 +47,12 @@ export interface LeaseView {
   readonly reasonCode: string | null;
   readonly reason: string | null;
   readonly tags: Readonly<Record<string, string>>;
+  /** When each phase of the lease's start was reached, ms since the epoch (agents' stamps corrected by their offset). */
+  readonly phases: Phases;
 }
+
+/** accepted → placed → sent → received → propagate-begun → propagated → start-begun → started → finished → recorded */
+export type Phases = Readonly<Partial<Record<LeasePhase, number>>>;
 
 export interface GroupView {
   readonly id: string;

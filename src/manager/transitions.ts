@@ -1,0 +1,182 @@
+/**
+ * Collects state changes of locked leases and writes them together: state and event in one transaction, with the intents,
+ * usage intervals, node room and addresses that follow from them. The only place that changes a lease's state.
+ */
+import { chargedMinutes } from '../accounting/charge.ts';
+import { isFinal, transition, type Actor, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
+import type { LeasePhase } from '../lease/phases.ts';
+import type { Reach } from '../lease/types.ts';
+import { releaseAddresses } from '../network/addresses.ts';
+import { newOperationId } from '../platform/ids.ts';
+import type { Random } from '../platform/context.ts';
+import type { Queryable } from '../store/db.ts';
+import { finishIntents, insertIntents } from '../store/intents.ts';
+import {
+  closeIntervals, closeRecords, insertEvents, intervalsOf, openIntervals, updateLeases, type LockedLease,
+} from '../store/leases.ts';
+import { changeNodeUse, lockNodes } from '../store/nodes.ts';
+
+/** A poll leaves a new intent to the process that wrote it for so long. */
+export const HANDOVER_MS = 30_000;
+
+export interface Cause {
+  readonly trigger: Trigger;
+  readonly actor: Actor;
+  /** Name of the user, the node or the part of the service. */
+  readonly who: string;
+  readonly why: string;
+  /** ms */
+  readonly at: number;
+  readonly requestId: string | null;
+}
+
+export interface Outcome {
+  readonly reach?: Reach | null;
+  readonly reasonCode?: string;
+  readonly reason?: string;
+  readonly phases?: Readonly<Partial<Record<LeasePhase, number>>>;
+}
+
+interface Update extends Outcome {
+  readonly lease: LockedLease;
+  runningAt?: number;
+  endedAt?: number;
+}
+
+/** What the caller does after the commit. */
+export interface Effects {
+  readonly intentIds: readonly string[];
+  readonly released: ReadonlyArray<{ nodeId: number; memoryMb: number; cores: number }>;
+}
+
+export class TransitionBatch {
+  private readonly updates = new Map<string, Update>();
+  private readonly events: object[] = [];
+  private readonly intents = new Map<string, { id: string; lease_id: string; node_id: number; kind: IntentKind; generation: number; request_id: string | null }>();
+  private readonly finished: Array<{ id: string; state: 'done' | 'failed' | 'superseded'; error: string | null }> = [];
+  private readonly opened: object[] = [];
+  private readonly closed = new Map<string, number>();
+  private readonly releases: LockedLease[] = [];
+
+  constructor(private readonly random: Random, private readonly now: number, private readonly granularityS: number) {}
+
+  /** Applies the transition to `lease` (in place) and remembers what to write; false when the table has no such row. */
+  apply(lease: LockedLease, cause: Cause, outcome: Outcome = {}): boolean {
+    const row = transition(lease.state, cause.trigger);
+    if (row === undefined || !row.by.includes(cause.actor)) return false;
+    const from = lease.state;
+    lease.state = row.to;
+    lease.final = isFinal(row.to);
+    this.events.push({
+      lease_id: lease.id, at: iso(cause.at), from_state: from, to_state: row.to, trigger: cause.trigger,
+      who: cause.who, why: cause.why, request_id: cause.requestId,
+    });
+    const update = this.touch(lease, outcome);
+    if (row.to === 'Running' && lease.running_at === null) update.runningAt = cause.at;
+    if (lease.final) update.endedAt = cause.at;
+    if (row.intent !== undefined && lease.node_id !== null) this.intend(lease, row.intent, cause.requestId);
+    this.followUsage(lease, from, cause.at);
+    if (lease.final) this.release(lease, cause.at);
+    return true;
+  }
+
+  /** Facts that change without a transition. */
+  note(lease: LockedLease, outcome: Outcome): void {
+    this.touch(lease, outcome);
+  }
+
+  /** Gives room, addresses and the open usage interval back; harmless when done before. */
+  release(lease: LockedLease, at: number): void {
+    if (!lease.holding) return;
+    lease.holding = false;
+    this.touch(lease, {});
+    this.closed.set(lease.id, at);
+    this.releases.push(lease);
+  }
+
+  finish(intentId: string, state: 'done' | 'failed' | 'superseded', error: string | null): void {
+    this.finished.push({ id: intentId, state, error });
+  }
+
+  async write(tx: Queryable): Promise<Effects> {
+    const at = new Date(this.now);
+    if (this.updates.size > 0) await tx.query(updateLeases, [JSON.stringify([...this.updates.values()].map(updateRow))]);
+    if (this.events.length > 0) await tx.query(insertEvents, [JSON.stringify(this.events)]);
+    if (this.finished.length > 0) {
+      const f = this.finished;
+      await tx.query(finishIntents, [f.map((x) => x.id), f.map((x) => x.state), f.map((x) => x.error), at]);
+    }
+    if (this.intents.size > 0) {
+      await tx.query(insertIntents, [JSON.stringify([...this.intents.values()]), at, new Date(this.now + HANDOVER_MS)]);
+    }
+    if (this.opened.length > 0) await tx.query(openIntervals, [JSON.stringify(this.opened)]);
+    if (this.closed.size > 0) await this.writeUsage(tx);
+    if (this.releases.length > 0) await this.writeReleases(tx);
+    return {
+      intentIds: [...this.intents.values()].map((i) => i.id),
+      released: this.releases.flatMap((l) => (l.node_id === null ? [] : [{ nodeId: l.node_id, memoryMb: l.memory_mb, cores: l.cores }])),
+    };
+  }
+
+  private touch(lease: LockedLease, outcome: Outcome): Update {
+    const before = this.updates.get(lease.id);
+    const update: Update = { ...before, ...outcome, lease, phases: { ...before?.phases, ...outcome.phases } };
+    this.updates.set(lease.id, update);
+    return update;
+  }
+
+  private intend(lease: LockedLease, kind: IntentKind, requestId: string | null): void {
+    lease.generation += 1;
+    this.intents.set(lease.id, {
+      id: newOperationId(this.random), lease_id: lease.id, node_id: lease.node_id ?? 0, kind, generation: lease.generation, request_id: requestId,
+    });
+  }
+
+  /** A VM that runs is counted; one that is known to be gone is not. */
+  private followUsage(lease: LockedLease, from: LeaseState, at: number): void {
+    const row = { lease_id: lease.id, node: lease.node, start_at: iso(at), memory_mb: lease.memory_mb, cores: lease.cores };
+    if (lease.state === 'Running' && from !== 'Running') this.opened.push(row);
+    else if (lease.state === 'Propagated' && from === 'ShuttingDown') this.closed.set(lease.id, at);
+  }
+
+  private async writeUsage(tx: Queryable): Promise<void> {
+    const ids = [...this.closed.keys()];
+    await tx.query(closeIntervals, [ids, [...this.closed.values()].map((ms) => new Date(ms))]);
+    const ended = this.releases.map((l) => l.id);
+    if (ended.length === 0) return;
+    const intervals = new Map<string, Array<{ start: number; stop: number | null }>>(ended.map((id) => [id, []]));
+    for (const r of await tx.query(intervalsOf, [ended])) intervals.get(r.lease_id)?.push({ start: r.start_at, stop: r.stop_at });
+    await tx.query(closeRecords, [
+      ended,
+      ended.map((id) => new Date(this.closed.get(id) ?? this.now)),
+      ended.map((id) => chargedMinutes(intervals.get(id) ?? [], this.now, this.granularityS)),
+    ]);
+  }
+
+  private async writeReleases(tx: Queryable): Promise<void> {
+    await releaseAddresses(tx, this.releases.map((l) => l.id));
+    const use = new Map<number, { memory: number; cores: number }>();
+    for (const l of this.releases) {
+      if (l.node_id === null) continue;
+      const sum = use.get(l.node_id) ?? { memory: 0, cores: 0 };
+      use.set(l.node_id, { memory: sum.memory - l.memory_mb, cores: sum.cores - l.cores });
+    }
+    if (use.size === 0) return;
+    const ids = [...use.keys()];
+    await tx.query(lockNodes, [ids]);
+    await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores)]);
+  }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+function updateRow(u: Update): object {
+  const { lease } = u;
+  return {
+    id: lease.id, state: lease.state, generation: lease.generation, final: lease.final, holding: lease.holding,
+    reach: u.reach ?? null,
+    running_at: u.runningAt === undefined ? null : iso(u.runningAt),
+    ended_at: u.endedAt === undefined ? null : iso(u.endedAt),
+    reason_code: u.reasonCode ?? null, reason: u.reason ?? null, phases: u.phases ?? {},
+  };
+}

@@ -1,0 +1,36 @@
+/** Rows of the lease table as doors see them. */
+import type { LeaseRow } from '../store/leases.ts';
+import type { LeaseView } from './types.ts';
+
+export function leaseView(r: LeaseRow): LeaseView {
+  return {
+    id: r.id,
+    groupId: r.group_id,
+    accountId: r.account_id,
+    accountName: r.account_name,
+    ownerId: r.owner_id,
+    launchIndex: r.launch_index,
+    state: r.state,
+    generation: r.generation,
+    imageId: r.image_id,
+    imageName: r.image_name,
+    type: r.type,
+    memoryMb: r.memory_mb,
+    cores: r.cores,
+    diskMb: r.disk_mb,
+    zone: r.zone,
+    node: r.node,
+    keyName: r.key_name,
+    clientToken: r.client_token,
+    nics: r.nics,
+    reach: r.reach,
+    createdAt: r.created_at,
+    endsAt: r.ends_at,
+    endedAt: r.ended_at,
+    runningAt: r.running_at,
+    reasonCode: r.reason_code,
+    reason: r.reason,
+    tags: r.tags ?? {},
+    phases: r.phases,
+  };
+}

@@ -1,0 +1,74 @@
+/** Statements on intents: work for agents, written before it is done. */
+import type { IntentKind } from '../lease/states.ts';
+import type { Nic } from '../lease/types.ts';
+import { statement } from './db.ts';
+
+/** An intent with all that its request to the agent carries. */
+export interface IntentRow {
+  id: string;
+  lease_id: string;
+  node_id: number;
+  kind: IntentKind;
+  generation: number;
+  attempts: number;
+  created_at: number;
+  request_id: string | null;
+  memory_mb: number;
+  cores: number;
+  disk_mb: number;
+  nics: Nic[];
+  public_key: string | null;
+  user_data: Buffer | null;
+  image_id: string;
+  image_sha256: string;
+  image_format: 'raw' | 'qcow2';
+  image_size: number;
+  image_file: string;
+}
+
+const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id,
+  l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data,
+  l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file`;
+
+/**
+ * Takes open intents that are due, for `$2`: until then no other poll takes them. $1 now, $2 until, $3 limit, $4 node
+ * (null = any). Rows being taken by another process are left to it.
+ */
+export const takeIntents = statement<IntentRow>('take-intents', `
+  WITH due AS (
+    SELECT id FROM intent WHERE state = 'open' AND next_at <= $1 AND ($4::bigint IS NULL OR node_id = $4)
+     ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED
+  ), i AS (
+    UPDATE intent i SET next_at = $2, attempts = i.attempts + 1 FROM due WHERE i.id = due.id RETURNING i.*
+  )
+  SELECT ${COLUMNS} FROM i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id ORDER BY i.created_at, i.id`);
+
+/** $1 ids: the rows of intents just written, to hand them over. */
+export const intentsByIds = statement<IntentRow>('intents-by-ids', `
+  SELECT ${COLUMNS} FROM intent i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id
+   WHERE i.id = ANY($1::text[]) AND i.state = 'open' ORDER BY i.created_at, i.id`);
+
+/** $1 jsonb array of new intents, $2 now, $3 when a poll may take them; older open ones of the leases are superseded. */
+export const insertIntents = statement<never>('insert-intents', `
+  WITH x AS (
+    SELECT * FROM jsonb_to_recordset($1) AS x(id text, lease_id text, node_id bigint, kind text, generation int, request_id text)
+  ), old AS (
+    UPDATE intent o SET state = 'superseded', finished_at = $2 FROM x
+     WHERE o.lease_id = x.lease_id AND o.state = 'open' AND o.generation < x.generation
+  )
+  INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id)
+  SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id FROM x`);
+
+/** $1 ids, $2 states, $3 errors in parallel arrays, $4 now */
+export const finishIntents = statement<never>('finish-intents', `
+  UPDATE intent i SET state = x.state, error = x.error, finished_at = $4
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS x(id, state, error) WHERE i.id = x.id AND i.state = 'open'`);
+
+/** $1 ids, $2 when each is due again, $3 why, in parallel arrays */
+export const postponeIntents = statement<never>('postpone-intents', `
+  UPDATE intent i SET next_at = x.next_at, error = x.error
+    FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS x(id, next_at, error) WHERE i.id = x.id AND i.state = 'open'`);
+
+/** $1 node, $2 now: what waits for a node that has come back is due at once. */
+export const wakeIntents = statement<never>('wake-intents', `
+  UPDATE intent SET next_at = $2 WHERE node_id = $1 AND state = 'open' AND next_at > $2`);

@@ -1,0 +1,212 @@
+/** Statements on leases, their groups, events and usage. Times go in as Date, come out as ms. */
+import type { LeaseState } from '../lease/states.ts';
+import type { Nic, Reach } from '../lease/types.ts';
+import { statement } from './db.ts';
+
+export interface LeaseRow {
+  id: string;
+  seq: number;
+  group_id: string;
+  account_id: number;
+  account_name: string;
+  owner_id: string;
+  launch_index: number;
+  state: LeaseState;
+  generation: number;
+  node: string | null;
+  zone: string;
+  image_id: string;
+  image_name: string;
+  type: string;
+  memory_mb: number;
+  cores: number;
+  disk_mb: number;
+  key_name: string | null;
+  client_token: string | null;
+  nics: Nic[];
+  reach: Reach | null;
+  created_at: number;
+  ends_at: number;
+  ended_at: number | null;
+  running_at: number | null;
+  reason_code: string | null;
+  reason: string | null;
+  phases: Record<string, number>;
+  tags: Record<string, string> | null;
+}
+
+const VIEW = `
+  SELECT l.id, l.seq, l.group_id, l.account_id, a.name AS account_name, a.owner_id, l.launch_index, l.state, l.generation,
+         n.name AS node, l.zone, l.image_id, i.name AS image_name, l.type, l.memory_mb, l.cores, l.disk_mb, l.key_name,
+         g.client_token, l.nics, l.reach, l.created_at, l.ends_at, l.ended_at, l.running_at, l.reason_code, l.reason, l.phases,
+         (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = l.id) AS tags
+    FROM lease l
+    JOIN account a ON a.id = l.account_id
+    JOIN lease_group g ON g.id = l.group_id
+    JOIN image i ON i.id = l.image_id
+    LEFT JOIN vmm_node n ON n.id = l.node_id`;
+
+/** $1 ids, $2 account (null = every account's) */
+export const leasesByIds = statement<LeaseRow>('leases-by-ids', `${VIEW}
+   WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.seq`);
+
+/** $1 account, $2 ended after, $3 live only, $4 after seq, $5 limit */
+export const leasesOfAccount = statement<LeaseRow>('leases-of-account', `${VIEW}
+   WHERE l.account_id = $1 AND l.seq > $4
+     AND (NOT l.final OR (NOT $3::boolean AND l.ended_at > $2)) ORDER BY l.seq LIMIT $5`);
+
+/** As leasesOfAccount, of every account: $1 is ignored (null). */
+export const leasesOfAll = statement<LeaseRow>('leases-of-all', `${VIEW}
+   WHERE ($1::bigint IS NULL) AND l.seq > $4
+     AND (NOT l.final OR (NOT $3::boolean AND l.ended_at > $2)) ORDER BY l.seq LIMIT $5`);
+
+export const leasesOfGroup = statement<LeaseRow>('leases-of-group', `${VIEW} WHERE l.group_id = $1 ORDER BY l.launch_index`);
+
+export interface TokenRow {
+  account_id: number;
+  client_token: string;
+  id: string;
+  request_hash: string;
+}
+/** $1 accounts, $2 tokens, in parallel arrays */
+export const groupsByToken = statement<TokenRow>('groups-by-token', `
+  SELECT g.account_id, g.client_token, g.id, g.request_hash
+    FROM unnest($1::bigint[], $2::text[]) AS asked(account_id, client_token)
+    JOIN lease_group g USING (account_id, client_token)`);
+
+/** $1 jsonb array of groups. A client token used before drops its group from what is returned. */
+export const insertGroups = statement<{ id: string }>('insert-groups', `
+  INSERT INTO lease_group (id, account_id, client_token, request_hash, created_at)
+  SELECT id, account_id, client_token, request_hash, $2
+    FROM jsonb_to_recordset($1) AS x(id text, account_id bigint, client_token text, request_hash text)
+  ON CONFLICT DO NOTHING RETURNING id`);
+
+/** $1 accounts */
+export const liveLeaseCounts = statement<{ account_id: number; leases: number }>('live-lease-counts', `
+  SELECT account_id, count(*) AS leases FROM lease WHERE account_id = ANY($1::bigint[]) AND NOT final GROUP BY account_id`);
+
+/**
+ * New leases with their first event, first intent, usage record and tags, in one statement.
+ * $1 jsonb array of leases, $2 now, $3 jsonb array of tags, $4 when a poll may take the intents
+ */
+export const insertLeases = statement<{ id: string; seq: number }>('insert-leases', `
+  WITH x AS (
+    SELECT * FROM jsonb_to_recordset($1) AS x(
+      id text, group_id text, account_id bigint, launch_index int, node_id bigint, zone text, image_id text, type text,
+      memory_mb int, cores int, disk_mb int, key_name text, public_key text, user_data text, nics jsonb, duration_s int,
+      ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text)
+  ), l AS (
+    INSERT INTO lease (id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
+                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, ends_at, phases)
+    SELECT id, group_id, account_id, launch_index, 'Unpropagated', 1, node_id, zone, image_id, type, memory_mb, cores,
+           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, ends_at, phases FROM x
+    RETURNING id, seq
+  ), e AS (
+    INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)
+    SELECT id, $2, 'Unpropagated', 'created', who, '', request_id FROM x
+  ), i AS (
+    INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id)
+    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id FROM x
+  ), u AS (
+    INSERT INTO usage_record (lease_id, account_id, created_at, reserved_s) SELECT id, account_id, $2, duration_s FROM x
+  ), t AS (
+    INSERT INTO tag (resource_id, account_id, key, value)
+    SELECT * FROM jsonb_to_recordset($3) AS t(resource_id text, account_id bigint, key text, value text)
+  )
+  SELECT id, seq FROM l`);
+
+/** What a transition needs to know; locked so that transitions of one lease follow each other. */
+export interface LockedLease {
+  id: string;
+  state: LeaseState;
+  generation: number;
+  account_id: number;
+  node_id: number | null;
+  node: string | null;
+  holding: boolean;
+  final: boolean;
+  memory_mb: number;
+  cores: number;
+  created_at: number;
+  ends_at: number;
+  running_at: number | null;
+}
+/** $1 ids, $2 account (null = any) */
+export const lockLeases = statement<LockedLease>('lock-leases', `
+  SELECT l.id, l.state, l.generation, l.account_id, l.node_id, n.name AS node, l.holding, l.final, l.memory_mb, l.cores,
+         l.created_at, l.ends_at, l.running_at
+    FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id
+   WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
+
+/** $1 jsonb array of new lease facts; absent (null) reach, reason, running_at, ended_at leave what stands. */
+export const updateLeases = statement<never>('update-leases', `
+  UPDATE lease l SET state = x.state, generation = x.generation, final = x.final, holding = x.holding,
+         reach = CASE WHEN x.final THEN NULL ELSE coalesce(x.reach, l.reach) END,
+         running_at = coalesce(l.running_at, x.running_at), ended_at = coalesce(x.ended_at, l.ended_at),
+         reason_code = coalesce(x.reason_code, l.reason_code), reason = coalesce(x.reason, l.reason),
+         phases = l.phases || coalesce(x.phases, '{}')
+    FROM jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, holding boolean, reach jsonb,
+         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb)
+   WHERE l.id = x.id`);
+
+/** $1 jsonb array of events */
+export const insertEvents = statement<never>('insert-events', `
+  INSERT INTO event (lease_id, at, from_state, to_state, trigger, who, why, request_id)
+  SELECT lease_id, at, from_state, to_state, trigger, who, why, request_id
+    FROM jsonb_to_recordset($1) AS x(lease_id text, at timestamptz, from_state text, to_state text, trigger text, who text,
+         why text, request_id text)`);
+
+/** $1 lease, in the order written */
+export interface EventRow {
+  id: number;
+  lease_id: string;
+  at: number;
+  from_state: LeaseState | null;
+  to_state: LeaseState;
+  trigger: string;
+  who: string;
+  why: string;
+  request_id: string | null;
+}
+export const eventsOfLease = statement<EventRow>('events-of-lease', `
+  SELECT id, lease_id, at, from_state, to_state, trigger, who, why, request_id FROM event WHERE lease_id = $1 ORDER BY id LIMIT 1000`);
+
+/** $1 ids, $2 new ends, $3 new durations in s from creation; the usage record's reservation follows. */
+export const moveEnds = statement<never>('move-ends', `
+  WITH x AS (SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::int[]) AS x(id, ends_at, duration_s)),
+       u AS (UPDATE usage_record u SET reserved_s = x.duration_s FROM x WHERE u.lease_id = x.id)
+  UPDATE lease l SET ends_at = x.ends_at, duration_s = x.duration_s FROM x WHERE l.id = x.id`);
+
+/** $1 now, $2 limit */
+export const dueLeases = statement<{ id: string }>('due-leases', `
+  SELECT id FROM lease WHERE NOT final AND state <> 'Ending' AND ends_at <= $1 ORDER BY ends_at LIMIT $2`);
+
+/** $1 jsonb array: lease_id, node, start_at, memory_mb, cores. An interval that is open already stays. */
+export const openIntervals = statement<never>('open-intervals', `
+  INSERT INTO usage_interval (lease_id, node, start_at, memory_mb, cores)
+  SELECT lease_id, node, start_at, memory_mb, cores
+    FROM jsonb_to_recordset($1) AS x(lease_id text, node text, start_at timestamptz, memory_mb int, cores int)
+  ON CONFLICT (lease_id) WHERE stop_at IS NULL DO NOTHING`);
+
+/** $1 ids, $2 stops, in parallel arrays: open intervals end. Returns every interval of these leases, for the charge. */
+export const closeIntervals = statement<never>('close-intervals', `
+  UPDATE usage_interval u SET stop_at = greatest(u.start_at, x.stop_at)
+    FROM unnest($1::text[], $2::timestamptz[]) AS x(lease_id, stop_at) WHERE u.lease_id = x.lease_id AND u.stop_at IS NULL`);
+
+export interface IntervalRow {
+  lease_id: string;
+  node: string;
+  start_at: number;
+  stop_at: number | null;
+  memory_mb: number;
+  cores: number;
+}
+/** $1 ids */
+export const intervalsOf = statement<IntervalRow>('intervals-of', `
+  SELECT lease_id, node, start_at, stop_at, memory_mb, cores FROM usage_interval WHERE lease_id = ANY($1::text[]) ORDER BY lease_id, start_at`);
+
+/** $1 ids, $2 closed at, $3 charged minutes, in parallel arrays */
+export const closeRecords = statement<never>('close-records', `
+  UPDATE usage_record u SET closed_at = x.closed_at, charged_minutes = x.minutes
+    FROM unnest($1::text[], $2::timestamptz[], $3::int[]) AS x(lease_id, closed_at, minutes)
+   WHERE u.lease_id = x.lease_id AND u.closed_at IS NULL`);

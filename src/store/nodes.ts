@@ -1,0 +1,47 @@
+/** Statements on VMM nodes that the scheduler's path uses. */
+import type { NodeAccess } from '../lease/node.ts';
+import { statement } from './db.ts';
+
+export interface NodeRow {
+  id: number;
+  name: string;
+  zone: string;
+  memory_mb: number;
+  cores: number;
+  memory_used: number;
+  cores_used: number;
+  networks: string[];
+  active: boolean;
+  access: NodeAccess;
+}
+const COLUMNS = 'id, name, zone, memory_mb, cores, memory_used, cores_used, networks, active, access';
+
+export const allNodes = statement<NodeRow>('all-nodes', `SELECT ${COLUMNS} FROM vmm_node ORDER BY id`);
+
+/** $1 ids. Locked in one order by every process, so that two batches cannot wait for each other. */
+export const lockNodes = statement<NodeRow>('lock-nodes', `
+  SELECT ${COLUMNS} FROM vmm_node WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE`);
+
+/** $1 ids, $2 memory, $3 cores, in parallel arrays: what leases take (positive) or give back (negative). */
+export const changeNodeUse = statement<never>('change-node-use', `
+  UPDATE vmm_node n SET memory_used = n.memory_used + x.memory, cores_used = n.cores_used + x.cores
+    FROM unnest($1::bigint[], $2::int[], $3::int[]) AS x(id, memory, cores) WHERE n.id = x.id`);
+
+/** $1 id, $2 reachable, $3 now, $4 why not, $5 agent version, $6 driver, $7 boot id; nulls in the last three leave what stands */
+export const recordNodeState = statement<never>('record-node-state', `
+  UPDATE vmm_node SET reachable = $2, last_seen = CASE WHEN $2 THEN $3 ELSE last_seen END, last_error = $4,
+         agent_version = coalesce($5, agent_version), driver = coalesce($6, driver), boot_id = coalesce($7, boot_id)
+   WHERE id = $1`);
+
+export interface HeldLease {
+  id: string;
+  state: string;
+  generation: number;
+}
+/** $1 node: leases that hold room on it */
+export const leasesHeldOn = statement<HeldLease>('leases-held-on', `
+  SELECT id, state, generation FROM lease WHERE node_id = $1 AND holding`);
+
+/** $1 ids: the generations of leases whatever their state */
+export const leaseGenerations = statement<HeldLease>('lease-generations', `
+  SELECT id, state, generation FROM lease WHERE id = ANY($1::text[])`);
