@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { zone } from '../../../src/scheduler/rules/zone.ts';
+import { demand, node } from '../nodes.ts';
+
+test('every node is allowed when no zone is asked', () => {
+  expect(zone.allows(node(1, { zone: 'east' }), demand())).toBe(true);
+});
+
+test('a node of another zone is refused for ever', () => {
+  const asked = demand({ zone: 'east' });
+  expect(zone.allows(node(1, { zone: 'east' }), asked)).toBe(true);
+  expect(zone.allows(node(1, { zone: 'west' }), asked)).toBe(false);
+  expect(zone.allowsEver(node(1, { zone: 'west' }), asked)).toBe(false);
+  expect(zone.reason(node(1, { zone: 'west' }), asked)).toBe('in zone west, east asked');
+});
