@@ -1,58 +1,47 @@
-/**
- * Line framing, used by both sides of the protocol (`protocol.ts`): bytes in, whole lines out, never more than `limit`
- * bytes held for a line that has not ended.
- */
+/** Line framing that service and agent share: one JSON value a line, at most MAX_LINE bytes with its line feed. */
 import { MAX_LINE } from './protocol.ts';
 
-const NEWLINE = 10;
+const LINE_FEED = 0x0a;
 
-export interface LineReader {
-  /** Takes the next bytes of the stream; calls back before it returns. */
-  push(chunk: Buffer): void;
-  /** No further call-back, whatever is pushed. */
-  stop(): void;
-}
+/**
+ * Takes chunks of a byte stream and calls `onLine` for each whole line. Holds at most MAX_LINE bytes: a longer line calls
+ * `onTooLong` once, and what follows is dropped.
+ */
+export function lineReader(onLine: (line: string) => void, onTooLong: () => void): (chunk: Buffer) => void {
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+  let broken = false;
 
-/** `onTooLong` is called once; the reader has stopped by then and its connection must be ended. */
-export function lineReader(onLine: (text: string) => void, onTooLong: () => void, limit: number = MAX_LINE): LineReader {
-  let pieces: Buffer[] = [];
-  let held = 0;
-  let stopped = false;
-
-  const take = (piece: Buffer): boolean => {
-    held += piece.length;
-    if (held > limit) return false;
-    if (piece.length > 0) pieces.push(piece);
-    return true;
-  };
-  const stop = (): void => {
-    stopped = true;
-    pieces = [];
+  const take = (last: Buffer): string => {
+    const line = held.length === 0 ? last : Buffer.concat([...held, last]);
+    held = [];
+    heldBytes = 0;
+    return line.toString('utf8');
   };
 
-  return {
-    push(chunk) {
-      let from = 0;
-      while (!stopped) {
-        const end = chunk.indexOf(NEWLINE, from);
-        if (!take(chunk.subarray(from, end === -1 ? chunk.length : end))) {
-          stop();
-          onTooLong();
-          return;
-        }
-        if (end === -1) return;
-        from = end + 1;
-        const line = (pieces.length === 1 ? pieces[0] ?? Buffer.alloc(0) : Buffer.concat(pieces)).toString('utf8');
-        pieces = [];
-        held = 0;
-        if (line !== '') onLine(line);
+  return (chunk) => {
+    let from = 0;
+    while (!broken && from < chunk.length) {
+      const end = chunk.indexOf(LINE_FEED, from);
+      const piece = chunk.subarray(from, end === -1 ? chunk.length : end);
+      if (heldBytes + piece.length >= MAX_LINE) {
+        broken = true;
+        held = [];
+        onTooLong();
+        return;
       }
-    },
-    stop,
+      if (end === -1) {
+        held.push(piece);
+        heldBytes += piece.length;
+        return;
+      }
+      from = end + 1;
+      onLine(take(piece));
+    }
   };
 }
 
-/** JSON never contains a raw newline, so one object is one line. */
+/** JSON.stringify escapes line feeds, so the line is one line. */
 export function encodeLine(value: unknown): Buffer {
   return Buffer.from(`${JSON.stringify(value)}\n`, 'utf8');
 }
