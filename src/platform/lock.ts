@@ -3,7 +3,7 @@
  * directory: the kernel gives it to one process and takes it back when that process dies, however it dies.
  * `lock.json` only tells a second service whom it met.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -33,11 +33,17 @@ export async function lockDataDir(ctx: Context, dir: DataDir): Promise<DataLock>
 
 function lockKey(ctx: Context, dir: DataDir): string {
   const file = join(dir.keys, 'lock-key');
-  try {
-    // Exclusive, so that two services at their first start agree on one key.
-    writeFileSync(file, ctx.random.bytes(16).toString('hex'), { mode: 0o600, flag: 'wx' });
-  } catch (e) {
-    if (errorCode(e) !== 'EEXIST') throw e;
+  if (!existsSync(file)) {
+    // A link appears whole or not at all, so that two services at their first start agree on one key.
+    const draft = `${file}.${process.pid}`;
+    writeFileSync(draft, ctx.random.bytes(16).toString('hex'), { mode: 0o600 });
+    try {
+      linkSync(draft, file);
+    } catch (e) {
+      if (errorCode(e) !== 'EEXIST') throw e;
+    } finally {
+      rmSync(draft);
+    }
   }
   return readFileSync(file, 'utf8').trim();
 }
@@ -55,6 +61,6 @@ function listen(name: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy());
     server.once('error', reject);
-    server.listen({ path: name }, () => resolve(server));
+    server.listen({ path: name }, () => resolve(server.unref()));
   });
 }

@@ -1,0 +1,86 @@
+/** Brings the schema up to this program's, one process at a time. */
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+import { MIGRATIONS, type Migration } from '../../migrations/index.ts';
+import type { Context } from '../platform/context.ts';
+import { StartError } from '../platform/errors.ts';
+import { sqlState, type DbAddress } from './db.ts';
+
+/** "nimb" in ASCII; the key of the advisory lock, in the one-argument form (PostgreSQL manual, 9.28.10). */
+const LOCK_KEY = 0x6e696d62;
+const LOCK_WAIT_MS = 60_000;
+const TABLE = 'knex_migrations';
+const LOCK_NOT_AVAILABLE = '55P03';
+const UNDEFINED_TABLE = '42P01';
+
+/**
+ * @returns names of the migrations that were run
+ * @throws StartError when the schema is newer than the program, or another process holds the lock too long
+ */
+export async function migrate(ctx: Context, address: DbAddress, migrations: readonly Migration[] = MIGRATIONS): Promise<string[]> {
+  const holder = new pg.Client({ ...address, connectionTimeoutMillis: 10_000, application_name: 'nimbus-migrate' });
+  holder.on('error', (e) => ctx.log.warn('the connection that guards the migrations was lost', { error: e.message }));
+  await holder.connect();
+  try {
+    await lock(holder);
+    await refuseNewer(holder, migrations);
+    const done = await run(ctx, address, migrations);
+    if (done.length > 0) ctx.log.info('migrated the database', { migrations: done });
+    return done;
+  } finally {
+    // The end of the session releases the lock.
+    await holder.end();
+  }
+}
+
+async function lock(client: pg.Client): Promise<void> {
+  await client.query(`SET lock_timeout = ${LOCK_WAIT_MS}`);
+  try {
+    await client.query('SELECT pg_advisory_lock($1)', [LOCK_KEY]);
+  } catch (e) {
+    if (sqlState(e) !== LOCK_NOT_AVAILABLE) throw e;
+    throw new StartError('another process has been migrating the database for more than a minute; wait for it or end it', { cause: e });
+  }
+}
+
+async function refuseNewer(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
+  const known = new Set(migrations.map((m) => m.name));
+  const unknown = (await applied(client)).filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  throw new StartError(`the database was written by a newer nimbus (its schema has ${unknown.join(', ')}): `
+    + 'run that version, or restore a backup from before it');
+}
+
+async function applied(client: pg.Client): Promise<string[]> {
+  try {
+    return (await client.query<{ name: string }>(`SELECT name FROM ${TABLE} ORDER BY id`)).rows.map((r) => r.name);
+  } catch (e) {
+    if (sqlState(e) === UNDEFINED_TABLE) return [];
+    throw e;
+  }
+}
+
+async function run(ctx: Context, address: DbAddress, migrations: readonly Migration[]): Promise<string[]> {
+  const say = (message: unknown): void => ctx.log.warn('migration', { said: message });
+  const db = knex({
+    client: 'pg', connection: { ...address }, pool: { min: 0, max: 1 },
+    log: { warn: say, error: say, deprecate: say, debug: () => undefined },
+  });
+  const config: Knex.MigratorConfig = { migrationSource: source(migrations), tableName: TABLE };
+  try {
+    // The advisory lock is ours: what knex's own lock table says was left by a process that died.
+    await db.migrate.forceFreeMigrationsLock(config);
+    const [, names] = (await db.migrate.latest(config)) as [number, string[]];
+    return names;
+  } finally {
+    await db.destroy();
+  }
+}
+
+function source(migrations: readonly Migration[]): Knex.MigrationSource<Migration> {
+  return {
+    getMigrations: () => Promise.resolve([...migrations]),
+    getMigrationName: (m) => m.name,
+    getMigration: (m) => Promise.resolve({ up: m.up, down: () => Promise.reject(new Error('migrations go forward only')) }),
+  };
+}

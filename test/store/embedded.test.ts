@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { startEmbedded, type Embedded, type EmbeddedOptions } from '../../src/store/embedded/start.ts';
+import { isAlive } from '../../src/store/embedded/postmaster.ts';
+import { testContext } from '../support/context.ts';
+import { hasPart } from '../parts.ts';
+
+let root: string;
+let dataDir: string;
+const running: Embedded[] = [];
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'pg-'));
+  dataDir = join(root, 'data');
+});
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((e) => e.stop()));
+  rmSync(root, { recursive: true, force: true });
+});
+
+async function start(options: Partial<EmbeddedOptions> = {}): Promise<Embedded> {
+  const embedded = await startEmbedded(testContext(), { dataDir, ...options });
+  running.push(embedded);
+  return embedded;
+}
+
+async function ask(embedded: Embedded, sql: string): Promise<unknown[]> {
+  const client = new pg.Client({ ...embedded.address });
+  await client.connect();
+  try {
+    return (await client.query<unknown[]>({ text: sql, rowMode: 'array' })).rows[0] ?? [];
+  } finally {
+    await client.end();
+  }
+}
+
+describe('a new data directory', () => {
+  test('gets a cluster that keeps what it says: UTF-8, C, fsync, checksums, no TCP', async () => {
+    const embedded = await start();
+    expect(embedded.adopted).toBe(false);
+    expect(await ask(embedded, `SELECT current_setting('server_encoding'), datcollate, current_setting('fsync'), current_setting('data_checksums'),
+      current_setting('listen_addresses'), current_setting('synchronous_commit') FROM pg_database WHERE datname = current_database()`))
+      .toEqual(['UTF8', 'C', 'on', 'on', '', 'on']);
+    expect(statSync(join(dataDir, 'pg')).mode & 0o777).toBe(0o700);
+    expect(statSync(join(dataDir, 'keys', 'postgresql-password')).mode & 0o777).toBe(0o600);
+  });
+
+  test('keeps what was committed over a stop, and leaves neither process nor socket', async () => {
+    const first = await start();
+    await ask(first, 'CREATE TABLE kept AS SELECT 42 AS n');
+    await first.stop();
+    expect(isAlive(first.pid)).toBe(false);
+    expect(readdirSync(join(dataDir, 'run', 'pg'))).toEqual([]);
+    expect(await ask(await start(), 'SELECT n FROM kept')).toEqual([42]);
+  });
+
+  test('works at a path that is too long for a socket and has spaces', async () => {
+    dataDir = join(root, 'a directory with spaces', 'deep '.repeat(20), 'data');
+    expect(await ask(await start(), 'SELECT 1')).toEqual([1]);
+  });
+
+  test('asks for the password', async () => {
+    const { address } = await start();
+    const client = new pg.Client({ ...address, password: 'another' });
+    await expect(client.connect()).rejects.toMatchObject({ code: '28P01' });
+    await client.end();
+  });
+
+  test('an interrupted creation is begun anew', async () => {
+    mkdirSync(join(dataDir, 'pg.new'), { recursive: true });
+    writeFileSync(join(dataDir, 'pg.new', 'PG_VERSION'), '15\n');
+    await start();
+    expect(existsSync(join(dataDir, 'pg.new'))).toBe(false);
+  });
+
+  test.skipIf(!hasPart('root'))('of root, under a home that no one else may enter, runs as another user', async () => {
+    chmodSync(root, 0o700);
+    const { pid } = await start();
+    expect(statSync(join(dataDir, 'pg')).uid).not.toBe(0);
+    expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toMatch(new RegExp(`^Uid:\\s+${statSync(join(dataDir, 'pg')).uid}\\s`, 'm'));
+  });
+
+  test('runs in a session of its own', async () => {
+    const { pid } = await start();
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const [, , , session] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    expect(Number(session)).toBe(pid);
+  });
+});
+
+describe('versions', () => {
+  test('a cluster of a version that is not installed is refused with the ways out, and left alone', async () => {
+    await (await start()).stop();
+    writeFileSync(join(dataDir, 'pg', 'PG_VERSION'), '12\n');
+    await expect(start()).rejects.toThrow(/was made by PostgreSQL 12 and opens with that version only; tried: .* is version \d+.*postgresql-12.*database\.bin.*dump it with version 12/s);
+    expect(readFileSync(join(dataDir, 'pg', 'PG_VERSION'), 'utf8')).toBe('12\n');
+  });
+
+  test('a configured directory without PostgreSQL is named', async () => {
+    await expect(start({ bin: '/nowhere' })).rejects.toThrow(/\/nowhere\/postgres cannot be run: ENOENT/);
+  });
+
+  test('a lost password is no reason to guess', async () => {
+    await (await start()).stop();
+    rmSync(join(dataDir, 'keys', 'postgresql-password'));
+    await expect(start()).rejects.toThrow(/postgresql-password.* is missing; restore it/);
+  });
+});
+
+describe('a PostgreSQL that outlived its service', () => {
+  test('is adopted, and ended by the stop of the service that adopted it', async () => {
+    const service = spawn(process.execPath, ['--input-type=module', '-e', ORPHAN, dataDir], {
+      cwd: join(import.meta.dirname, '..', '..'), stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = await once(service.stdout, 'data') as [Buffer];
+    const pid = Number(line.toString());
+    service.kill('SIGKILL');
+    await once(service, 'exit');
+    expect(isAlive(pid)).toBe(true);
+
+    const embedded = await start();
+    expect(embedded).toMatchObject({ adopted: true, pid });
+    expect(await ask(embedded, 'SELECT n FROM kept')).toEqual([7]);
+    await embedded.stop();
+    expect(isAlive(pid)).toBe(false);
+    expect((await start()).adopted).toBe(false);
+  });
+
+  test('that does not answer is ended by its pid, and a new one started', async () => {
+    const first = await start();
+    // Its socket is gone: nobody can reach it any more.
+    rmSync(join(dataDir, 'run', 'pg', '.s.PGSQL.5432'));
+    const second = await startEmbedded({ ...testContext(), clock: hasty() }, { dataDir });
+    running.push(second);
+    expect(second.adopted).toBe(false);
+    expect(second.pid).not.toBe(first.pid);
+    expect(isAlive(first.pid)).toBe(false);
+    expect(await ask(second, 'SELECT 1')).toEqual([1]);
+  });
+
+  test('a pid file whose number another program has now does not stop the start', async () => {
+    await (await start()).stop();
+    writeFileSync(join(dataDir, 'pg', 'postmaster.pid'), `${process.pid}\n/proc/self/fd/3\n0\n5432\n/proc/self/fd/4\n\n`);
+    expect((await start()).adopted).toBe(false);
+  });
+});
+
+/** A real clock on which deadlines come a hundred times sooner. */
+function hasty(): ReturnType<typeof testContext>['clock'] {
+  const { clock } = testContext();
+  return { ...clock, monotonic: () => clock.monotonic() * 100 };
+}
+
+/** A service that is killed: starts PostgreSQL, says its pid, waits for the end. */
+const ORPHAN = `
+  import { build } from 'esbuild';
+  import { mkdtempSync, rmSync } from 'node:fs';
+  import { join, dirname } from 'node:path';
+  import { pathToFileURL } from 'node:url';
+  const dataDir = process.argv[1];
+  const outfile = join(process.cwd(), 'node_modules', '.cache', 'nimbus-test-' + process.pid + '.mjs');
+  await build({ stdin: { contents: "export * from './src/store/embedded/start.ts'; export * from './src/platform/real.ts'", resolveDir: process.cwd() },
+    bundle: true, platform: 'node', format: 'esm', packages: 'external', outfile, logLevel: 'error' });
+  const { startEmbedded, realClock, realRandom } = await import(pathToFileURL(outfile));
+  rmSync(outfile);
+  const quiet = () => {};
+  const log = { debug: quiet, info: quiet, warn: quiet, error: quiet, debugging: false, child: () => log };
+  const e = await startEmbedded({ clock: realClock, random: realRandom, log }, { dataDir });
+  const pg = (await import('pg')).default;
+  const c = new pg.Client({ ...e.address });
+  await c.connect();
+  await c.query('CREATE TABLE kept AS SELECT 7 AS n');
+  process.stdout.write(String(e.pid));
+  process.stdin.resume();
+  setInterval(() => {}, 60000);
+`;
