@@ -24,11 +24,12 @@ export interface IntentRow {
   image_format: 'raw' | 'qcow2';
   image_size: number;
   image_file: string;
+  transport: 'local' | 'ssh';
 }
 
 const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data,
-  l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file`;
+  l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport`;
 
 /**
  * Takes open intents that are due, for `$2`: until then no other poll takes them. $1 now, $2 until, $3 limit, $4 node
@@ -41,12 +42,12 @@ export const takeIntents = statement<IntentRow>('take-intents', `
   ), i AS (
     UPDATE intent i SET next_at = $2, attempts = i.attempts + 1 FROM due WHERE i.id = due.id RETURNING i.*
   )
-  SELECT ${COLUMNS} FROM i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id ORDER BY i.created_at, i.id`);
+  SELECT ${COLUMNS} FROM i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id JOIN vmm_node n ON n.id = i.node_id ORDER BY i.created_at, i.id`);
 
 /** $1 ids: the rows of intents just written, to hand them over. */
 export const intentsByIds = statement<IntentRow>('intents-by-ids', `
   SELECT ${COLUMNS} FROM intent i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id
-   WHERE i.id = ANY($1::text[]) AND i.state = 'open' ORDER BY i.created_at, i.id`);
+    JOIN vmm_node n ON n.id = i.node_id WHERE i.id = ANY($1::text[]) AND i.state = 'open' ORDER BY i.created_at, i.id`);
 
 /** $1 jsonb array of new intents, $2 now, $3 when a poll may take them; older open ones of the leases are superseded. */
 export const insertIntents = statement<never>('insert-intents', `

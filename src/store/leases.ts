@@ -115,6 +115,10 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
   )
   SELECT id, seq FROM l`);
 
+/** $1 ids, $2 account (null = any): where leases are, without a lock */
+export const leasePlace = statement<{ id: string; node_id: number | null; final: boolean; ended_at: number | null }>('lease-place', `
+  SELECT id, node_id, final, ended_at FROM lease WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)`);
+
 /** What a transition needs to know; locked so that transitions of one lease follow each other. */
 export interface LockedLease {
   id: string;
@@ -210,3 +214,16 @@ export const closeRecords = statement<never>('close-records', `
   UPDATE usage_record u SET closed_at = x.closed_at, charged_minutes = x.minutes
     FROM unnest($1::text[], $2::timestamptz[], $3::int[]) AS x(lease_id, closed_at, minutes)
    WHERE u.lease_id = x.lease_id AND u.closed_at IS NULL`);
+
+export interface HeldLease {
+  id: string;
+  state: LeaseState;
+  generation: number;
+}
+/** $1 node: leases that hold room on it */
+export const leasesHeldOn = statement<HeldLease>('leases-held-on', `
+  SELECT id, state, generation FROM lease WHERE node_id = $1 AND holding`);
+
+/** $1 ids: the generations of leases whatever their state */
+export const leaseGenerations = statement<HeldLease>('lease-generations', `
+  SELECT id, state, generation FROM lease WHERE id = ANY($1::text[])`);

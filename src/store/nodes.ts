@@ -32,16 +32,3 @@ export const recordNodeState = statement<never>('record-node-state', `
   UPDATE vmm_node SET reachable = $2, last_seen = CASE WHEN $2 THEN $3 ELSE last_seen END, last_error = $4,
          agent_version = coalesce($5, agent_version), driver = coalesce($6, driver), boot_id = coalesce($7, boot_id)
    WHERE id = $1`);
-
-export interface HeldLease {
-  id: string;
-  state: string;
-  generation: number;
-}
-/** $1 node: leases that hold room on it */
-export const leasesHeldOn = statement<HeldLease>('leases-held-on', `
-  SELECT id, state, generation FROM lease WHERE node_id = $1 AND holding`);
-
-/** $1 ids: the generations of leases whatever their state */
-export const leaseGenerations = statement<HeldLease>('lease-generations', `
-  SELECT id, state, generation FROM lease WHERE id = ANY($1::text[])`);

@@ -1,0 +1,193 @@
+/**
+ * Creates leases. Requests that wait at the same moment share one transaction: each is planned in turn against the pool,
+ * what was planned is checked again under row locks, and one commit carries all of them. A request is answered after
+ * exactly one commit. When another process has taken room meanwhile, the pool is read again and the batch planned anew.
+ */
+import { Fault, isFault } from '../lease/faults.ts';
+import { createBatcher } from '../platform/batcher.ts';
+import { newGroupId, newLeaseId, newOperationId } from '../platform/ids.ts';
+import type { Queryable } from '../store/db.ts';
+import { groupsByToken, insertGroups, insertLeases, liveLeaseCounts } from '../store/leases.ts';
+import { holdImages } from '../store/images.ts';
+import { holdNetworks } from '../store/networks.ts';
+import { changeNodeUse, lockNodes } from '../store/nodes.ts';
+import type { ManagerDeps } from './deps.ts';
+import { assignNics } from './nics.ts';
+import { room, type Planned } from './planned.ts';
+import type { ResolvedRequest } from './resolve.ts';
+import { HANDOVER_MS } from './transitions.ts';
+
+/** Requests in one transaction, and requests that may wait for the next one. */
+const MOST_IN_BATCH = 64;
+const MOST_WAITING = 2_000;
+/** Attempts against other processes that take the same room. */
+const MOST_ATTEMPTS = 4;
+
+export interface Created {
+  readonly groupId: string;
+  /** True when the client token named an earlier request. */
+  readonly repeated: boolean;
+}
+
+class RoomTaken extends Error {}
+
+export function createLeaseCreator(deps: ManagerDeps): (request: ResolvedRequest) => Promise<Created> {
+  const batcher = createBatcher<ResolvedRequest, Created>({
+    most: MOST_IN_BATCH,
+    mostWaiting: MOST_WAITING,
+    full: () => new Fault('Busy', `${MOST_WAITING} requests for leases are waiting already`),
+    run: (requests) => runBatch(deps, requests),
+  });
+  return (request) => batcher.add(request);
+}
+
+async function runBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await attemptBatch(deps, requests);
+    } catch (e) {
+      deps.pool.invalidate();
+      if (!(e instanceof RoomTaken) || attempt === MOST_ATTEMPTS) {
+        // One bad request must not fail its neighbours: each is tried alone.
+        if (requests.length > 1) return inTurn(deps, requests);
+        throw e instanceof RoomTaken ? new Fault('Busy', 'other requests took the room several times; try again') : e;
+      }
+    }
+  }
+}
+
+async function inTurn(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
+  const results: Outcome[] = [];
+  for (const r of requests) results.push(...await runBatch(deps, [r]).catch((e: unknown) => [e as Error]));
+  return results;
+}
+
+type Outcome = Created | Error;
+interface Entry {
+  readonly request: ResolvedRequest;
+  readonly index: number;
+}
+
+async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
+  await deps.pool.ready();
+  const outcomes = new Map<number, Outcome>();
+  const planned: Planned[] = [];
+  const stillOpen = (): Entry[] => requests.map((request, index) => ({ request, index })).filter((e) => !outcomes.has(e.index));
+  const intentIds = await deps.db.transaction(async (tx) => {
+    await answerRepeats(tx, stillOpen(), outcomes);
+    await refuseOverLimit(deps, tx, stillOpen(), outcomes);
+    for (const entry of stillOpen()) {
+      const p = await plan(deps, entry);
+      if (isFault(p)) outcomes.set(entry.index, p);
+      else planned.push(p);
+    }
+    return planned.length === 0 ? [] : write(deps, tx, planned, outcomes);
+  }).catch((e: unknown) => {
+    giveBack(deps, planned);
+    throw e;
+  });
+  if (intentIds.length > 0) deps.handOver(intentIds);
+  return requests.map((_, i) => outcomes.get(i) ?? new Fault('Internal', 'the request was lost'));
+}
+
+/** A client token that was used before answers with what it made then, room or no room. */
+async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes: Map<number, Outcome>): Promise<void> {
+  const asked = entries.filter((e) => e.request.clientToken !== null);
+  if (asked.length === 0) return;
+  const rows = await tx.query(groupsByToken, [asked.map((e) => e.request.accountId), asked.map((e) => e.request.clientToken)]);
+  const known = new Map(rows.map((r) => [`${r.account_id} ${r.client_token}`, r]));
+  for (const { request: r, index } of asked) {
+    const before = known.get(`${r.accountId} ${r.clientToken}`);
+    if (before === undefined) continue;
+    outcomes.set(index, before.request_hash === r.hash
+      ? { groupId: before.id, repeated: true }
+      : new Fault('TokenMismatch', `client token ${r.clientToken} was used before with other parameters`));
+  }
+}
+
+async function refuseOverLimit(deps: ManagerDeps, tx: Queryable, entries: readonly Entry[], outcomes: Map<number, Outcome>): Promise<void> {
+  if (entries.length === 0) return;
+  const most = deps.config.lease.max_per_user;
+  const accounts = [...new Set(entries.map((e) => e.request.accountId))];
+  const live = new Map((await tx.query(liveLeaseCounts, [accounts])).map((r) => [r.account_id, r.leases]));
+  for (const { request: r, index } of entries) {
+    const used = live.get(r.accountId) ?? 0;
+    if (used + r.minCount <= most) live.set(r.accountId, used + r.minCount);
+    else outcomes.set(index, new Fault('TooMany', `you asked for ${r.minCount} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]));
+  }
+}
+
+async function plan(deps: ManagerDeps, { request, index }: Entry): Promise<Planned | Fault> {
+  const placement = await deps.pool.place({
+    memoryMb: request.resources.memoryMb, cores: request.resources.cores, networks: request.networks.map((n) => n.name),
+    zone: request.zone ?? undefined, minCount: request.minCount, maxCount: request.maxCount,
+  });
+  if (isFault(placement)) return placement;
+  const { random } = deps.ctx;
+  return {
+    request, index, groupId: newGroupId(random),
+    leases: placement.map((nodeId) => ({ id: newLeaseId(random), intentId: newOperationId(random), nodeId, zone: deps.pool.zone(nodeId), nics: [] })),
+  };
+}
+
+function giveBack(deps: ManagerDeps, planned: readonly Planned[]): void {
+  for (const p of planned) deps.pool.giveBack(p.leases.map((l) => l.nodeId), p.request.resources);
+}
+
+/** Writes what was planned; groups whose token another request has just used drop out. Returns the intents' ids. */
+async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned[], outcomes: Map<number, Outcome>): Promise<string[]> {
+  const now = deps.ctx.clock.now();
+  const at = new Date(now);
+  const groups = planned.map((p) => ({ id: p.groupId, account_id: p.request.accountId, client_token: p.request.clientToken, request_hash: p.request.hash }));
+  const kept = new Set((await tx.query(insertGroups, [JSON.stringify(groups), at])).map((r) => r.id));
+  const mine = planned.filter((p) => kept.has(p.groupId));
+  const lost = planned.filter((p) => !kept.has(p.groupId));
+  giveBack(deps, lost);
+  await answerRepeats(tx, lost, outcomes);
+  if (mine.length === 0) return [];
+  await holdWhatIsUsed(tx, mine);
+  await reserve(tx, mine);
+  await assignNics(deps, tx, mine);
+  await tx.query(insertLeases, [
+    JSON.stringify(mine.flatMap((p) => leaseRows(p, now))), at, JSON.stringify(mine.flatMap(tagRows)), new Date(now + HANDOVER_MS),
+  ]);
+  for (const p of mine) outcomes.set(p.index, { groupId: p.groupId, repeated: false });
+  return mine.flatMap((p) => p.leases.map((l) => l.intentId));
+}
+
+/** Images and networks were looked up before; from here to the commit they cannot be removed. */
+async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promise<void> {
+  const images = [...new Set(planned.map((p) => p.request.image.id))];
+  if ((await tx.query(holdImages, [images])).length < images.length) throw new Fault('ImageNotFound', 'the image has just been removed');
+  const networks = [...new Set(planned.flatMap((p) => p.request.networks.map((n) => n.name)))];
+  if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
+}
+
+/** The plan was made on a snapshot; here it is held against the rows themselves, under lock. */
+async function reserve(tx: Queryable, planned: readonly Planned[]): Promise<void> {
+  const use = room(planned);
+  const ids = [...use.keys()];
+  const rows = await tx.query(lockNodes, [ids]);
+  const fits = rows.length === ids.length && rows.every((n) => {
+    const u = use.get(n.id);
+    return u !== undefined && n.active && n.memory_used + u.memory <= n.memory_mb && n.cores_used + u.cores <= n.cores;
+  });
+  if (!fits) throw new RoomTaken();
+  await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores)]);
+}
+
+function leaseRows(p: Planned, now: number): object[] {
+  const { request: r } = p;
+  return p.leases.map((l, index) => ({
+    id: l.id, group_id: p.groupId, account_id: r.accountId, launch_index: index, node_id: l.nodeId, zone: l.zone, image_id: r.image.id,
+    type: r.type, memory_mb: r.resources.memoryMb, cores: r.resources.cores, disk_mb: r.resources.diskMb, key_name: r.keyName,
+    public_key: r.publicKey, user_data: r.userData?.toString('base64') ?? null, nics: l.nics, duration_s: r.durationS,
+    ends_at: new Date(now + r.durationS * 1000).toISOString(), phases: { accepted: r.acceptedAt, placed: now }, who: r.who, request_id: r.requestId,
+    intent_id: l.intentId,
+  }));
+}
+
+function tagRows(p: Planned): object[] {
+  return p.leases.flatMap((l) => Object.entries(p.request.tags).map(([key, value]) => (
+    { resource_id: l.id, account_id: p.request.accountId, key, value })));
+}

@@ -1,0 +1,18 @@
+/** What the manager's use cases share. Made once, in `src/main.ts` (and by tests). */
+import type { ControlClient } from '../control/types.ts';
+import type { Config } from '../platform/config.ts';
+import type { Context } from '../platform/context.ts';
+import type { Db } from '../store/db.ts';
+import type { NodePool } from './pool.ts';
+
+/** Takes intents that were just committed; must not throw. Rows it loses are found by its poll. */
+export type HandOver = (intentIds: readonly string[]) => void;
+
+export interface ManagerDeps {
+  readonly ctx: Context;
+  readonly db: Db;
+  readonly config: Config;
+  readonly control: ControlClient;
+  readonly pool: NodePool;
+  readonly handOver: HandOver;
+}

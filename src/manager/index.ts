@@ -1,0 +1,67 @@
+/** The manager: the only way in for doors and workers. Each use case is one transaction. */
+import { createCredentials } from './credentials.ts';
+import { createLeaseCreator } from './create-queue.ts';
+import type { ManagerDeps } from './deps.ts';
+import { createImages } from './images.ts';
+import { createKeys } from './keys.ts';
+import { leaseCases, type LeaseCases } from './leases.ts';
+import { nodeCases, type NodeCases } from './nodes.ts';
+import { createRecorder, type Recorder } from './recorder.ts';
+import { resolveRequest } from './resolve.ts';
+import { createSite } from './site.ts';
+import { createTags } from './tags.ts';
+import type { Caller, GroupView, Manager } from './types.ts';
+import { Fault } from '../lease/faults.ts';
+import type { CreateRequest } from '../lease/types.ts';
+import { leasesOfGroup } from '../store/leases.ts';
+import { leaseView } from './view.ts';
+
+/** The manager as workers see it. */
+export interface WorkerManager {
+  readonly nodes: NodeCases;
+  readonly recorder: Recorder;
+  sweep(): Promise<number>;
+}
+
+export interface FullManager extends Manager {
+  readonly leases: Manager['leases'] & Pick<LeaseCases, 'forget'>;
+  readonly work: WorkerManager;
+}
+
+export function createManager(deps: ManagerDeps): FullManager {
+  const create = createLeaseCreator(deps);
+  const cases = leaseCases(deps);
+  const recorder = createRecorder(deps);
+
+  async function createLeases(caller: Caller, request: CreateRequest, options?: { dryRun?: boolean }): Promise<GroupView> {
+    const resolved = await resolveRequest(deps, caller, request);
+    if (options?.dryRun === true) return dryRun(resolved);
+    const created = await create(resolved);
+    const rows = await deps.db.query(leasesOfGroup, [created.groupId]);
+    return { id: created.groupId, leases: rows.map(leaseView), repeated: created.repeated };
+  }
+
+  async function dryRun(r: Awaited<ReturnType<typeof resolveRequest>>): Promise<never> {
+    await deps.pool.ready();
+    const placed = await deps.pool.place({
+      memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
+      minCount: r.minCount, maxCount: r.maxCount,
+    });
+    if (placed instanceof Fault) throw placed;
+    deps.pool.giveBack(placed, r.resources);
+    throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
+  }
+
+  return {
+    leases: {
+      create: createLeases, describe: cases.describe, end: cases.end, reboot: cases.reboot, setEnd: cases.setEnd,
+      console: cases.console, events: cases.events, forget: cases.forget,
+    },
+    images: createImages(deps),
+    keys: createKeys(deps),
+    tags: createTags(deps),
+    site: createSite(deps),
+    credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
+    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep },
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * The scheduler's snapshot of the nodes, kept near the truth: changed by what this process commits, read again from the
+ * table when it is old, when another process was in the way, and before anyone is refused on its word. A node counts as
+ * reachable when this process has a channel to its agent.
+ */
+import { isFault, type Fault } from '../lease/faults.ts';
+import type { Resources } from '../lease/types.ts';
+import { plan, refusalFault } from '../scheduler/plan.ts';
+import { Pool } from '../scheduler/pool.ts';
+import { isRefusal, type PlanRequest, type Room, type StrategyName } from '../scheduler/types.ts';
+import type { Clock } from '../platform/context.ts';
+import type { Db } from '../store/db.ts';
+import { allNodes } from '../store/nodes.ts';
+
+/** Age at which the snapshot is read again before the next plan, ms. */
+const OLD_MS = 5_000;
+/** A refusal is given on a snapshot no older than this, ms. */
+const FRESH_MS = 250;
+
+export interface NodePool {
+  /** Reads the table when the snapshot is missing, old or known to be wrong. */
+  ready(): Promise<void>;
+  /** The next `ready` reads the table. */
+  invalidate(): void;
+  /** Plans and takes the room in the snapshot; the caller commits it or gives it back. Node ids in launch order. */
+  place(request: PlanRequest): Promise<readonly number[] | Fault>;
+  giveBack(nodeIds: readonly number[], room: Pick<Resources, 'memoryMb' | 'cores'>): void;
+  setReachable(nodeId: number, reachable: boolean): void;
+  name(nodeId: number): string;
+  zone(nodeId: number): string;
+}
+
+export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean }): NodePool {
+  const { db, clock } = options;
+  let pool = new Pool();
+  let readAt = -Infinity;
+
+  async function read(): Promise<void> {
+    const startedAt = clock.monotonic();
+    const rows = await db.query(allNodes);
+    pool = new Pool(rows.map((n) => ({
+      id: n.id, name: n.name, zone: n.zone, memoryMb: n.memory_mb, cores: n.cores, memoryUsed: n.memory_used, coresUsed: n.cores_used,
+      networks: n.networks, active: n.active, reachable: options.reachable(n.id),
+    })));
+    readAt = startedAt;
+  }
+
+  function tryPlace(request: PlanRequest): readonly number[] | Fault {
+    const answer = plan(pool, request, options.strategy);
+    if (isRefusal(answer)) return refusalFault(answer);
+    pool.apply(answer, request);
+    return answer.nodes;
+  }
+
+  return {
+    async ready() {
+      if (clock.monotonic() - readAt > OLD_MS) await read();
+    },
+    invalidate() {
+      readAt = -Infinity;
+    },
+    async place(request) {
+      const answer = tryPlace(request);
+      if (!isFault(answer) || clock.monotonic() - readAt <= FRESH_MS) return answer;
+      await read();
+      return tryPlace(request);
+    },
+    giveBack(nodeIds, room: Room) {
+      for (const id of nodeIds) {
+        const node = pool.node(id);
+        // A snapshot read after the commit that gave the room back has it already; the table decides in any case.
+        if (node === undefined || node.memoryUsed < room.memoryMb || node.coresUsed < room.cores) readAt = -Infinity;
+        else pool.release(id, room);
+      }
+    },
+    setReachable(nodeId, reachable) {
+      const node = pool.node(nodeId);
+      if (node === undefined) readAt = -Infinity;
+      else if (node.reachable !== reachable) pool.upsert({ ...node, reachable });
+    },
+    name: (nodeId) => pool.node(nodeId)?.name ?? `node ${nodeId}`,
+    zone: (nodeId) => pool.node(nodeId)?.zone ?? 'default',
+  };
+}

@@ -1,0 +1,127 @@
+/**
+ * Writes down what agents report. What arrives while one transaction runs goes into the next together, so that a burst of
+ * a thousand starts costs a few commits. A report of an older generation finishes its intent and changes nothing else.
+ */
+import { createBatcher } from '../platform/batcher.ts';
+import { Fault } from '../lease/faults.ts';
+import type { LeasePhase } from '../lease/phases.ts';
+import { STATES, type IntentKind, type Trigger } from '../lease/states.ts';
+import type { Reach } from '../lease/types.ts';
+import { lockLeases, type LockedLease } from '../store/leases.ts';
+import type { ManagerDeps } from './deps.ts';
+import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
+
+/** What an agent, or the dispatcher in its place, says of one lease. `at` is on the service's clock, ms. */
+export type Report = {
+  readonly lease: string;
+  readonly generation: number;
+  /** Name of the node. */
+  readonly node: string;
+  readonly at: number;
+  readonly requestId: string | null;
+} & (
+  | { readonly kind: 'phase'; readonly phase: LeasePhase }
+  | { readonly kind: 'done'; readonly intentId: string; readonly intent: IntentKind; readonly reach: Reach | null; readonly phases: Readonly<Partial<Record<LeasePhase, number>>> }
+  | { readonly kind: 'failed'; readonly intentId: string; readonly intent: IntentKind; readonly code: string; readonly reason: string; readonly superseded: boolean }
+  | { readonly kind: 'vm-exited'; readonly reason: string }
+);
+
+const MOST_IN_BATCH = 256;
+const MOST_WAITING = 100_000;
+
+const ON_PHASE: Readonly<Partial<Record<LeasePhase, Trigger>>> = {
+  'propagate-begun': 'propagate-begun', propagated: 'propagated', 'start-begun': 'start-begun',
+};
+const ON_DONE: Readonly<Record<IntentKind, Trigger>> = {
+  start: 'started', reboot: 'rebooted', pause: 'paused', resume: 'resumed', shutdown: 'shut-down', serialize: 'serialized',
+  unserialize: 'started', save: 'transportable', remove: 'ended',
+};
+/** A failed start is the end of the VM; a refused reboot, pause or resume leaves it as it was. */
+const ON_FAILED: Readonly<Record<IntentKind, readonly Trigger[]>> = {
+  start: ['failed'], unserialize: ['failed'], save: ['failed'], remove: [],
+  reboot: ['refused'], pause: ['refused'], resume: ['refused'], shutdown: ['refused'], serialize: ['refused'],
+};
+
+export interface Recorder {
+  /** Resolves when the report is committed. */
+  report(report: Report): Promise<void>;
+  idle(): Promise<void>;
+  readonly waiting: number;
+}
+
+export function createRecorder(deps: ManagerDeps): Recorder {
+  const batcher = createBatcher<Report, void>({
+    most: MOST_IN_BATCH,
+    mostWaiting: MOST_WAITING,
+    full: () => new Fault('Busy', 'too many reports of agents are waiting'),
+    run: async (reports) => {
+      await record(deps, reports);
+      return reports.map(() => undefined);
+    },
+  });
+  return {
+    report: (r) => batcher.add(r),
+    idle: () => batcher.idle(),
+    get waiting() { return batcher.waiting; },
+  };
+}
+
+async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<void> {
+  const { ctx, db, config, pool } = deps;
+  const now = ctx.clock.now();
+  const effects = await db.transaction(async (tx) => {
+    const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
+    const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity);
+    for (const r of reports) {
+      const lease = leases.get(r.lease);
+      if (lease !== undefined) applyReport(batch, lease, r, now);
+    }
+    return batch.write(tx);
+  });
+  for (const r of effects.released) pool.giveBack([r.nodeId], r);
+  if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
+}
+
+function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number): void {
+  const cause = (trigger: Trigger, why: string): Cause => ({ trigger, actor: 'agent', who: `node ${r.node}`, why, at: r.at, requestId: r.requestId });
+  const current = r.generation === lease.generation;
+  switch (r.kind) {
+    case 'phase': {
+      const trigger = ON_PHASE[r.phase];
+      if (current && trigger !== undefined) batch.apply(lease, cause(trigger, ''), { phases: { [r.phase]: r.at } });
+      return;
+    }
+    case 'done':
+      batch.finish(r.intentId, 'done', null);
+      if (current) finishDone(batch, lease, r, cause, now);
+      return;
+    case 'failed':
+      batch.finish(r.intentId, r.superseded ? 'superseded' : 'failed', r.reason);
+      if (!current || r.superseded) return;
+      for (const trigger of ON_FAILED[r.intent]) {
+        batch.apply(lease, cause(trigger, r.reason), { reasonCode: r.code, reason: r.reason });
+      }
+      return;
+    case 'vm-exited':
+      if (current && STATES[lease.state].vm) {
+        batch.apply(lease, cause('vm-exited', r.reason), { reasonCode: 'Client.InstanceInitiatedShutdown', reason: r.reason });
+      }
+  }
+}
+
+function finishDone(
+  batch: TransitionBatch, lease: LockedLease, r: Report & { kind: 'done' }, cause: (trigger: Trigger, why: string) => Cause, now: number,
+): void {
+  const outcome: Outcome = r.intent === 'start' ? { reach: r.reach, phases: { ...r.phases, recorded: now } } : { reach: r.reach };
+  // The events of phases that were not reported one by one still carry the agent's stamps.
+  if (r.intent === 'start') {
+    for (const phase of ['propagate-begun', 'propagated', 'start-begun'] as const) {
+      const trigger = ON_PHASE[phase];
+      const at = r.phases[phase];
+      if (trigger !== undefined && at !== undefined) batch.apply(lease, { ...cause(trigger, ''), at });
+    }
+  }
+  batch.apply(lease, { ...cause(ON_DONE[r.intent], ''), at: (r.intent === 'start' ? r.phases.started : undefined) ?? r.at }, outcome);
+  // A corrupted lease stays what it is until its end, but what its VM held is free.
+  if (r.intent === 'remove') batch.release(lease, r.at);
+}

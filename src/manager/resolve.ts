@@ -1,0 +1,96 @@
+/** A create request with everything looked up and held against the site's policy; what is left is placing it. */
+import { createHash } from 'node:crypto';
+import { formatDuration } from '../lease/duration.ts';
+import { Fault } from '../lease/faults.ts';
+import type { CreateRequest, LeaseType, Resources } from '../lease/types.ts';
+import { imageFor } from '../images/lookup.ts';
+import type { ImageRow } from '../store/images.ts';
+import { findKeyPair } from '../store/keys.ts';
+import { networksByName, type NetworkRow } from '../store/networks.ts';
+import type { ManagerDeps } from './deps.ts';
+import { siteTypes } from './site.ts';
+import { checkTags } from './tags.ts';
+import type { Caller } from './types.ts';
+
+/** EC2 API reference, RunInstances: user data is limited to 16 KB before base64. */
+export const MOST_USER_DATA = 16 * 1024;
+
+export interface ResolvedRequest {
+  readonly accountId: number;
+  readonly who: string;
+  readonly requestId: string;
+  readonly acceptedAt: number;
+  readonly minCount: number;
+  readonly maxCount: number;
+  readonly image: ImageRow;
+  readonly type: string;
+  readonly resources: Resources;
+  readonly networks: readonly NetworkRow[];
+  readonly zone: string | null;
+  readonly keyName: string | null;
+  readonly publicKey: string | null;
+  readonly userData: Buffer | null;
+  readonly durationS: number;
+  readonly clientToken: string | null;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Digest of what the user asked: the same client token must come with the same request. */
+  readonly hash: string;
+}
+
+/** @throws Fault */
+export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: CreateRequest): Promise<ResolvedRequest> {
+  const acceptedAt = deps.ctx.clock.now();
+  checkCounts(deps, r);
+  const type = typeOf(deps, r);
+  const resources: Resources = { memoryMb: type.memoryMb, cores: type.cores, diskMb: type.diskMb, ...r.resources };
+  const durationS = durationOf(deps, r);
+  const image = await imageFor(deps.db, caller.accountId, r.image);
+  const key = r.keyName === undefined ? null : await findKeyPair(deps.db, caller.accountId, r.keyName);
+  if (r.keyName !== undefined && key === null) throw new Fault('KeyPairNotFound', `The key pair '${r.keyName}' does not exist`);
+  if ((r.userData?.length ?? 0) > MOST_USER_DATA) throw new Fault('UserDataMalformed', `User data is limited to ${MOST_USER_DATA} bytes`);
+  const networks = await networksOf(deps, r.networks ?? type.networks);
+  checkTags(r.tags ?? {});
+  return {
+    accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
+    image, type: type.name, resources, networks, zone: r.zone ?? null, keyName: r.keyName ?? null, publicKey: key?.public_key ?? null,
+    userData: r.userData ?? null, durationS, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, hash: requestHash(r),
+  };
+}
+
+function checkCounts({ config }: ManagerDeps, r: CreateRequest): void {
+  const most = config.lease.max_group;
+  if (r.minCount > most) throw new Fault('TooMany', `a group has at most ${most} leases; you asked for ${r.minCount}`, [`lease.max_group = ${most}`]);
+  if (r.maxCount > most) throw new Fault('TooMany', `a group has at most ${most} leases; you asked for up to ${r.maxCount}`, [`lease.max_group = ${most}`]);
+}
+
+function typeOf({ config }: ManagerDeps, r: CreateRequest): LeaseType {
+  const name = r.type ?? config.lease.default_type;
+  const type = siteTypes(config).find((t) => t.name === name);
+  if (type === undefined) throw new Fault('TypeUnknown', `Invalid value '${name}' for InstanceType.`, [`the site offers ${siteTypes(config).map((t) => t.name).join(', ')}`]);
+  return type;
+}
+
+function durationOf({ config }: ManagerDeps, r: CreateRequest): number {
+  const most = config.lease.max_duration;
+  const asked = r.durationS ?? Math.min(config.lease.default_duration, most);
+  if (asked > most) throw new Fault('DurationRefused', `a lease lasts at most ${formatDuration(most)}; you asked for ${formatDuration(asked)}`, [`lease.max_duration = ${formatDuration(most)}`]);
+  return asked;
+}
+
+async function networksOf({ db, config }: ManagerDeps, names: readonly string[]): Promise<NetworkRow[]> {
+  const wanted = names.length > 0 ? names : [config.lease.default_network];
+  const known = new Map((await db.query(networksByName, [wanted])).map((n) => [n.name, n]));
+  return wanted.map((name) => {
+    const network = known.get(name);
+    if (network === undefined) throw new Fault('NetworkNotFound', `no network is named ${name}`);
+    return network;
+  });
+}
+
+function requestHash(r: CreateRequest): string {
+  const { clientToken: _, userData, tags, ...rest } = r;
+  const sorted = (o: object): Array<[string, unknown]> => Object.entries(o).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256')
+    .update(JSON.stringify([sorted(rest), sorted(tags ?? {}), userData?.toString('base64') ?? null]))
+    .digest('hex');
+}

@@ -1,0 +1,178 @@
+/**
+ * Sends intents to their nodes and their outcomes to the recorder. Intents come by hand-over, right after the commit that
+ * wrote them, and by a poll that finds what a crash or an absent node left. A request whose answer was lost is sent again
+ * with the same id until its time is over; `remove` is never given up.
+ */
+import type { AgentRequest, Done, Stamps, VmInfo } from '../control/protocol.ts';
+import type { ControlClient, NodeAnswer } from '../control/types.ts';
+import type { LeasePhase } from '../lease/phases.ts';
+import type { Recorder, Report } from '../manager/recorder.ts';
+import type { Config } from '../platform/config.ts';
+import type { Context, Timer } from '../platform/context.ts';
+import type { Db } from '../store/db.ts';
+import { intentsByIds, postponeIntents, takeIntents, type IntentRow } from '../store/intents.ts';
+import { agentRequest } from './requests.ts';
+
+const POLL_MS = 1_000;
+const POLL_MOST = 256;
+/** A poll leaves what it took to this process for so long. */
+const TAKEN_MS = 30_000;
+const RETRY_FIRST_MS = 500;
+const RETRY_MOST_MS = 30_000;
+/** Intents under way at once; the rest waits in the table. */
+const MOST_UNDER_WAY = 10_000;
+
+export interface DispatcherDeps {
+  readonly ctx: Context;
+  readonly db: Db;
+  readonly config: Config;
+  readonly control: ControlClient;
+  readonly recorder: Recorder;
+  readonly nodeName: (nodeId: number) => string;
+  /** Absolute path of an image of the repository. */
+  readonly imagePath: (file: string) => string;
+}
+
+export interface Dispatcher {
+  handOver(intentIds: readonly string[]): void;
+  /** Looks for what is due, of one node or of all. */
+  poll(nodeId?: number): Promise<void>;
+  start(): void;
+  stop(): Promise<void>;
+  readonly underWay: number;
+}
+
+export function createDispatcher(deps: DispatcherDeps): Dispatcher {
+  const { ctx, db, control, recorder } = deps;
+  const underWay = new Map<string, IntentRow>();
+  let timer: Timer | undefined;
+  let stopped = false;
+  let handed: string[] = [];
+  let reading: Promise<void> | undefined;
+
+  /** One read for all that was handed over while the last one ran. */
+  async function readHanded(): Promise<void> {
+    await Promise.resolve();
+    while (handed.length > 0) {
+      const ids = handed;
+      handed = [];
+      try {
+        send(await db.query(intentsByIds, [ids]));
+      } catch (e) {
+        ctx.log.warn('intents could not be read; the poll will find them', { error: (e as Error).message, intents: ids.length });
+      }
+    }
+    reading = undefined;
+  }
+
+  function send(rows: readonly IntentRow[]): void {
+    const byNode = new Map<number, IntentRow[]>();
+    for (const row of rows) {
+      if (stopped || underWay.has(row.id) || underWay.size >= MOST_UNDER_WAY) continue;
+      underWay.set(row.id, row);
+      byNode.set(row.node_id, [...(byNode.get(row.node_id) ?? []), row]);
+    }
+    if (byNode.size === 0) return;
+    const calls = [...byNode].map(([nodeId, list]) => ({ nodeId, requests: list.map((row) => requestOf(row)) }));
+    void control.call(calls, {
+      onProgress: (nodeId, id, phase, at) => progress(nodeId, id, phase, at),
+      onAnswer: (answer) => void settle(answer),
+    });
+  }
+
+  function requestOf(row: IntentRow): AgentRequest {
+    return agentRequest(row, deps.config.control, deps.imagePath);
+  }
+
+  function base(row: IntentRow, at: number): Omit<Report, 'kind'> {
+    return { lease: row.lease_id, generation: row.generation, node: deps.nodeName(row.node_id), at, requestId: row.request_id };
+  }
+
+  function progress(nodeId: number, id: string, phase: LeasePhase, at: number): void {
+    const row = underWay.get(id);
+    if (row?.kind !== 'start') return;
+    const report = { ...base(row, at - control.state(nodeId).clockOffsetMs), kind: 'phase', phase } as Report;
+    recorder.report(report).catch((e: unknown) => ctx.log.warn('a phase was not recorded', { lease: row.lease_id, phase, error: (e as Error).message }));
+  }
+
+  async function settle(answer: NodeAnswer): Promise<void> {
+    const row = underWay.get(answer.id);
+    if (row === undefined) return;
+    try {
+      if ('lost' in answer) await lost(row, answer.reason);
+      else await answered(row, answer.done);
+    } catch (e) {
+      // The row is still open: the poll takes it up again.
+      ctx.log.error('an agent’s answer was not recorded', { intent: row.id, lease: row.lease_id, requestId: row.request_id, error: (e as Error).message });
+    } finally {
+      underWay.delete(answer.id);
+    }
+  }
+
+  async function answered(row: IntentRow, done: Done): Promise<void> {
+    const offset = control.state(row.node_id).clockOffsetMs;
+    const at = (done.stamps.finished ?? ctx.clock.now() + offset) - offset;
+    if (done.ok) {
+      const vm: VmInfo | undefined = 'vm' in done.result ? done.result.vm : undefined;
+      await recorder.report({
+        ...base(row, at), kind: 'done', intentId: row.id, intent: row.kind, reach: vm?.reach ?? null, phases: corrected(done.stamps, offset),
+      });
+      return;
+    }
+    const { code, message } = done.error;
+    if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) await lost(row, message);
+    else await fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
+  }
+
+  async function fail(row: IntentRow, at: number, code: string, reason: string, superseded: boolean): Promise<void> {
+    const node = deps.nodeName(row.node_id);
+    if (!superseded) ctx.log.warn('an operation failed on a node', { lease: row.lease_id, node, operation: row.kind, code, reason, requestId: row.request_id });
+    await recorder.report({ ...base(row, at), kind: 'failed', intentId: row.id, intent: row.kind, code, reason: `node ${node}: ${reason}`, superseded });
+  }
+
+  /** Not answered. Sent again later, unless its time is over; a VM must be removed however long that takes. */
+  async function lost(row: IntentRow, reason: string): Promise<void> {
+    const now = ctx.clock.now();
+    const limit = row.kind === 'start' ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
+    if (row.kind !== 'remove' && now - row.created_at >= limit) {
+      await fail(row, now, 'Server.NodeUnreachable', reason, false);
+      return;
+    }
+    const wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10));
+    await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [reason]]);
+  }
+
+  async function poll(nodeId?: number): Promise<void> {
+    const room = Math.min(POLL_MOST, MOST_UNDER_WAY - underWay.size);
+    if (room <= 0 || stopped) return;
+    const now = ctx.clock.now();
+    send(await db.query(takeIntents, [new Date(now), new Date(now + TAKEN_MS), room, nodeId ?? null]));
+  }
+
+  function arm(): void {
+    if (stopped) return;
+    timer = ctx.clock.after(POLL_MS, () => {
+      poll().catch((e: unknown) => ctx.log.warn('open intents could not be polled', { error: (e as Error).message })).finally(arm);
+    }, true);
+  }
+
+  return {
+    handOver(ids) {
+      if (stopped) return;
+      handed.push(...ids);
+      reading ??= readHanded();
+    },
+    poll,
+    start: arm,
+    async stop() {
+      stopped = true;
+      timer?.cancel();
+      await reading;
+    },
+    get underWay() { return underWay.size; },
+  };
+}
+
+function corrected(stamps: Stamps, offset: number): Partial<Record<LeasePhase, number>> {
+  return Object.fromEntries(Object.entries(stamps).map(([phase, at]) => [phase, at - offset]));
+}

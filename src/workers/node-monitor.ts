@@ -1,0 +1,91 @@
+/** Follows the channels: nodes of the table are connected to, their state and their VMs reach the manager. */
+import type { AgentRequest } from '../control/protocol.ts';
+import type { ChannelState, ControlClient } from '../control/types.ts';
+import type { NodeCases } from '../manager/nodes.ts';
+import type { Recorder } from '../manager/recorder.ts';
+import type { Context, Timer } from '../platform/context.ts';
+import { newOperationId } from '../platform/ids.ts';
+import type { Db } from '../store/db.ts';
+import { allNodes } from '../store/nodes.ts';
+
+/** How often the table is read for nodes that another process added or removed. */
+const RELOAD_MS = 5_000;
+const LIST_DEADLINE_MS = 10_000;
+
+export interface NodeMonitor {
+  start(): Promise<void>;
+  /** Reads the table now: a node was added, changed or removed. */
+  reload(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export function createNodeMonitor(deps: {
+  ctx: Context; db: Db; control: ControlClient; nodes: NodeCases; recorder: Recorder;
+  nodeName: (nodeId: number) => string; invalidatePool: () => void; poll: (nodeId: number) => Promise<void>;
+}): NodeMonitor {
+  const { ctx, db, control } = deps;
+  let timer: Timer | undefined;
+  let stopped = false;
+  /** Reports of one node follow each other. */
+  const last = new Map<number, Promise<void>>();
+
+  async function reload(): Promise<void> {
+    control.setNodes((await db.query(allNodes)).map((n) => ({ id: n.id, name: n.name, access: n.access })));
+    deps.invalidatePool();
+  }
+
+  async function follow(state: ChannelState): Promise<void> {
+    if (stopped) return;
+    if (!state.up || state.hello === null) {
+      await deps.nodes.down(state.nodeId, state.reason ?? 'not connected');
+      return;
+    }
+    const done = await control.ask(state.nodeId, { op: 'list', id: newOperationId(ctx.random), deadlineMs: LIST_DEADLINE_MS });
+    const vms = 'vms' in done.result ? done.result.vms : [];
+    const orphans = await deps.nodes.up(state.nodeId, state.hello, vms);
+    if (orphans.length > 0) await removeOrphans(state.nodeId, orphans);
+    await deps.poll(state.nodeId);
+  }
+
+  async function removeOrphans(nodeId: number, requests: readonly AgentRequest[]): Promise<void> {
+    const leases = requests.flatMap((r) => ('lease' in r ? [r.lease] : []));
+    ctx.log.warn('VMs that no live lease knows are removed', { node: deps.nodeName(nodeId), leases });
+    await control.call([{ nodeId, requests }], {
+      onAnswer: (a) => {
+        if ('lost' in a || !a.done.ok) ctx.log.warn('a VM without a lease was not removed; the next contact tries again', { node: deps.nodeName(nodeId), operation: a.id });
+      },
+    });
+  }
+
+  function arm(): void {
+    if (stopped) return;
+    timer = ctx.clock.after(RELOAD_MS, () => {
+      reload().catch((e: unknown) => ctx.log.warn('the nodes could not be read', { error: (e as Error).message })).finally(arm);
+    }, true);
+  }
+
+  return {
+    async start() {
+      control.onState((state) => {
+        const before = last.get(state.nodeId) ?? Promise.resolve();
+        last.set(state.nodeId, before.then(() => follow(state)).catch((e: unknown) => {
+          ctx.log.warn('the state of a node could not be followed', { node: deps.nodeName(state.nodeId), error: (e as Error).message });
+        }));
+      });
+      control.onVmEvent((nodeId, event) => {
+        const at = event.at - control.state(nodeId).clockOffsetMs;
+        deps.recorder.report({
+          kind: 'vm-exited', lease: event.lease, generation: event.generation, node: deps.nodeName(nodeId), at, requestId: null, reason: event.reason,
+        }).catch((e: unknown) => ctx.log.error('the exit of a VM was not recorded; the next contact with its node tells it again', { lease: event.lease, error: (e as Error).message }));
+      });
+      await reload();
+      arm();
+    },
+    reload,
+    async stop() {
+      stopped = true;
+      timer?.cancel();
+      await Promise.all(last.values());
+    },
+  };
+}
