@@ -1,0 +1,44 @@
+/** Kinds of resources that users name by id, told apart by the id's prefix. */
+import { Fault, type FaultCode } from '../lease/faults.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID } from '../lease/ids.ts';
+import type { TagView } from './types.ts';
+
+interface Kind {
+  readonly type: TagView['resourceType'];
+  readonly prefix: string;
+  readonly shape: RegExp;
+  readonly missing: FaultCode;
+  readonly called: string;
+}
+
+const KINDS: readonly Kind[] = [
+  { type: 'instance', prefix: 'i-', shape: LEASE_ID, missing: 'LeaseNotFound', called: 'instance ID' },
+  { type: 'image', prefix: 'ami-', shape: IMAGE_ID, missing: 'ImageNotFound', called: 'image id' },
+  { type: 'key-pair', prefix: 'key-', shape: KEY_PAIR_ID, missing: 'KeyPairNotFound', called: 'key pair' },
+  { type: 'reservation', prefix: 'r-', shape: GROUP_ID, missing: 'ResourceNotFound', called: 'reservation' },
+];
+
+const kindOf = (id: string): Kind | undefined => KINDS.find((k) => id.startsWith(k.prefix));
+
+/** Type of a resource whose id the service made itself. */
+export function resourceType(id: string): TagView['resourceType'] {
+  const kind = kindOf(id);
+  if (kind === undefined) throw new Error(`no kind of resource has ids like ${id}`);
+  return kind.type;
+}
+
+/** @throws Fault when the text is the id of nothing */
+export function checkResourceId(id: string): void {
+  const kind = kindOf(id);
+  if (kind?.shape.test(id) === true) return;
+  if (kind?.type === 'instance') throw new Fault('LeaseIdMalformed', `Invalid id: "${id.slice(0, 100)}"`);
+  if (kind?.type === 'image') throw new Fault('ImageIdMalformed', `Invalid id: "${id.slice(0, 100)}"`);
+  throw new Fault('ResourceNotFound', `The ID '${id.slice(0, 100)}' is not valid`);
+}
+
+export function resourceNotFound(id: string): Fault {
+  const kind = kindOf(id);
+  return kind === undefined
+    ? new Fault('ResourceNotFound', `The ID '${id.slice(0, 100)}' is not valid`)
+    : new Fault(kind.missing, kind.type === 'key-pair' ? `The key pair '${id}' does not exist` : `The ${kind.called} '${id}' does not exist`);
+}

@@ -1,0 +1,26 @@
+/** What the site offers. */
+import type { LeaseType } from '../lease/types.ts';
+import type { Config } from '../platform/config.ts';
+import type { Db } from '../store/db.ts';
+import { zonesOfNodes } from '../store/nodes-admin.ts';
+import type { Manager } from './types.ts';
+
+/** Sorted by size, smallest first; the order in which people read them. */
+export function siteTypes(config: Config): readonly LeaseType[] {
+  return Object.entries(config.types)
+    .map(([name, t]) => ({ name, memoryMb: t.memory_mb, cores: t.cores, diskMb: t.disk_mb, networks: t.networks }))
+    .sort((a, b) => a.memoryMb - b.memoryMb || a.cores - b.cores || (a.name < b.name ? -1 : 1));
+}
+
+export function siteCases(deps: { readonly db: Db; readonly config: Config }): Manager['site'] {
+  const types = siteTypes(deps.config);
+  return {
+    async zones() {
+      return (await deps.db.query(zonesOfNodes)).map((z) => ({ name: z.zone, available: z.available }));
+    },
+    types: () => types,
+    defaultType: () => deps.config.lease.default_type,
+    region: () => deps.config.site.region,
+    limits: () => Promise.resolve({ maxInstances: deps.config.lease.max_per_user }),
+  };
+}

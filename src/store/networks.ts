@@ -1,0 +1,92 @@
+/** Statements on networks and the addresses of their pools. */
+import type { NetworkKind } from '../lease/types.ts';
+import { statement } from './db.ts';
+
+export interface NetworkRow {
+  id: number;
+  name: string;
+  kind: NetworkKind;
+  bridge: string | null;
+  prefix: number;
+  gateway: string | null;
+  dns: string[];
+}
+const COLUMNS = 'id, name, kind, bridge, prefix, host(gateway) AS gateway, dns';
+
+/** $1 names */
+export const networksByName = statement<NetworkRow>('networks-by-name', `SELECT ${COLUMNS} FROM network WHERE name = ANY($1::text[])`);
+
+/** $1 name. Waits for transactions that take addresses of it, and makes them wait. */
+export const lockNetwork = statement<NetworkRow>('lock-network', `SELECT ${COLUMNS} FROM network WHERE name = $1 FOR UPDATE`);
+
+/** As lockNetwork for those who only need that the network stays: many hold it at once. */
+export const holdNetworks = statement<NetworkRow>('hold-networks', `
+  SELECT ${COLUMNS} FROM network WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE`);
+
+export interface NetworkUseRow extends NetworkRow {
+  addresses: number;
+  in_use: number;
+}
+/** $1 name (null = all) */
+export const networksWithUse = statement<NetworkUseRow>('networks-with-use', `
+  SELECT ${COLUMNS}, (SELECT count(*) FROM network_address a WHERE a.network_id = network.id) AS addresses,
+         (SELECT count(*) FROM network_address a WHERE a.network_id = network.id AND a.lease_id IS NOT NULL) AS in_use
+    FROM network WHERE $1::text IS NULL OR name = $1 ORDER BY name`);
+
+/** $1 name, $2 kind, $3 bridge, $4 prefix, $5 gateway, $6 dns, $7 now; no row when the name is taken */
+export const insertNetwork = statement<{ id: number }>('insert-network', `
+  INSERT INTO network (name, kind, bridge, prefix, gateway, dns, created_at)
+  VALUES ($1, $2, $3, $4, $5, $6::text[], $7) ON CONFLICT (name) DO NOTHING RETURNING id`);
+
+/** $1 network id */
+export const deleteAddressesOf = statement<never>('delete-addresses-of', 'DELETE FROM network_address WHERE network_id = $1');
+export const deleteNetwork = statement<never>('delete-network', 'DELETE FROM network WHERE id = $1');
+
+/** $1 network name: live leases with a NIC on it, a few of them */
+export const liveLeasesOnNetwork = statement<{ id: string }>('live-leases-on-network', `
+  SELECT id FROM lease WHERE NOT final AND nics @> jsonb_build_array(jsonb_build_object('network', $1::text)) ORDER BY seq LIMIT 10`);
+
+export interface AddressRow {
+  id: number;
+  ip: string;
+  hostname: string;
+  mac: string;
+  lease_id: string | null;
+}
+
+/** $1 network id, $2 how many. Addresses that another transaction is taking are passed over, not waited for. */
+export const takeFreeAddresses = statement<AddressRow>('take-free-addresses', `
+  SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address
+   WHERE network_id = $1 AND lease_id IS NULL ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`);
+
+/** $1 network id */
+export const countFreeAddresses = statement<{ free: number; total: number }>('count-free-addresses', `
+  SELECT count(*) FILTER (WHERE lease_id IS NULL) AS free, count(*) AS total FROM network_address WHERE network_id = $1`);
+
+/** $1 address ids, $2 leases, in parallel arrays */
+export const giveAddresses = statement<{ id: number }>('give-addresses', `
+  UPDATE network_address a SET lease_id = x.lease_id
+    FROM unnest($1::bigint[], $2::text[]) AS x(id, lease_id) WHERE a.id = x.id AND a.lease_id IS NULL RETURNING a.id`);
+
+/** $1 leases */
+export const freeAddressesOf = statement<never>('free-addresses-of', `
+  UPDATE network_address SET lease_id = NULL WHERE lease_id = ANY($1::text[])`);
+
+/** $1 network id, in the order in which they are leased */
+export const addressesOf = statement<AddressRow>('addresses-of', `
+  SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address WHERE network_id = $1 ORDER BY id`);
+
+/** $1 network id, $2 ip, $3 hostname, $4 mac; no row when one of them is taken */
+export const insertAddress = statement<AddressRow>('insert-address', `
+  INSERT INTO network_address (network_id, ip, hostname, mac) VALUES ($1, $2::inet, $3, $4)
+  ON CONFLICT DO NOTHING RETURNING id, host(ip) AS ip, hostname, mac, lease_id`);
+
+/** $1 network id, $2 ip, $3 hostname, $4 mac: what stands in the way of an address */
+export const addressesLike = statement<AddressRow>('addresses-like', `
+  SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address
+   WHERE (network_id = $1 AND (ip = $2::inet OR hostname = $3)) OR mac = $4`);
+
+/** $1 network id, $2 ip; no row when it is leased or not in the pool */
+export const deleteFreeAddress = statement<AddressRow>('delete-free-address', `
+  DELETE FROM network_address WHERE network_id = $1 AND ip = $2::inet AND lease_id IS NULL
+  RETURNING id, host(ip) AS ip, hostname, mac, lease_id`);
