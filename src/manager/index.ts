@@ -2,14 +2,14 @@
 import { createCredentials } from './credentials.ts';
 import { createLeaseCreator } from './create-queue.ts';
 import type { ManagerDeps } from './deps.ts';
-import { createImages } from './images.ts';
-import { createKeys } from './keys.ts';
+import { imageCases } from './images.ts';
+import { keyCases } from './keys.ts';
 import { leaseCases, type LeaseCases } from './leases.ts';
 import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
 import { resolveRequest } from './resolve.ts';
-import { createSite } from './site.ts';
-import { createTags } from './tags.ts';
+import { siteCases } from './site.ts';
+import { tagCases } from './tags.ts';
 import type { Caller, GroupView, Manager } from './types.ts';
 import { Fault } from '../lease/faults.ts';
 import type { CreateRequest } from '../lease/types.ts';
@@ -57,10 +57,10 @@ export function createManager(deps: ManagerDeps): FullManager {
       create: createLeases, describe: cases.describe, end: cases.end, reboot: cases.reboot, setEnd: cases.setEnd,
       console: cases.console, events: cases.events, forget: cases.forget,
     },
-    images: createImages(deps),
-    keys: createKeys(deps),
-    tags: createTags(deps),
-    site: createSite(deps),
+    images: imageCases(deps),
+    keys: keyCases(deps),
+    tags: tagCases(deps),
+    site: siteCases(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
     work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep },
   };

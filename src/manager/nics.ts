@@ -1,6 +1,6 @@
 /** Gives the planned leases their network interfaces: generated for user-mode networks, taken from the pool for bridges. */
 import { assignAddresses, takeAddresses, type PoolAddress } from '../network/addresses.ts';
-import { bridgeNic, userNic } from '../network/nic.ts';
+import { bridgeNic, userNic } from '../network/nics.ts';
 import type { Queryable } from '../store/db.ts';
 import type { ManagerDeps } from './deps.ts';
 import type { Planned, PlannedLease } from './planned.ts';
@@ -13,7 +13,7 @@ export async function assignNics(deps: ManagerDeps, tx: Queryable, planned: read
       leases.forEach((l, i) => {
         const address = addresses[i];
         l.nics.push(address === undefined
-          ? userNic(network, l.id, deps.ctx.random, deps.config.network.mac_prefix, index)
+          ? userNic(deps.ctx.random, deps.config.network.mac_prefix, network, l.id, index)
           : bridgeNic(network, address));
       });
     }

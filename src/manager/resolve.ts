@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { formatDuration } from '../lease/duration.ts';
 import { Fault } from '../lease/faults.ts';
 import type { CreateRequest, LeaseType, Resources } from '../lease/types.ts';
-import { imageFor } from '../images/lookup.ts';
+import { findImage } from '../images/lookup.ts';
 import type { ImageRow } from '../store/images.ts';
 import { findKeyPair } from '../store/keys.ts';
 import { networksByName, type NetworkRow } from '../store/networks.ts';
@@ -44,7 +44,7 @@ export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: Creat
   const type = typeOf(deps, r);
   const resources: Resources = { memoryMb: type.memoryMb, cores: type.cores, diskMb: type.diskMb, ...r.resources };
   const durationS = durationOf(deps, r);
-  const image = await imageFor(deps.db, caller.accountId, r.image);
+  const image = await findImage(deps.db, caller.accountId, r.image);
   const key = r.keyName === undefined ? null : await findKeyPair(deps.db, caller.accountId, r.keyName);
   if (r.keyName !== undefined && key === null) throw new Fault('KeyPairNotFound', `The key pair '${r.keyName}' does not exist`);
   if ((r.userData?.length ?? 0) > MOST_USER_DATA) throw new Fault('UserDataMalformed', `User data is limited to ${MOST_USER_DATA} bytes`);
