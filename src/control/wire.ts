@@ -2,21 +2,35 @@
 import { MAX_LINE } from './protocol.ts';
 
 const LINE_FEED = 0x0a;
+const FIRST_HOLD = 4096;
 
 /**
- * Takes chunks of a byte stream and calls `onLine` for each whole line. Holds at most MAX_LINE bytes: a longer line calls
- * `onTooLong` once, and what follows is dropped.
+ * Takes chunks of a byte stream and calls `onLine` for each whole line. A longer line than MAX_LINE calls `onTooLong`
+ * once, and what follows is dropped. The unfinished line is copied into one growing buffer: kept as chunks, a peer that
+ * sends single bytes could make it cost a hundred times the line.
  */
 export function lineReader(onLine: (line: string) => void, onTooLong: () => void): (chunk: Buffer) => void {
-  let held: Buffer[] = [];
-  let heldBytes = 0;
+  let held = Buffer.alloc(0);
+  let length = 0;
   let broken = false;
 
-  const take = (last: Buffer): string => {
-    const line = held.length === 0 ? last : Buffer.concat([...held, last]);
-    held = [];
-    heldBytes = 0;
-    return line.toString('utf8');
+  const hold = (piece: Buffer): void => {
+    if (length + piece.length > held.length) {
+      const grown = Buffer.alloc(Math.min(MAX_LINE, Math.max(FIRST_HOLD, 2 * (length + piece.length))));
+      held.copy(grown, 0, 0, length);
+      held = grown;
+    }
+    piece.copy(held, length);
+    length += piece.length;
+  };
+
+  const finish = (piece: Buffer): string => {
+    if (length === 0) return piece.toString('utf8');
+    hold(piece);
+    const line = held.toString('utf8', 0, length);
+    held = Buffer.alloc(0);
+    length = 0;
+    return line;
   };
 
   return (chunk) => {
@@ -24,19 +38,15 @@ export function lineReader(onLine: (line: string) => void, onTooLong: () => void
     while (!broken && from < chunk.length) {
       const end = chunk.indexOf(LINE_FEED, from);
       const piece = chunk.subarray(from, end === -1 ? chunk.length : end);
-      if (heldBytes + piece.length >= MAX_LINE) {
+      if (length + piece.length >= MAX_LINE) {
         broken = true;
-        held = [];
+        held = Buffer.alloc(0);
         onTooLong();
         return;
       }
-      if (end === -1) {
-        held.push(piece);
-        heldBytes += piece.length;
-        return;
-      }
+      if (end === -1) return hold(piece);
       from = end + 1;
-      onLine(take(piece));
+      onLine(finish(piece));
     }
   };
 }
