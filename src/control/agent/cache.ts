@@ -1,0 +1,172 @@
+/**
+ * Base images of the node, by digest, with a size limit.
+ *
+ * A file has its final name only after its bytes were verified: the rename is the mark. It is read-only from then on. What
+ * a crash leaves in `tmp/` is removed when the agent starts. The least recently used go when room is needed, never one
+ * that a recorded VM stands on.
+ */
+import { constants, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { chmod, copyFile, open, rm, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { ImageRef } from '../protocol.ts';
+import type { Clock } from './clock.ts';
+import { AgentFault } from './fault.ts';
+import type { Log } from './log.ts';
+
+/** Uses closer together than this are one use: a busy image costs no system call per start. */
+const TOUCH_MS = 60_000;
+const READ_BYTES = 1024 * 1024;
+
+export interface CacheParts {
+  readonly dir: string;
+  readonly limitBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Digests that recorded VMs stand on. */
+  readonly inUse: () => ReadonlySet<string>;
+}
+
+interface Entry {
+  readonly bytes: number;
+  usedAt: number;
+}
+
+export class ImageCache {
+  readonly #parts: CacheParts;
+  readonly #entries = new Map<string, Entry>();
+  /** Bytes promised to images that are on their way in. */
+  #promised = 0;
+  readonly #copies = new Map<string, Promise<string>>();
+  #nextTmp = 0;
+
+  constructor(parts: CacheParts) {
+    this.#parts = parts;
+    rmSync(this.#tmpDir, { recursive: true, force: true });
+    mkdirSync(this.#tmpDir, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(parts.dir)) {
+      if (!/^[0-9a-f]{64}$/.test(name)) continue;
+      const { size, atimeMs } = statSync(this.#file(name));
+      this.#entries.set(name, { bytes: size, usedAt: atimeMs });
+    }
+  }
+
+  get usedBytes(): number {
+    return [...this.#entries.values()].reduce((sum, e) => sum + e.bytes, 0);
+  }
+
+  has(sha256: string): boolean {
+    return this.#entries.has(sha256);
+  }
+
+  /** Path of the verified bytes; fetched from `image.path` when they are not here yet. */
+  async ensure(image: ImageRef): Promise<string> {
+    const entry = this.#entries.get(image.sha256);
+    if (entry !== undefined) {
+      this.#touch(image.sha256, entry);
+      return this.#file(image.sha256);
+    }
+    if (image.path === undefined) throw new AgentFault('ImageMissing', `image ${image.id} (${image.sha256}) is not on this node`);
+    const under = this.#copies.get(image.sha256) ?? this.#copy(image, image.path).finally(() => this.#copies.delete(image.sha256));
+    this.#copies.set(image.sha256, under);
+    return under;
+  }
+
+  /** Promises room for an image until `release` is called, evicting what is not used. @throws AgentFault CacheFull */
+  reserve(bytes: number): { release(): void } {
+    const { limitBytes, inUse } = this.#parts;
+    let excess = this.usedBytes + this.#promised + bytes - limitBytes;
+    if (excess > 0) {
+      const busy = inUse();
+      const idle = [...this.#entries].filter(([digest]) => !busy.has(digest)).sort(([, a], [, b]) => a.usedAt - b.usedAt);
+      const room = idle.reduce((sum, [, e]) => sum + e.bytes, 0);
+      if (room < excess) {
+        throw new AgentFault('CacheFull', `the image needs ${mb(bytes)} MB; the cache of ${mb(limitBytes)} MB holds ${mb(this.usedBytes - room)} MB in use and ${mb(this.#promised)} MB on their way`);
+      }
+      for (const [digest, e] of idle) {
+        if (excess <= 0) break;
+        this.#evict(digest);
+        excess -= e.bytes;
+      }
+    }
+    this.#promised += bytes;
+    return { release: () => { this.#promised -= bytes; bytes = 0; } };
+  }
+
+  tmpFile(): string {
+    this.#nextTmp += 1;
+    return join(this.#tmpDir, String(this.#nextTmp));
+  }
+
+  /** Gives verified bytes their name. */
+  async adopt(tmp: string, sha256: string, bytes: number): Promise<string> {
+    await chmod(tmp, 0o444);
+    renameSync(tmp, this.#file(sha256));
+    this.#entries.set(sha256, { bytes, usedAt: this.#parts.clock.now() });
+    this.#parts.log.info('image cached', { sha256, bytes });
+    return this.#file(sha256);
+  }
+
+  async #copy(image: ImageRef, source: string): Promise<string> {
+    const found = await stat(source).catch((e: NodeJS.ErrnoException) => {
+      throw new AgentFault('ImageMissing', `image ${image.id} cannot be read on this node (${e.code ?? e.message})`);
+    });
+    if (found.size !== image.sizeBytes) throw new AgentFault('ImageCorrupt', `image ${image.id} has ${found.size} bytes instead of ${image.sizeBytes}`);
+    const room = this.reserve(image.sizeBytes);
+    const tmp = this.tmpFile();
+    try {
+      // The copy is verified, not the source: what a VM will read is what the digest was taken of.
+      await copyFile(source, tmp, constants.COPYFILE_FICLONE);
+      if (await digestOf(tmp) !== image.sha256) throw new AgentFault('ImageCorrupt', `image ${image.id} does not have the digest ${image.sha256}`);
+      return await this.adopt(tmp, image.sha256, image.sizeBytes);
+    } catch (e) {
+      await rm(tmp, { force: true });
+      throw e;
+    } finally {
+      room.release();
+    }
+  }
+
+  #evict(sha256: string): void {
+    rmSync(this.#file(sha256), { force: true });
+    this.#entries.delete(sha256);
+    this.#parts.log.info('image evicted', { sha256 });
+  }
+
+  /** The access time is kept by hand: file systems are mounted `noatime` or `relatime`. */
+  #touch(sha256: string, entry: Entry): void {
+    const now = this.#parts.clock.now();
+    if (now - entry.usedAt < TOUCH_MS) return;
+    entry.usedAt = now;
+    try {
+      utimesSync(this.#file(sha256), now / 1000, now / 1000);
+    } catch (e) {
+      this.#parts.log.warn('image cannot be touched', { sha256, why: String(e) });
+    }
+  }
+
+  get #tmpDir(): string {
+    return join(this.#parts.dir, 'tmp');
+  }
+
+  #file(sha256: string): string {
+    return join(this.#parts.dir, sha256);
+  }
+}
+
+const mb = (bytes: number): number => Math.ceil(bytes / 1024 / 1024);
+
+export async function digestOf(path: string): Promise<string> {
+  const file = await open(path, 'r');
+  try {
+    const hash = createHash('sha256');
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, null);
+      if (bytesRead === 0) return hash.digest('hex');
+      hash.update(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * A VMM that only pretends, with delays and failures by configuration. The VM is a file in its directory, so it outlives
+ * the agent as a real one does. It has no guest that could be reached.
+ */
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock, Timer } from '../clock.ts';
+import { sleep } from '../clock.ts';
+import type { SimulatedConfig, SimulatedFault } from '../config.ts';
+import type { Driver, DriverStatus, RunningVm, VmPlace } from '../driver.ts';
+import { AgentFault } from '../fault.ts';
+
+export interface SimulatedOptions extends SimulatedConfig {
+  readonly clock: Clock;
+  /** Uniform in [0, 1) */
+  readonly random: () => number;
+}
+
+interface SimulatedVm {
+  readonly state: 'running' | 'paused' | 'off';
+  /** How often the guest has booted; its console shows each. */
+  readonly boots: number;
+}
+
+/** An end that fails by chance would leave a VM for good, and nothing is learnt from that. */
+const FAILS_BY_CHANCE: ReadonlySet<SimulatedFault['op']> = new Set(['start', 'reboot', 'pause', 'resume']);
+const STATUS: DriverStatus = { accelerator: null, qemuVersion: null, missing: [] };
+
+export function createSimulatedDriver(options: SimulatedOptions): Driver {
+  return new SimulatedDriver(options);
+}
+
+class SimulatedDriver implements Driver {
+  readonly name = 'simulated' as const;
+  readonly #options: SimulatedOptions;
+  readonly #struck = new Map<SimulatedFault, number>();
+  /** Lease → how to break its operation that hangs. */
+  readonly #hanging = new Map<string, () => void>();
+
+  constructor(options: SimulatedOptions) {
+    this.#options = options;
+  }
+
+  prepare(place: VmPlace): Promise<void> {
+    return this.#strike('prepare', place);
+  }
+
+  async start(place: VmPlace): Promise<RunningVm> {
+    if (this.#options.startMs > 0) await sleep(this.#options.clock, this.#options.startMs);
+    await this.#strike('start', place);
+    return running(write(place, { state: 'running', boots: 1 }));
+  }
+
+  find(place: VmPlace): Promise<RunningVm | null> {
+    const vm = read(place);
+    return Promise.resolve(vm === null || vm.state === 'off' ? null : running(vm));
+  }
+
+  watch(place: VmPlace, onExit: (reason: string) => void): () => void {
+    const exit = this.#options.exits.find((e) => place.lease.startsWith(e.lease));
+    if (exit === undefined) return () => undefined;
+    const timer: Timer = this.#options.clock.after(exit.afterMs, () => {
+      write(place, { ...need(place), state: 'off' });
+      onExit('the simulated guest has powered off');
+    }, true);
+    return () => timer.cancel();
+  }
+
+  async reboot(place: VmPlace): Promise<void> {
+    await this.#strike('reboot', place);
+    const vm = need(place);
+    write(place, { ...vm, boots: vm.boots + 1 });
+  }
+
+  async pause(place: VmPlace): Promise<void> {
+    await this.#strike('pause', place);
+    write(place, { ...need(place), state: 'paused' });
+  }
+
+  async resume(place: VmPlace): Promise<void> {
+    await this.#strike('resume', place);
+    write(place, { ...need(place), state: 'running' });
+  }
+
+  async end(place: VmPlace): Promise<void> {
+    this.#hanging.get(place.lease)?.();
+    if (read(place) === null) return;
+    if (this.#options.stopMs > 0) await sleep(this.#options.clock, this.#options.stopMs);
+    await this.#strike('end', place);
+    rmSync(file(place), { force: true });
+  }
+
+  async console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
+    await this.#strike('console', place);
+    const boots = read(place)?.boots ?? 0;
+    const all = Buffer.from(`nimbus-workspace guest ${place.lease} is up (simulated)\r\n`.repeat(boots));
+    return { bytes: all.subarray(Math.max(0, all.length - maxBytes)), truncated: all.length > maxBytes };
+  }
+
+  status(): Promise<DriverStatus> {
+    return Promise.resolve(STATUS);
+  }
+
+  #strike(op: SimulatedFault['op'], place: VmPlace): Promise<void> {
+    const { faults, failureRate, random } = this.#options;
+    const fault = faults.find((f) => f.op === op && place.lease.startsWith(f.lease) && (this.#struck.get(f) ?? 0) < (f.times ?? Infinity));
+    if (fault !== undefined) {
+      this.#struck.set(fault, (this.#struck.get(fault) ?? 0) + 1);
+      if (fault.hang === true) return this.#hang(place);
+      return Promise.reject(new AgentFault('DriverFailed', `the simulated ${op} fails as configured`));
+    }
+    if (failureRate > 0 && FAILS_BY_CHANCE.has(op) && random() < failureRate) {
+      return Promise.reject(new AgentFault('DriverFailed', `the simulated ${op} fails by chance`));
+    }
+    return Promise.resolve();
+  }
+
+  /** Until the VM is ended, as a hypervisor that is killed. */
+  #hang(place: VmPlace): Promise<void> {
+    return new Promise((_, reject) => {
+      this.#hanging.set(place.lease, () => {
+        this.#hanging.delete(place.lease);
+        reject(new AgentFault('DriverFailed', 'the simulated operation was broken off'));
+      });
+    });
+  }
+}
+
+const file = (place: VmPlace): string => join(place.dir, 'simulated.json');
+
+function read(place: VmPlace): SimulatedVm | null {
+  try {
+    return JSON.parse(readFileSync(file(place), 'utf8')) as SimulatedVm;
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new AgentFault('DriverFailed', `${file(place)} cannot be read: ${String(e)}`);
+  }
+}
+
+function write(place: VmPlace, vm: SimulatedVm): SimulatedVm {
+  writeFileSync(`${file(place)}.tmp`, JSON.stringify(vm), { mode: 0o600 });
+  renameSync(`${file(place)}.tmp`, file(place));
+  return vm;
+}
+
+function need(place: VmPlace): SimulatedVm {
+  const vm = read(place);
+  if (vm === null || vm.state === 'off') throw new AgentFault('WrongState', `the VM ${place.lease} does not run`);
+  return vm;
+}
+
+function running(vm: SimulatedVm): RunningVm {
+  return { pid: null, state: vm.state === 'paused' ? 'paused' : 'running', reach: null };
+}

@@ -1,0 +1,92 @@
+/** One request for a lease on its way: who waits for it, which phases it has passed, and how it is broken off. */
+import type { AgentPhase, AgentRequest, Done } from '../protocol.ts';
+import type { Clock, Timer } from './clock.ts';
+import { AgentFault } from './fault.ts';
+
+export type LeaseRequest = Extract<AgentRequest, { generation: number }>;
+
+/** Where answers go: one connection. */
+export interface Reply {
+  ack(id: string): void;
+  progress(id: string, phase: AgentPhase, at: number): void;
+  done(done: Done): void;
+}
+
+export class Operation<R extends LeaseRequest = LeaseRequest> {
+  readonly request: R;
+  readonly stamps: Partial<Record<AgentPhase, number>> = {};
+  readonly #clock: Clock;
+  readonly #listeners = new Set<Reply>();
+  readonly #timer: Timer;
+  readonly #broken: Promise<never>;
+  #break: (fault: AgentFault) => void = () => undefined;
+  #fault: AgentFault | undefined;
+  #answer: Done | undefined;
+  #step: Promise<unknown> = Promise.resolve();
+
+  constructor(request: R, clock: Clock) {
+    this.request = request;
+    this.#clock = clock;
+    this.#broken = new Promise<never>((_, reject) => { this.#break = reject; });
+    this.#broken.catch(() => undefined);
+    this.#timer = clock.after(request.deadlineMs, () => {
+      const fault = new AgentFault('DeadlineExceeded', `${request.op} of ${request.lease} did not finish within ${request.deadlineMs} ms`);
+      this.breakOff(fault);
+      this.answer({ id: request.id, ok: false, error: { code: fault.code, message: fault.message }, stamps: { ...this.stamps } });
+    }, true);
+    this.stamps.received = clock.now();
+  }
+
+  get fault(): AgentFault | undefined {
+    return this.#fault;
+  }
+
+  get answered(): Done | undefined {
+    return this.#answer;
+  }
+
+  /** Also for a repetition of the same request, over the same connection or another. */
+  listen(reply: Reply): void {
+    reply.ack(this.request.id);
+    if (this.#answer === undefined) this.#listeners.add(reply);
+    else reply.done(this.#answer);
+  }
+
+  reach(phase: AgentPhase): void {
+    const at = this.#clock.now();
+    this.stamps[phase] = at;
+    for (const reply of this.#listeners) reply.progress(this.request.id, phase, at);
+  }
+
+  /** The steps that follow reject; the one under way is left to itself, see `settled`. */
+  breakOff(fault: AgentFault): void {
+    this.#fault ??= fault;
+    this.#break(fault);
+  }
+
+  async step<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#fault !== undefined) throw this.#fault;
+    const step = work();
+    this.#step = step;
+    return Promise.race([step, this.#broken]);
+  }
+
+  /** Resolves when the last step has ended, well or not. */
+  settled(): Promise<void> {
+    return this.#step.then(() => undefined, () => undefined);
+  }
+
+  /** The first answer counts. */
+  answer(done: Done): void {
+    if (this.#answer !== undefined) return;
+    this.#answer = done;
+    this.#timer.cancel();
+    for (const reply of this.#listeners) reply.done(done);
+    this.#listeners.clear();
+  }
+
+  /** A connection has gone. */
+  leave(reply: Reply): void {
+    this.#listeners.delete(reply);
+  }
+}

@@ -1,0 +1,50 @@
+/** What a new agent does with the records of the one before it: finds each VM, watches it, notes which are gone. */
+import { within } from './clock.ts';
+import type { Clock } from './clock.ts';
+import type { Driver } from './driver.ts';
+import { AgentFault } from './fault.ts';
+import { Lanes } from './lanes.ts';
+import type { Log } from './log.ts';
+import type { LeaseRecord, Records } from './records.ts';
+import type { Vms } from './vms.ts';
+
+const FIND_MS = 10_000;
+const AT_ONCE = 32;
+
+export interface RecoverParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly driver: Driver;
+  readonly records: Records;
+  readonly vms: Vms;
+}
+
+export async function recoverVms(parts: RecoverParts): Promise<void> {
+  const lanes = new Lanes(AT_ONCE);
+  for (const record of parts.records.live()) {
+    if (record.state === 'propagated' || record.state === 'stopped') continue;
+    lanes.add(record.lease, () => recover(parts, record));
+  }
+  await lanes.idle();
+}
+
+async function recover({ clock, log, driver, records, vms }: RecoverParts, record: LeaseRecord): Promise<void> {
+  const { lease } = record;
+  try {
+    const vm = await within(clock, FIND_MS, driver.find(vms.place(lease)), () => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`));
+    if (vm === null) {
+      records.save({ ...record, state: 'stopped', pid: null, reach: null, reason: reasonFor(record) });
+      return;
+    }
+    records.save({ ...record, state: vm.state, pid: vm.pid, reach: vm.reach, startedAt: record.startedAt ?? clock.now(), reason: null });
+    vms.watch(lease);
+  } catch (e) {
+    // It may well run: the record keeps its state, the driver is asked again when the service asks for something.
+    log.error('VM cannot be found again', { lease, why: String(e) });
+    vms.watch(lease);
+  }
+}
+
+function reasonFor(record: LeaseRecord): string {
+  return record.state === 'starting' ? 'the agent ended while the VM was being started' : 'the VM had ended when the agent was started';
+}

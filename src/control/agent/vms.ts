@@ -1,0 +1,207 @@
+/**
+ * What each operation does to a VM: records, image cache, directory and driver in the right order. Each takes an operation
+ * that may be broken off at any step and returns the lease's new record; what it made before it failed, it removes.
+ */
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AgentRequest, VmEvent, VmSpec } from '../protocol.ts';
+import type { ImageCache } from './cache.ts';
+import { within } from './clock.ts';
+import type { Clock } from './clock.ts';
+import type { Driver, VmPlace } from './driver.ts';
+import { AgentFault } from './fault.ts';
+import type { Log } from './log.ts';
+import type { LeaseRequest, Operation } from './operation.ts';
+import type { LeaseRecord, Records } from './records.ts';
+import { writeSeed } from './seed.ts';
+
+/** A driver that does not end a VM in this time is left to itself and the failure reported. */
+const END_MS = 30_000;
+
+export interface VmParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly driver: Driver;
+  readonly records: Records;
+  readonly cache: ImageCache;
+  /** Directory of the VMs' directories. */
+  readonly vmsDir: string;
+  readonly onEvent: (event: VmEvent) => void;
+}
+
+type MakeRequest = Extract<AgentRequest, { vm: VmSpec }>;
+
+export class Vms {
+  readonly #parts: VmParts;
+  readonly #unwatch = new Map<string, () => void>();
+
+  constructor(parts: VmParts) {
+    this.#parts = parts;
+    mkdirSync(parts.vmsDir, { recursive: true, mode: 0o700 });
+  }
+
+  perform(op: Operation): Promise<LeaseRecord> {
+    switch (op.request.op) {
+      case 'start':
+      case 'propagate':
+        return this.#make(op as Operation<MakeRequest>, op.request);
+      case 'remove':
+        return this.#remove(op);
+      case 'unpropagate':
+        return this.#unpropagate(op);
+      case 'reboot':
+        return this.#reboot(op);
+      case 'pause':
+        return this.#change(op, 'running', 'paused', (place) => this.#parts.driver.pause(place));
+      case 'resume':
+        return this.#change(op, 'paused', 'running', (place) => this.#parts.driver.resume(place));
+    }
+  }
+
+  place(lease: string): VmPlace {
+    return { lease, dir: join(this.#parts.vmsDir, lease) };
+  }
+
+  watch(lease: string): void {
+    this.#stopWatching(lease);
+    this.#unwatch.set(lease, this.#parts.driver.watch(this.place(lease), (reason) => this.#exited(lease, reason)));
+  }
+
+  close(): void {
+    for (const lease of [...this.#unwatch.keys()]) this.#stopWatching(lease);
+  }
+
+  async #make(op: Operation<MakeRequest>, request: MakeRequest): Promise<LeaseRecord> {
+    const before = this.#parts.records.of(request.lease);
+    if (request.op === 'start' && before.state === 'running' && sameVm(before, request.vm)) return before;
+    if (before.state === 'running' || before.state === 'paused') throw wrongState(request, before);
+    const { memoryMb, cores, image } = request.vm;
+    // Written before anything is made: a crash from here on leaves a record that leads to what was made.
+    const making = this.#parts.records.save({
+      ...before, state: 'starting', driver: this.#parts.driver.name, memoryMb, cores, image: image.id, sha256: image.sha256,
+      pid: null, reach: null, startedAt: null, reason: null,
+    });
+    try {
+      await this.#propagate(op, request.vm);
+      return request.op === 'propagate' ? { ...making, state: 'propagated' } : await this.#start(op, request.vm, making);
+    } catch (e) {
+      await this.#undo(op, before);
+      throw e;
+    }
+  }
+
+  async #propagate(op: Operation, spec: VmSpec): Promise<void> {
+    const { cache, driver } = this.#parts;
+    const place = this.place(op.request.lease);
+    op.reach('propagate-begun');
+    const base = await op.step(() => cache.ensure(spec.image));
+    mkdirSync(place.dir, { recursive: true, mode: 0o700 });
+    writeSeed(place.dir, spec);
+    await op.step(() => driver.prepare(place, spec, base));
+    op.reach('propagated');
+  }
+
+  async #start(op: Operation, spec: VmSpec, making: LeaseRecord): Promise<LeaseRecord> {
+    const { driver, clock } = this.#parts;
+    op.reach('start-begun');
+    const vm = await op.step(() => driver.start(this.place(op.request.lease), spec));
+    op.reach('started');
+    this.watch(op.request.lease);
+    return { ...making, state: vm.state, pid: vm.pid, reach: vm.reach, startedAt: clock.now() };
+  }
+
+  /** Back to what was there before: nothing, or the disk of a VM that does not run. */
+  async #undo(op: Operation, before: LeaseRecord): Promise<void> {
+    const { lease } = op.request;
+    try {
+      // The first end breaks a start that hangs, the second ends what came up all the same.
+      await this.#end(lease);
+      await within(this.#parts.clock, END_MS, op.settled(), () => new AgentFault('DriverFailed', 'the driver does not return'));
+      await this.#end(lease);
+      if (before.state === 'removed') {
+        await rm(this.place(lease).dir, { recursive: true, force: true });
+        this.#parts.records.save({ ...before, state: 'removed', sha256: null });
+      } else {
+        this.#parts.records.save(before);
+      }
+    } catch (e) {
+      this.#parts.log.error('a failed start could not be undone', { lease, why: String(e) });
+      this.#parts.records.save({ ...this.#parts.records.of(lease), state: 'stopped', reason: `a failed start could not be undone: ${String(e)}` });
+    }
+  }
+
+  async #remove(op: Operation): Promise<LeaseRecord> {
+    const { lease } = op.request;
+    try {
+      await op.step(() => this.#end(lease));
+    } catch (e) {
+      const { state } = this.#parts.records.of(lease);
+      if (state === 'running' || state === 'paused') this.watch(lease);
+      throw e;
+    }
+    await rm(this.place(lease).dir, { recursive: true, force: true });
+    return { ...this.#parts.records.of(lease), state: 'removed', sha256: null, pid: null, reach: null };
+  }
+
+  async #unpropagate(op: Operation): Promise<LeaseRecord> {
+    const before = this.#parts.records.of(op.request.lease);
+    if (before.state === 'running' || before.state === 'paused') throw wrongState(op.request, before);
+    return this.#remove(op);
+  }
+
+  async #reboot(op: Operation): Promise<LeaseRecord> {
+    const before = this.#existing(op.request);
+    if (before.state !== 'running') throw wrongState(op.request, before);
+    await op.step(() => this.#parts.driver.reboot(this.place(op.request.lease)));
+    return this.#parts.records.of(op.request.lease);
+  }
+
+  /** Asked for a state that holds already, the answer is yes: the asker may have lost the first answer. */
+  async #change(op: Operation, from: 'running' | 'paused', to: 'running' | 'paused', act: (place: VmPlace) => Promise<void>): Promise<LeaseRecord> {
+    const before = this.#existing(op.request);
+    if (before.state === to) return before;
+    if (before.state !== from) throw wrongState(op.request, before);
+    await op.step(() => act(this.place(op.request.lease)));
+    const after = this.#parts.records.of(op.request.lease);
+    return after.state === from ? { ...after, state: to } : after;
+  }
+
+  #existing(request: LeaseRequest): LeaseRecord {
+    const record = this.#parts.records.get(request.lease);
+    if (record === undefined || record.state === 'removed') throw new AgentFault('NoSuchVm', `no VM ${request.lease} on this node`);
+    return record;
+  }
+
+  #end(lease: string): Promise<void> {
+    this.#stopWatching(lease);
+    return within(this.#parts.clock, END_MS, this.#parts.driver.end(this.place(lease)), () => new AgentFault('DriverFailed', `the VM did not end within ${END_MS} ms`));
+  }
+
+  #stopWatching(lease: string): void {
+    this.#unwatch.get(lease)?.();
+    this.#unwatch.delete(lease);
+  }
+
+  #exited(lease: string, reason: string): void {
+    this.#stopWatching(lease);
+    const { records, clock, log, onEvent } = this.#parts;
+    const before = records.get(lease);
+    if (before === undefined || (before.state !== 'running' && before.state !== 'paused')) return;
+    log.info('VM ended by itself', { lease, reason });
+    try {
+      records.save({ ...before, state: 'stopped', pid: null, reach: null, reason });
+    } catch (e) {
+      log.error('record cannot be written', { lease, why: String(e) });
+    }
+    onEvent({ kind: 'vm-exited', lease, generation: before.generation, at: clock.now(), reason });
+  }
+}
+
+function sameVm(r: LeaseRecord, vm: VmSpec): boolean {
+  return r.memoryMb === vm.memoryMb && r.cores === vm.cores && r.sha256 === vm.image.sha256;
+}
+
+function wrongState(request: LeaseRequest, r: LeaseRecord): AgentFault {
+  return new AgentFault('WrongState', `${request.op} of ${request.lease} is not possible: it is ${r.state}${r.reason === null ? '' : ` (${r.reason})`}`);
+}
