@@ -1,0 +1,95 @@
+// Checks docs/architecture.md, "Floors": nobody imports from a floor above or from a neighbour, nothing goes in circles,
+// and the program that runs alone on nodes needs nothing but Node, the lease and its protocol.
+import { readdirSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+/** Lowest first. A room imports from its own folder and from lower lines; within a line the rooms do not know each other. */
+const FLOORS = [
+  ['src/lease'],
+  ['src/platform'],
+  ['src/store', 'migrations'],
+  ['src/scheduler', 'src/accounting', 'src/network', 'src/images', 'src/control'],
+  ['src/manager'],
+  ['src/ec2', 'src/web', 'src/cli', 'src/workers'],
+  ['src/main', 'src/demo'],
+];
+/** The store runs the migrations. */
+const NEIGHBOURS = new Set(['src/store migrations']);
+const AGENT = 'src/control/agent';
+const AGENT_MAY = ['src/lease/', 'src/control/protocol.ts', 'src/control/wire.ts', 'src/platform/version.ts', `${AGENT}/`];
+const BUILTIN = new Set(builtinModules);
+
+/** Every breach of the rules in the sources below `root`, one sentence each. */
+export function breaches(root) {
+  const files = sources(root);
+  const imports = new Map(files.map((file) => [file, importsOf(root, file)]));
+  return [...files.flatMap((file) => imports.get(file).flatMap((to) => breach(file, to))), ...circles(imports)];
+}
+
+function sources(root) {
+  return ['src', 'migrations'].flatMap((top) => readdirSync(join(root, top), { recursive: true, withFileTypes: true })
+    .filter((e) => e.isFile() && e.name.endsWith('.ts'))
+    .map((e) => relative(root, join(e.parentPath, e.name)))).sort();
+}
+
+/** Project files as paths from the root, packages as they are named. */
+function importsOf(root, file) {
+  const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), 'utf8'), true, true);
+  return importedFiles.map(({ fileName: to }) => (to.startsWith('.') ? relative(root, resolve(root, dirname(file), to)) : to));
+}
+
+const roomOf = (file) => FLOORS.flat().find((room) => file.startsWith(`${room}/`) || file.startsWith(`${room}.`));
+const floorOf = (room) => FLOORS.findIndex((rooms) => rooms.includes(room));
+
+function breach(file, to) {
+  if (file.startsWith(`${AGENT}/`)) {
+    const allowed = to.startsWith('node:') || BUILTIN.has(to) || AGENT_MAY.some((place) => to.startsWith(place));
+    return allowed ? [] : [`${file} imports ${to}: the agent may import Node, ${AGENT_MAY.slice(0, -1).join(', ')} only`];
+  }
+  const isFile = to.startsWith('src/') || to.startsWith('migrations/');
+  const from = roomOf(file);
+  if (from === undefined) return [`${file} is in no room; add its room to FLOORS in tools/floors.mjs`];
+  if (!isFile) return from === 'src/lease' ? [`${file} imports ${to}: the lease is pure`] : [];
+  const target = roomOf(to);
+  if (target === from && !to.startsWith(`${AGENT}/`)) return [];
+  if (to.startsWith(`${AGENT}/`)) return [`${file} imports ${to}: the agent is a program of its own`];
+  if (target === undefined) return [`${file} imports ${to}, which is in no room`];
+  if (floorOf(target) < floorOf(from) || NEIGHBOURS.has(`${from} ${target}`)) return [];
+  return [`${file} imports ${to}: ${target} is ${floorOf(target) === floorOf(from) ? 'a neighbour' : 'above'}`];
+}
+
+/** Tarjan's strongly connected components of more than one file. */
+function circles(imports) {
+  const found = [];
+  const order = new Map();
+  const low = new Map();
+  const stack = [];
+  const visit = (file) => {
+    order.set(file, order.size);
+    low.set(file, order.get(file));
+    stack.push(file);
+    for (const to of imports.get(file) ?? []) {
+      if (!imports.has(to)) continue;
+      if (!order.has(to)) {
+        visit(to);
+        low.set(file, Math.min(low.get(file), low.get(to)));
+      } else if (stack.includes(to)) {
+        low.set(file, Math.min(low.get(file), order.get(to)));
+      }
+    }
+    if (low.get(file) !== order.get(file)) return;
+    const circle = stack.splice(stack.indexOf(file));
+    if (circle.length > 1) found.push(`circle: ${circle.sort().join(', ')}`);
+  };
+  for (const file of imports.keys()) if (!order.has(file)) visit(file);
+  return found;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const found = breaches(fileURLToPath(new URL('..', import.meta.url)));
+  for (const sentence of found) console.error(sentence);
+  if (found.length > 0) process.exitCode = 1;
+}
