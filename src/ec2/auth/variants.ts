@@ -1,0 +1,24 @@
+/**
+ * Clients sign other forms of host and path than they send. Host: Net::Amazon::EC2 and the ruby gem amazon-ec2 send
+ * `name:port` and sign `name`; behind a proxy the public port may be missing. Path: boto 2 turns `/x` into `/x/`, the AWS
+ * Java SDK signs `/` whatever the path, others sign it in lower case. Nothing is decided by host or path, so accepting
+ * these forms lets nobody do more than the signer meant.
+ */
+const MAX_PATH = 1024;
+
+/** `ports`: the listener's own and the public one. */
+export function hostVariants(host: string, ports: readonly string[]): readonly string[] {
+  const sent = host.toLowerCase();
+  const bare = sent.replace(/:\d{1,5}$/, '');
+  const all = [sent, bare, ...ports.map((p) => `${bare}:${p}`)];
+  return all.filter((h, i) => all.indexOf(h) === i);
+}
+
+export function pathVariants(path: string): readonly string[] {
+  if (path === '/') return ROOT;
+  if (path.length > MAX_PATH) return [path];
+  const toggled = path.endsWith('/') ? path.slice(0, -1) : `${path}/`;
+  const all = [path, toggled, path.toLowerCase(), toggled.toLowerCase(), '/'];
+  return all.filter((p, i) => p !== '' && all.indexOf(p) === i);
+}
+const ROOT: readonly string[] = ['/'];

@@ -1,0 +1,193 @@
+/** A lease as an EC2 instance: the fields that clients read, and what in a lease fills them. */
+import { EC2_STATE_CODE, STATES } from '../lease/states.ts';
+import type { LeaseState } from '../lease/states.ts';
+import { LEASE_ID } from '../lease/ids.ts';
+import type { LeaseView } from '../manager/types.ts';
+import { list as inputList, string as inputString } from './inputs.ts';
+import type { FilterTable } from './filters.ts';
+import { boolean, integer, list, optional, struct, text, time } from './outputs.ts';
+import type { OutputOf } from './outputs.ts';
+import { leaseTags, tagItems, tagSet } from './tags.ts';
+import { isoSeconds } from './time.ts';
+
+export const instanceId = inputString({ pattern: LEASE_ID, fault: 'LeaseIdMalformed', must: 'is not an instance id', max: 64 });
+export const instanceIds = inputList(instanceId);
+
+/** Every lease is in the one security group that old clients expect; networks are the site's, not the user's. */
+export const DEFAULT_GROUP = { groupId: 'sg-00000001', groupName: 'default' } as const;
+export const groupSet = list(struct({ groupId: text, groupName: text }));
+
+export const stateShape = struct({ code: integer, name: text });
+const none = list(struct({}));
+
+export const instanceShape = struct({
+  instanceId: text,
+  imageId: text,
+  instanceState: stateShape,
+  privateDnsName: text,
+  dnsName: text,
+  reason: text,
+  keyName: optional(text),
+  amiLaunchIndex: integer,
+  productCodes: none,
+  instanceType: text,
+  launchTime: time,
+  placement: struct({ availabilityZone: text, groupName: text, tenancy: text }),
+  monitoring: struct({ state: text }),
+  privateIpAddress: optional(text),
+  ipAddress: optional(text),
+  sourceDestCheck: boolean,
+  groupSet,
+  stateReason: optional(struct({ code: text, message: text })),
+  architecture: text,
+  rootDeviceType: text,
+  rootDeviceName: text,
+  blockDeviceMapping: none,
+  virtualizationType: text,
+  clientToken: text,
+  tagSet,
+  hypervisor: text,
+  networkInterfaceSet: none,
+  ebsOptimized: boolean,
+  enaSupport: boolean,
+  cpuOptions: struct({ coreCount: integer, threadsPerCore: integer }),
+});
+export type InstanceItem = OutputOf<typeof instanceShape>;
+
+export const reservationFields = {
+  reservationId: text,
+  ownerId: text,
+  requesterId: text,
+  groupSet,
+  instancesSet: list(instanceShape),
+};
+export const reservationShape = struct(reservationFields);
+export type Reservation = OutputOf<typeof reservationShape>;
+
+export const instanceState = (state: LeaseState): { code: number; name: string } => {
+  const name = STATES[state].ec2;
+  return { code: EC2_STATE_CODE[name], name };
+};
+
+const GROUPS = [DEFAULT_GROUP];
+const NOTHING: readonly [] = [];
+
+export function instanceItem(lease: LeaseView): InstanceItem {
+  const at = addresses(lease);
+  const why = stateReason(lease);
+  return {
+    instanceId: lease.id,
+    imageId: lease.imageId,
+    instanceState: instanceState(lease.state),
+    privateDnsName: at?.private ?? '',
+    dnsName: at?.dns ?? '',
+    reason: why?.message ?? '',
+    keyName: lease.keyName ?? undefined,
+    amiLaunchIndex: lease.launchIndex,
+    productCodes: NOTHING,
+    instanceType: lease.type,
+    launchTime: lease.createdAt,
+    placement: { availabilityZone: lease.zone, groupName: '', tenancy: 'default' },
+    monitoring: { state: 'disabled' },
+    privateIpAddress: at?.private,
+    ipAddress: at?.public,
+    sourceDestCheck: false,
+    groupSet: GROUPS,
+    stateReason: why,
+    architecture: 'x86_64',
+    rootDeviceType: 'instance-store',
+    rootDeviceName: '/dev/vda',
+    blockDeviceMapping: NOTHING,
+    virtualizationType: 'hvm',
+    clientToken: lease.clientToken ?? '',
+    tagSet: tagItems(leaseTags(lease)),
+    hypervisor: 'kvm',
+    networkInterfaceSet: NOTHING,
+    ebsOptimized: false,
+    enaSupport: false,
+    cpuOptions: { coreCount: lease.cores, threadsPerCore: 1 },
+  };
+}
+
+/**
+ * Addresses only where the guest answers at them. On a bridge that is its own; its second network, when it has one, is the
+ * private one. Behind a forwarded port it is the node's, and `dnsName` stays empty, because port 22 there is not the guest's.
+ */
+function addresses(lease: LeaseView): { public: string; private: string | undefined; dns: string } | undefined {
+  const { reach } = lease;
+  if (reach === null) return undefined;
+  if (reach.forwarded) return { public: reach.host, private: undefined, dns: '' };
+  const bridged = lease.nics.filter((n) => n.kind === 'bridge');
+  return { public: reach.host, private: (bridged[1] ?? bridged[0])?.ip ?? reach.host, dns: reach.host };
+}
+
+function stateReason(lease: LeaseView): { code: string; message: string } | undefined {
+  if (lease.reasonCode !== null) return { code: lease.reasonCode, message: lease.reason ?? lease.reasonCode };
+  const { ec2 } = STATES[lease.state];
+  // A lease that was ended as asked has no reason of its own; EC2 names this one.
+  if (ec2 !== 'terminated' && ec2 !== 'shutting-down') return undefined;
+  return { code: 'Client.UserInitiatedShutdown', message: 'Client.UserInitiatedShutdown: User initiated shutdown' };
+}
+
+/** Leases in creation order → reservations. A group's leases may be parted by the page's end only. */
+export function reservations(leases: readonly LeaseView[]): Reservation[] {
+  const groups = new Map<string, LeaseView[]>();
+  for (const lease of leases) {
+    const group = groups.get(lease.groupId);
+    if (group === undefined) groups.set(lease.groupId, [lease]);
+    else group.push(lease);
+  }
+  return [...groups.values()].map((group) => reservation(group[0] as LeaseView, group));
+}
+
+export function reservation(first: LeaseView, leases: readonly LeaseView[]): Reservation {
+  return {
+    reservationId: first.groupId,
+    ownerId: first.ownerId,
+    requesterId: first.ownerId,
+    groupSet: GROUPS,
+    instancesSet: leases.map(instanceItem),
+  };
+}
+
+/** Filters of EC2 for things that no lease has (VPC, spot request, …) are known and match nothing. */
+const ABSENT = ['instance-lifecycle', 'kernel-id', 'outpost-arn', 'placement-group-name', 'platform', 'product-code', 'ramdisk-id',
+  'spot-instance-request-id', 'subnet-id', 'vpc-id', 'iam-instance-profile.arn', 'iam-instance-profile.id', 'capacity-reservation-id'];
+
+export const instanceFilters: FilterTable<LeaseView> = {
+  ...Object.fromEntries(ABSENT.map((name) => [name, () => undefined])),
+  'affinity': () => undefined,
+  'architecture': () => 'x86_64',
+  'availability-zone': (l) => l.zone,
+  'client-token': (l) => l.clientToken ?? undefined,
+  'dns-name': (l) => addresses(l)?.dns,
+  'group-id': () => DEFAULT_GROUP.groupId,
+  'group-name': () => DEFAULT_GROUP.groupName,
+  'hypervisor': () => 'kvm',
+  'image-id': (l) => l.imageId,
+  'instance-id': (l) => l.id,
+  'instance-state-code': (l) => instanceState(l.state).code,
+  'instance-state-name': (l) => STATES[l.state].ec2,
+  'instance-type': (l) => l.type,
+  'instance.group-id': () => DEFAULT_GROUP.groupId,
+  'instance.group-name': () => DEFAULT_GROUP.groupName,
+  'ip-address': (l) => addresses(l)?.public,
+  'key-name': (l) => l.keyName ?? undefined,
+  'launch-index': (l) => l.launchIndex,
+  'launch-time': (l) => isoSeconds(l.createdAt),
+  'monitoring-state': () => 'disabled',
+  'network-interface.addresses.private-ip-address': (l) => addresses(l)?.private,
+  'owner-id': (l) => l.ownerId,
+  'private-dns-name': (l) => addresses(l)?.private,
+  'private-ip-address': (l) => addresses(l)?.private,
+  'reason': (l) => stateReason(l)?.message,
+  'requester-id': (l) => l.ownerId,
+  'reservation-id': (l) => l.groupId,
+  'root-device-name': () => '/dev/vda',
+  'root-device-type': () => 'instance-store',
+  'source-dest-check': () => false,
+  'state-reason-code': (l) => stateReason(l)?.code,
+  'state-reason-message': (l) => stateReason(l)?.message,
+  'tenancy': () => 'default',
+  'virtualization-type': () => 'hvm',
+};

@@ -1,0 +1,118 @@
+/** DescribeInstances and DescribeInstanceStatus. */
+import type { LeaseView } from '../../manager/types.ts';
+import { LEASE_ID } from '../../lease/ids.ts';
+import { STATES } from '../../lease/states.ts';
+import { Fault } from '../../lease/faults.ts';
+import { filterBy, filters } from '../filters.ts';
+import type { FilterTable, Filters } from '../filters.ts';
+import { boolean as booleanInput } from '../inputs.ts';
+import { instanceFilters, instanceIds, instanceState, reservations, reservationShape, stateShape } from '../instance.ts';
+import { operation } from '../operation.ts';
+import type { Call } from '../operation.ts';
+import { list, optional, struct, text, time } from '../outputs.ts';
+import { pagingInputs, readToken, writeToken } from '../paging.ts';
+import { leaseTags } from '../tags.ts';
+
+/** Clients that never page (boto 2, libcloud) get all in one answer up to this many; others continue with the token. */
+const MAX_UNPAGED = 10_000;
+const BATCH = 1000;
+
+interface Selection {
+  readonly InstanceId: readonly string[];
+  readonly Filter: Filters;
+  readonly MaxResults: number | undefined;
+  readonly NextToken: string | undefined;
+}
+
+/** The leases of one page. With filters, batches are read until the page is full or there are no more. */
+async function select(call: Call, operationName: string, p: Selection, keep: (lease: LeaseView) => boolean): Promise<{ leases: LeaseView[]; nextToken?: string }> {
+  const size = p.MaxResults ?? MAX_UNPAGED;
+  let after = readToken(operationName, p.NextToken);
+  if (after !== undefined && !LEASE_ID.test(after)) throw new Fault('TokenPageInvalid', 'The token is invalid');
+  const ids = p.InstanceId.length === 0 ? undefined : [...new Set(p.InstanceId)];
+  const leases: LeaseView[] = [];
+  for (;;) {
+    const batch = await call.manager.leases.describe(call.caller, { ids, missing: 'fault', limit: BATCH, after });
+    for (const lease of batch) {
+      if (!keep(lease)) continue;
+      // One more than the page holds is there, so the page has a successor.
+      if (leases.length === size) return { leases, nextToken: writeToken(operationName, (leases.at(-1) as LeaseView).id) };
+      leases.push(lease);
+    }
+    if (batch.length < BATCH) return { leases };
+    after = (batch.at(-1) as LeaseView).id;
+  }
+}
+
+export const describeInstances = operation({
+  name: 'DescribeInstances',
+  summary: 'Shows leases; ended ones stay visible for a time.',
+  input: { InstanceId: instanceIds, Filter: filters, ...pagingInputs },
+  ignored: ['IncludeManagedResources'],
+  output: { reservationSet: list(reservationShape), nextToken: optional(text) },
+  mutates: false,
+  async run(call, p) {
+    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, instanceFilters, leaseTags));
+    return { reservationSet: reservations(leases), nextToken };
+  },
+});
+
+const check = struct({ status: text, details: list(struct({ name: text, status: text })) });
+
+const END_EVENT = 'instance-retirement';
+const END_DESCRIPTION = 'The lease ends';
+
+const statusFilters: FilterTable<LeaseView> = {
+  'availability-zone': (l) => l.zone,
+  'event.code': (l) => (l.endsAt === null ? undefined : END_EVENT),
+  'event.description': (l) => (l.endsAt === null ? undefined : END_DESCRIPTION),
+  'instance-state-code': (l) => instanceState(l.state).code,
+  'instance-state-name': (l) => STATES[l.state].ec2,
+  'instance-status.reachability': (l) => health(l).reachability,
+  'instance-status.status': (l) => health(l).status,
+  'system-status.reachability': (l) => health(l).reachability,
+  'system-status.status': (l) => health(l).status,
+};
+
+export const describeInstanceStatus = operation({
+  name: 'DescribeInstanceStatus',
+  summary: 'Shows running leases (all with IncludeAllInstances) with their end as a scheduled event.',
+  input: { InstanceId: instanceIds, Filter: filters, IncludeAllInstances: booleanInput, ...pagingInputs },
+  ignored: ['IncludeManagedResources'],
+  output: {
+    instanceStatusSet: list(struct({
+      instanceId: text,
+      availabilityZone: text,
+      eventsSet: list(struct({ instanceEventId: text, code: text, description: text, notBefore: time })),
+      instanceState: stateShape,
+      systemStatus: check,
+      instanceStatus: check,
+    })),
+    nextToken: optional(text),
+  },
+  mutates: false,
+  async run(call, p) {
+    const wanted = filterBy(p.Filter, statusFilters, leaseTags);
+    const keep = (l: LeaseView): boolean => (p.IncludeAllInstances === true || STATES[l.state].ec2 === 'running') && wanted(l);
+    const { leases, nextToken } = await select(call, 'DescribeInstanceStatus', p, keep);
+    return { instanceStatusSet: leases.map(statusItem), nextToken };
+  },
+});
+
+function statusItem(l: LeaseView) {
+  const { status, reachability } = health(l);
+  const checked = { status, details: reachability === undefined ? [] : [{ name: 'reachability', status: reachability }] };
+  const over = STATES[l.state].ec2 === 'terminated' || STATES[l.state].ec2 === 'shutting-down';
+  return {
+    instanceId: l.id,
+    availabilityZone: l.zone,
+    eventsSet: l.endsAt === null || over ? [] : [{ instanceEventId: `instance-event-${l.id.slice(2)}`, code: END_EVENT, description: END_DESCRIPTION, notBefore: l.endsAt }],
+    instanceState: instanceState(l.state),
+    systemStatus: checked,
+    instanceStatus: checked,
+  };
+}
+
+function health(l: LeaseView): { status: string; reachability: string | undefined } {
+  return STATES[l.state].ec2 === 'running' ? { status: 'ok', reachability: 'passed' } : { status: 'not-applicable', reachability: undefined };
+}

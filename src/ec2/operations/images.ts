@@ -1,0 +1,118 @@
+/** DescribeImages. */
+import { Fault } from '../../lease/faults.ts';
+import { IMAGE_ID, isName } from '../../lease/ids.ts';
+import type { Caller, ImageView } from '../../manager/types.ts';
+import { filterBy, filters } from '../filters.ts';
+import type { FilterTable } from '../filters.ts';
+import { list as inputList, shown, string } from '../inputs.ts';
+import { operation } from '../operation.ts';
+import { boolean, list, optional, struct, text, time } from '../outputs.ts';
+import { page, pagingInputs } from '../paging.ts';
+import { tagSet } from '../tags.ts';
+import { isoSeconds } from '../time.ts';
+
+/** Owner of images that all users share; no account has this number. */
+const COMMON = '000000000000';
+const COMMON_ALIAS = 'common';
+
+const ownerId = (i: ImageView): string => i.ownerId ?? COMMON;
+const location = (i: ImageView): string => `${i.owner ?? COMMON_ALIAS}/${i.name}`;
+
+const imageFilters: FilterTable<ImageView> = {
+  'architecture': () => 'x86_64',
+  'creation-date': (i) => isoSeconds(i.createdAt),
+  'description': (i) => i.description,
+  'hypervisor': () => 'kvm',
+  'image-id': (i) => i.id,
+  'image-type': () => 'machine',
+  'is-public': (i) => i.owner === null,
+  'kernel-id': () => undefined,
+  'manifest-location': location,
+  'name': (i) => i.name,
+  'owner-alias': (i) => (i.owner === null ? COMMON_ALIAS : undefined),
+  'owner-id': ownerId,
+  'platform': () => undefined,
+  'product-code': () => undefined,
+  'ramdisk-id': () => undefined,
+  'root-device-name': () => '/dev/vda',
+  'root-device-type': () => 'instance-store',
+  'state': () => 'available',
+  'virtualization-type': () => 'hvm',
+};
+
+export const describeImages = operation({
+  name: 'DescribeImages',
+  summary: 'Shows the images that the caller may lease: own and common ones.',
+  input: {
+    ImageId: inputList(string({ max: 64 })),
+    Owner: inputList(string()),
+    ExecutableBy: inputList(string()),
+    Filter: filters,
+    ...pagingInputs,
+  },
+  ignored: ['IncludeDeprecated', 'IncludeDisabled'],
+  output: {
+    imagesSet: list(struct({
+      imageId: text, imageLocation: text, imageState: text, imageOwnerId: text, creationDate: time, isPublic: boolean,
+      productCodes: list(struct({})), architecture: text, imageType: text, imageOwnerAlias: optional(text), name: text,
+      description: text, rootDeviceType: text, rootDeviceName: text, blockDeviceMapping: list(struct({})),
+      virtualizationType: text, tagSet, hypervisor: text,
+    })),
+    nextToken: optional(text),
+  },
+  mutates: false,
+  async run({ manager, caller }, p) {
+    const images = p.ImageId.length === 0 ? await manager.images.list(caller) : await named(p.ImageId, (q) => manager.images.list(caller, q));
+    const keep = filterBy(p.Filter, imageFilters, () => ({}));
+    const found = images.filter((i) => owned(i, p.Owner, caller) && executable(i, p.ExecutableBy, caller) && keep(i));
+    const { items, nextToken } = page('DescribeImages', found, (i) => i.id, p);
+    return { imagesSet: items.map(imageItem), nextToken };
+  },
+});
+
+/** Images by id or, as in RunInstances, by name. */
+async function named(wanted: readonly string[], list: (query: { ids?: readonly string[]; names?: readonly string[] }) => Promise<ImageView[]>): Promise<ImageView[]> {
+  const ids = wanted.filter((w) => IMAGE_ID.test(w));
+  const names = wanted.filter((w) => !IMAGE_ID.test(w));
+  const odd = names.find((n) => !isName(n) || n.startsWith('ami-'));
+  if (odd !== undefined) throw new Fault('ImageIdMalformed', `Invalid id: "${shown(odd)}" (expecting "ami-…")`);
+  const [byId, byName] = await Promise.all([
+    ids.length === 0 ? [] : list({ ids }),
+    names.length === 0 ? [] : list({ names }),
+  ]);
+  const missing = ids.find((id) => !byId.some((i) => i.id === id)) ?? names.find((n) => !byName.some((i) => i.name === n));
+  if (missing !== undefined) throw new Fault('ImageNotFound', `The image id '[${shown(missing)}]' does not exist`);
+  return [...new Map([...byId, ...byName].map((i) => [i.id, i])).values()];
+}
+
+function owned(image: ImageView, owners: readonly string[], caller: Caller): boolean {
+  return owners.length === 0 || owners.some((o) =>
+    o === ownerId(image) || (o === 'self' && image.ownerId === caller.ownerId) || (o === COMMON_ALIAS && image.owner === null));
+}
+
+function executable(image: ImageView, by: readonly string[], caller: Caller): boolean {
+  return by.length === 0 || by.some((b) => (b === 'all' ? image.owner === null : b === 'self' || b === caller.ownerId));
+}
+
+function imageItem(i: ImageView) {
+  return {
+    imageId: i.id,
+    imageLocation: location(i),
+    imageState: 'available',
+    imageOwnerId: ownerId(i),
+    creationDate: i.createdAt,
+    isPublic: i.owner === null,
+    productCodes: [],
+    architecture: 'x86_64',
+    imageType: 'machine',
+    imageOwnerAlias: i.owner === null ? COMMON_ALIAS : undefined,
+    name: i.name,
+    description: i.description,
+    rootDeviceType: 'instance-store',
+    rootDeviceName: '/dev/vda',
+    blockDeviceMapping: [],
+    virtualizationType: 'hvm',
+    tagSet: [],
+    hypervisor: 'kvm',
+  };
+}

@@ -1,0 +1,85 @@
+/** CreateTags, DeleteTags, DescribeTags. On an instance, nimbus:duration and nimbus:ends move the lease's end. */
+import { Fault } from '../../lease/faults.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID } from '../../lease/ids.ts';
+import type { TagView } from '../../manager/types.ts';
+import { filterBy, filters } from '../filters.ts';
+import { list as inputList, required, shown, string } from '../inputs.ts';
+import { operation } from '../operation.ts';
+import { boolean, list, optional, struct, text } from '../outputs.ts';
+import { page, pagingInputs } from '../paging.ts';
+import { DURATION_TAG, ENDS_TAG, endFromTags, refuseReserved, tagList, writableTags } from '../tags.ts';
+
+const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID];
+const resourceIds = required(inputList(string({ max: 64 })));
+
+function checkIds(ids: readonly string[]): string[] {
+  const odd = ids.find((id) => !RESOURCE_IDS.some((shape) => shape.test(id)));
+  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid`);
+  return [...new Set(ids)];
+}
+
+export const createTags = operation({
+  name: 'CreateTags',
+  summary: 'Sets tags; nimbus:duration (from now) or nimbus:ends moves the end of the leases named.',
+  input: { ResourceId: resourceIds, Tag: required(tagList) },
+  output: { return: boolean },
+  mutates: true,
+  // A duration counts from now, so a repetition would move the end again.
+  repeatable: (p) => !p.Tag.some((t) => t.Key === DURATION_TAG),
+  async run({ manager, caller, dryRun }, p) {
+    const ids = checkIds(p.ResourceId);
+    const tags = writableTags(p.Tag, [DURATION_TAG, ENDS_TAG]);
+    const end = endFromTags(tags);
+    if (end !== undefined) {
+      const other = ids.find((id) => !LEASE_ID.test(id));
+      if (other !== undefined) throw new Fault('TagRefused', `Only instances have an end; ${other} is none.`);
+      await manager.leases.setEnd(caller, ids, end, { dryRun });
+    }
+    // nimbus:ends is shown from the lease itself, so it is not stored.
+    const { [ENDS_TAG]: _shown, ...stored } = tags;
+    if (Object.keys(stored).length > 0) await manager.tags.set(caller, ids, stored, { dryRun });
+    return { return: true };
+  },
+});
+
+export const deleteTags = operation({
+  name: 'DeleteTags',
+  summary: 'Removes tags: all of the user\'s when none is named.',
+  input: { ResourceId: resourceIds, Tag: tagList },
+  output: { return: boolean },
+  mutates: true,
+  async run({ manager, caller, dryRun }, p) {
+    const ids = checkIds(p.ResourceId);
+    for (const t of p.Tag) refuseReserved(t.Key, [DURATION_TAG]);
+    if (p.Tag.length > 0) {
+      await manager.tags.remove(caller, ids, p.Tag.map((t) => ({ key: t.Key, value: t.Value })), { dryRun });
+      return { return: true };
+    }
+    const present = await manager.tags.list(caller, { resourceIds: ids });
+    const keys = [...new Set(present.map((t) => t.key))];
+    await manager.tags.remove(caller, ids, keys.map((key) => ({ key, value: undefined })), { dryRun });
+    return { return: true };
+  },
+});
+
+export const describeTags = operation({
+  name: 'DescribeTags',
+  summary: 'Shows the tags that users have set; those that the service adds are shown with the instances.',
+  input: { Filter: filters, ...pagingInputs },
+  output: {
+    tagSet: list(struct({ resourceId: text, resourceType: text, key: text, value: text })),
+    nextToken: optional(text),
+  },
+  mutates: false,
+  async run({ manager, caller }, p) {
+    const keep = filterBy<TagView>(p.Filter, {
+      'key': (t) => t.key,
+      'resource-id': (t) => t.resourceId,
+      'resource-type': (t) => t.resourceType,
+      'value': (t) => t.value,
+    }, (t) => ({ [t.key]: t.value }));
+    const tags = (await manager.tags.list(caller)).filter(keep);
+    const { items, nextToken } = page('DescribeTags', tags, (t) => `${t.resourceId} ${t.key}`, p);
+    return { tagSet: items, nextToken };
+  },
+});
