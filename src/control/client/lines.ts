@@ -1,0 +1,110 @@
+/** Reads what agents say. An agent is not trusted: a line that is not exactly what the protocol allows ends its channel. */
+import { z } from 'zod';
+import { AGENT_PHASES, type AgentHello, type AgentLine } from '../protocol.ts';
+
+const id = z.string().min(1).max(128);
+const text = z.string().max(8192);
+const stamp = z.number();
+const count = z.int().nonnegative();
+const driver = z.enum(['qemu', 'simulated']);
+
+const hello = z.object({
+  program: z.literal('workspace-control'),
+  version: z.string().max(64),
+  protocols: z.array(count).max(16),
+  node: z.string().max(255),
+  bootId: z.string().max(64),
+  pid: count,
+  driver,
+  at: stamp,
+});
+
+const vm = z.object({
+  lease: id,
+  generation: count,
+  state: z.enum(['propagated', 'starting', 'running', 'paused', 'stopped', 'removed']),
+  memoryMb: count,
+  cores: count,
+  image: z.string().max(256),
+  pid: count.nullable(),
+  reach: z.object({ host: z.string().max(255), sshPort: z.int().min(1).max(65_535), forwarded: z.boolean() }).nullable(),
+  startedAt: stamp.nullable(),
+  reason: text.nullable(),
+});
+
+const status = z.object({
+  driver,
+  accelerator: z.string().max(64).nullable(),
+  qemuVersion: z.string().max(256).nullable(),
+  memoryMb: count,
+  cores: count,
+  diskFreeMb: count,
+  cacheMb: count,
+  vms: count,
+  missing: z.array(text).max(100),
+});
+
+const error = z.object({
+  code: z.enum([
+    'StaleGeneration', 'ImageMissing', 'ImageCorrupt', 'NoSuchVm', 'WrongState', 'BadRequest', 'DeadlineExceeded',
+    'CacheFull', 'DiskFull', 'NoPort', 'DriverFailed', 'NotPermitted', 'Retiring', 'Internal',
+  ]),
+  message: text,
+});
+
+const stamps = z.partialRecord(z.enum(AGENT_PHASES), stamp);
+const result = z.union([
+  z.object({ vm }),
+  z.object({ vms: z.array(vm) }),
+  z.object({ console: z.string(), truncated: z.boolean(), at: stamp }),
+  z.object({ status }),
+]);
+const done = z.discriminatedUnion('ok', [
+  z.object({ id, ok: z.literal(true), result, stamps }),
+  z.object({ id, ok: z.literal(false), error, stamps }),
+]);
+
+const shapes = {
+  hello: z.object({ hello }),
+  ack: z.object({ ack: z.array(id).max(4096) }),
+  progress: z.object({ progress: z.object({ id, phase: z.enum(AGENT_PHASES), at: stamp }) }),
+  done: z.object({ done: z.union([z.array(done), done]) }),
+  event: z.object({ event: z.object({ kind: z.literal('vm-exited'), lease: id, generation: count, at: stamp, reason: text }) }),
+  put: z.object({
+    put: z.object({ sha256: z.string().max(64), seq: count, ok: z.boolean(), error: error.optional(), complete: z.boolean().optional() }),
+  }),
+  pong: z.object({ pong: count, at: stamp }),
+  bye: z.object({ bye: text }),
+} as const satisfies Record<string, z.ZodType>;
+
+const isKind = (key: string): key is keyof typeof shapes => Object.hasOwn(shapes, key);
+
+/** The line, or a sentence on what is wrong with it. */
+export function readAgentLine(line: string): AgentLine | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return `no JSON: ${excerpt(line)}`;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return `no JSON object: ${excerpt(line)}`;
+  const kind = Object.keys(value).find(isKind);
+  if (kind === undefined) return `no line of this protocol: ${excerpt(line)}`;
+  const read = shapes[kind].safeParse(value);
+  if (read.success) return read.data as AgentLine;
+  const issue = read.error.issues[0];
+  return `"${kind}" with a wrong ${issue?.path.join('.') ?? 'value'}: ${excerpt(line)}`;
+}
+
+/** What an agent of any protocol version says first. */
+export function isHello(line: AgentLine): line is { readonly hello: AgentHello } {
+  return 'hello' in line;
+}
+
+const EXCERPT = 120;
+
+/** The beginning of foreign text, safe in a log line and a terminal. */
+export function excerpt(foreign: string): string {
+  const clean = foreign.slice(0, EXCERPT).replace(/[^\x20-\x7e]/g, '?');
+  return foreign.length > EXCERPT ? `"${clean}…"` : `"${clean}"`;
+}

@@ -1,0 +1,89 @@
+/** An agent beside the service: a child process in a session of its own, spoken to through pipes. */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import type { Clock, Context } from '../../platform/context.ts';
+import type { NodeAccess } from '../types.ts';
+import { logStderr } from './stderr.ts';
+import type { AgentLink, Transport } from './transport.ts';
+
+/** What an agent may know of the service's environment; the rest may hold secrets. */
+const ENVIRONMENT = ['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'TMPDIR'] as const;
+/** A silent agent is asked to go, then made to. */
+const KILL_AFTER_MS = 1_000;
+
+type Child = ChildProcessByStdio<Writable, Readable, Readable>;
+
+export function localTransport(ctx: Context, access: NodeAccess & { transport: 'local' }, agentProgram: string): Transport {
+  return {
+    describe: `local agent in ${access.stateDir}`,
+    async open(signal) {
+      await mkdir(access.stateDir, { recursive: true, mode: 0o700 });
+      const config = await writeConfig(access);
+      signal.throwIfAborted();
+      const args = [agentProgram, 'serve', '--state', access.stateDir, '--driver', access.driver];
+      // Its own session: a signal to the service's process group does not reach the agent or its VMs.
+      const child = spawn(process.execPath, config === undefined ? args : [...args, '--config', config], {
+        cwd: access.stateDir,
+        detached: true,
+        stdio: ['pipe', 'pipe', 'pipe'],
+        env: Object.fromEntries(ENVIRONMENT.flatMap((k) => (process.env[k] === undefined ? [] : [[k, process.env[k]]]))),
+      });
+      await started(child);
+      return linkTo(child, ctx);
+    },
+  };
+}
+
+/** The agent reads its settings from a file, renamed into place so that one that starts meanwhile reads a whole one. */
+async function writeConfig(access: NodeAccess & { transport: 'local' }): Promise<string | undefined> {
+  if (access.agentConfig === undefined) return undefined;
+  const file = join(access.stateDir, 'agent.json');
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, JSON.stringify(access.agentConfig, null, 2), { mode: 0o600 });
+  await rename(temporary, file);
+  return file;
+}
+
+function started(child: Child): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (e) => reject(new Error(`the agent does not start: ${e.message}`, { cause: e })));
+  });
+}
+
+function linkTo(child: Child, { clock, log }: Context): AgentLink {
+  const lastWords = logStderr(child.stderr, log);
+  // Writing to an agent that just died is no event of its own: its exit is.
+  child.stdin.on('error', () => undefined);
+  child.stdout.on('error', () => undefined);
+  const ended = new Promise<string>((resolve) => {
+    // 'close' and not 'exit': what the agent said last is read first.
+    child.once('close', (code, signal) => {
+      const how = signal === null ? `the agent exited with code ${code ?? '?'}` : `the agent was ended by ${signal}`;
+      const words = lastWords();
+      resolve(words === undefined ? how : `${how}: ${words}`);
+    });
+  });
+  let closed = false;
+  return {
+    readable: child.stdout,
+    writable: child.stdin,
+    ended,
+    close(how) {
+      if (closed) return;
+      closed = true;
+      // An agent whose input ends goes by itself, unless other programs on the node still use it.
+      child.stdin.end();
+      child.unref();
+      if (how === 'broken') kill(child, clock);
+    },
+  };
+}
+
+function kill(child: Child, clock: Clock): void {
+  child.kill('SIGTERM');
+  const timer = clock.after(KILL_AFTER_MS, () => child.kill('SIGKILL'), true);
+  child.once('exit', () => timer.cancel());
+}

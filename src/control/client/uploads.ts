@@ -1,0 +1,163 @@
+/**
+ * Images on their way to one agent: `put` chunks with a window of unacknowledged ones. Whoever asks for the same digest
+ * meanwhile shares the one transfer. Protocol 2 only.
+ */
+import { PUT_CHUNK, PUT_WINDOW, type AgentError, type AgentLine, type ImageRef, type ServiceLine } from '../protocol.ts';
+import type { Clock, Timer } from '../../platform/context.ts';
+import type { ImageSource } from '../types.ts';
+import type { Slots } from './slots.ts';
+
+type PutAnswer = Extract<AgentLine, { put: unknown }>['put'];
+
+export interface Uploads {
+  /** null when the node holds the image; else why not. Never rejects. */
+  send(image: ImageRef): Promise<AgentError | null>;
+  /** False when the agent answers a chunk that it was not sent. */
+  onPut(answer: PutAnswer): boolean;
+  /** The channel is over. */
+  end(reason: string): void;
+}
+
+export interface UploadsOptions {
+  readonly clock: Clock;
+  readonly source: ImageSource;
+  /** Bounds the transfers of all nodes together. */
+  readonly slots: Slots;
+  /** An agent that acknowledges nothing for so long has failed. */
+  readonly stallMs: number;
+  readonly write: (line: ServiceLine) => void;
+}
+
+const PAST_TRANSFERS = 256;
+
+interface Transfer {
+  sent: number;
+  acknowledged: number;
+  readonly over: Promise<AgentError | null>;
+  readonly finish: (outcome: AgentError | null) => void;
+  finished: boolean;
+  wake: () => void;
+  progress: () => void;
+}
+
+export function createUploads(options: UploadsOptions): Uploads {
+  const running = new Map<string, Transfer>();
+  /** Chunks sent of transfers that are over, whose answers may still come. */
+  const past = new Map<string, number>();
+  let endReason: string | undefined;
+
+  const begin = (image: ImageRef): Transfer => {
+    const transfer = newTransfer(options.clock, options.stallMs);
+    running.set(image.sha256, transfer);
+    void transfer.over.then(() => {
+      running.delete(image.sha256);
+      past.set(image.sha256, Math.max(past.get(image.sha256) ?? 0, transfer.sent));
+      const [oldest] = past.keys();
+      if (past.size > PAST_TRANSFERS && oldest !== undefined) past.delete(oldest);
+    });
+    void options.slots.use(() => pump(image, transfer, options)).catch((e: unknown) => {
+      transfer.finish({ code: 'ImageMissing', message: `The repository cannot give image ${image.id}: ${messageOf(e)}.` });
+    });
+    return transfer;
+  };
+
+  return {
+    send(image) {
+      if (endReason !== undefined) return Promise.resolve({ code: 'Internal', message: endReason });
+      return (running.get(image.sha256) ?? begin(image)).over;
+    },
+    onPut(answer) {
+      const transfer = running.get(answer.sha256);
+      if (transfer === undefined) return answer.seq < (past.get(answer.sha256) ?? 0);
+      if (answer.seq >= transfer.sent) return false;
+      transfer.acknowledged = Math.max(transfer.acknowledged, answer.seq + 1);
+      transfer.progress();
+      if (!answer.ok) transfer.finish(answer.error ?? { code: 'Internal', message: 'The node refused the image without a reason.' });
+      else if (answer.complete === true) transfer.finish(null);
+      transfer.wake();
+      return true;
+    },
+    end(reason) {
+      endReason = reason;
+      for (const transfer of running.values()) transfer.finish({ code: 'Internal', message: reason });
+    },
+  };
+}
+
+function newTransfer(clock: Clock, stallMs: number): Transfer {
+  let resolve: (outcome: AgentError | null) => void = () => undefined;
+  let stall: Timer | undefined;
+  const transfer: Transfer = {
+    sent: 0,
+    acknowledged: 0,
+    over: new Promise<AgentError | null>((done) => { resolve = done; }),
+    finished: false,
+    finish(outcome) {
+      transfer.finished = true;
+      stall?.cancel();
+      resolve(outcome);
+      transfer.wake();
+    },
+    wake: () => undefined,
+    progress() {
+      stall?.cancel();
+      if (transfer.finished) return;
+      stall = clock.after(stallMs, () => transfer.finish({ code: 'DeadlineExceeded', message: `No progress of the image for ${stallMs} ms.` }));
+    },
+  };
+  return transfer;
+}
+
+async function pump(image: ImageRef, transfer: Transfer, { source, write }: UploadsOptions): Promise<void> {
+  if (transfer.finished) return;
+  transfer.progress();
+  const chunks = inChunks(source(image), image.sizeBytes);
+  try {
+    for (;;) {
+      await windowOpen(transfer);
+      const next = await Promise.race([chunks.next(), transfer.over]);
+      if (next === null || !('value' in next) || next.done === true || transfer.finished) break;
+      const { data, last } = next.value;
+      const seq = transfer.sent;
+      transfer.sent += 1;
+      write({ put: { sha256: image.sha256, seq, data: data.toString('base64'), total: image.sizeBytes, last } });
+    }
+    await transfer.over;
+  } finally {
+    // A source that hangs in a read would hang here too; its own deadline ends it.
+    void chunks.return(undefined).catch(() => undefined);
+  }
+}
+
+async function windowOpen(transfer: Transfer): Promise<void> {
+  while (!transfer.finished && transfer.sent - transfer.acknowledged >= PUT_WINDOW) {
+    await new Promise<void>((resolve) => { transfer.wake = resolve; });
+  }
+}
+
+/** Pieces of PUT_CHUNK bytes, of exactly `total` bytes together. */
+async function* inChunks(source: AsyncIterable<Buffer>, total: number): AsyncGenerator<{ data: Buffer; last: boolean }, void> {
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+  let given = 0;
+  for await (const piece of source) {
+    held.push(piece);
+    heldBytes += piece.length;
+    if (given + heldBytes > total) throw new Error(`it has more than the recorded ${total} bytes`);
+    if (heldBytes < PUT_CHUNK) continue;
+    const all = Buffer.concat(held);
+    let from = 0;
+    for (; all.length - from >= PUT_CHUNK; from += PUT_CHUNK) {
+      given += PUT_CHUNK;
+      yield { data: all.subarray(from, from + PUT_CHUNK), last: given === total };
+    }
+    held = [all.subarray(from)];
+    heldBytes = all.length - from;
+  }
+  if (given + heldBytes < total) throw new Error(`it has ${given + heldBytes} of the recorded ${total} bytes`);
+  if (heldBytes > 0 || total === 0) yield { data: Buffer.concat(held), last: true };
+}
+
+function messageOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}
