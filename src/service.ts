@@ -1,0 +1,196 @@
+/**
+ * The service, composed: configuration, data directory, database, manager, workers, doors. Starting is a list of steps,
+ * each with how to undo it; stopping, and a start that fails half-way, undo them in reverse.
+ */
+import { writeFileSync, renameSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createControlClient } from './control/client/client.ts';
+import { createTransports } from './control/client/transports.ts';
+import type { ControlClient } from './control/types.ts';
+import { operatingKey } from './control/ssh/keys.ts';
+import { createEc2Server } from './ec2/server.ts';
+import { createImageRepository, type ImageRepository } from './images/repository.ts';
+import { createAdminManager } from './manager/admin/index.ts';
+import type { AdminManager } from './manager/admin-types.ts';
+import { createManager, type FullManager } from './manager/index.ts';
+import { createNodePool, type NodePool } from './manager/pool.ts';
+import { firstStart } from './manager/first-start.ts';
+import type { Config } from './platform/config.ts';
+import type { Context } from './platform/context.ts';
+import { openDataDir, type DataDir } from './platform/datadir.ts';
+import { withDeadline } from './platform/deadline.ts';
+import { errorText } from './platform/errors.ts';
+import { lockDataDir } from './platform/lock.ts';
+import { VERSION } from './platform/version.ts';
+import { openDb, type Db, type DbAddress } from './store/db.ts';
+import { startEmbedded } from './store/embedded/start.ts';
+import { migrate } from './store/migrate.ts';
+import { createAdminServer } from './web/admin.ts';
+import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
+import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
+import { createSweeper } from './workers/sweeper.ts';
+
+/** Nodes that do not answer at the start are reported and not waited for any longer. */
+const NODES_WAIT_MS = 10_000;
+const STOP_STEP_MS = 20_000;
+
+export interface ServiceOptions {
+  readonly ctx: Context;
+  readonly config: Config;
+  readonly dataDir: string;
+  readonly readyFile?: string | undefined;
+  /** The bundled agent; default: beside this program. */
+  readonly agentProgram?: string;
+}
+
+/** What the ready file holds. */
+export interface Ready {
+  readonly ec2: string;
+  readonly pid: number;
+  readonly version: string;
+}
+
+export interface Service {
+  readonly ready: Ready;
+  readonly manager: FullManager;
+  readonly admin: AdminManager;
+  stop(): Promise<void>;
+}
+
+type Undo = () => Promise<void> | void;
+
+/** @throws StartError, ConfigError */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const { ctx } = options;
+  const undo: Array<[what: string, Undo]> = [];
+  const stop = async (): Promise<void> => {
+    for (const [what, step] of undo.splice(0).reverse()) {
+      await withDeadline(ctx.clock, STOP_STEP_MS, what, Promise.resolve(step())).catch((e: unknown) => {
+        ctx.log.error('a part did not stop cleanly', { part: what, error: errorText(e) });
+      });
+    }
+  };
+  try {
+    const service = await compose(options, (what, step) => void undo.push([what, step]));
+    let stopping: Promise<void> | undefined;
+    return { ...service, stop: () => (stopping ??= stop()) };
+  } catch (e) {
+    await stop();
+    throw e;
+  }
+}
+
+async function compose(options: ServiceOptions, onStop: (what: string, step: Undo) => void): Promise<Omit<Service, 'stop'>> {
+  const { ctx, config } = options;
+  const dir = openDataDir(options.dataDir);
+  const lock = await lockDataDir(ctx, dir);
+  onStop('data directory lock', () => lock.release());
+  const { db, databaseKind } = await openDatabase(ctx, config, dir, onStop);
+  const repository = createImageRepository({ ctx, db, directory: config.images.directory || dir.images });
+  const control = createControlClient(ctx, {
+    imageSource: (image) => repository.open(image),
+    transport: createTransports(ctx, {
+      agentProgram: options.agentProgram ?? fileURLToPath(new URL('workspace-control.cjs', import.meta.url)),
+      privateKeyFile: operatingKey(dir.keys).privateFile,
+    }),
+    silenceMs: config.control.silence_ms, reconnectMaxMs: config.control.reconnect_max_ms,
+  });
+  onStop('channels to nodes', () => control.close());
+  const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
+  const parts = startWork({ ctx, config, db, control, pool, repository }, onStop);
+  const admin = createAdminManager({
+    ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
+  });
+  await firstStart({ ctx, db, config, repository, admin, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
+  await parts.monitor.start();
+  await settleNodes(ctx, control, db);
+  parts.start();
+  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile: options.readyFile }, onStop);
+  return { ready, manager: parts.manager, admin };
+}
+
+async function openDatabase(ctx: Context, config: Config, dir: DataDir, onStop: (what: string, step: Undo) => void): Promise<{ db: Db; databaseKind: string }> {
+  let address: DbAddress = { connectionString: config.database.url };
+  if (config.database.url === '') {
+    const embedded = await startEmbedded(ctx, { dataDir: dir.root, bin: config.database.bin });
+    onStop('PostgreSQL', () => embedded.stop());
+    address = embedded.address;
+  }
+  await migrate(ctx, address);
+  const db = openDb(address, { max: config.database.pool, log: ctx.log });
+  onStop('database connections', () => db.close());
+  return { db, databaseKind: config.database.url === '' ? 'private PostgreSQL in the data directory' : 'PostgreSQL of the site' };
+}
+
+interface Work {
+  readonly manager: FullManager;
+  readonly monitor: NodeMonitor;
+  readonly dispatcher: Dispatcher;
+  start(): void;
+}
+
+function startWork(
+  { ctx, config, db, control, pool, repository }: { ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository },
+  onStop: (what: string, step: Undo) => void,
+): Work {
+  // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
+  const late: { dispatcher?: Dispatcher } = {};
+  const manager = createManager({ ctx, db, config, control, pool, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const { recorder } = manager.work;
+  const nodeName = (id: number): string => pool.name(id);
+  const dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, imagePath: (file) => repository.path(file) });
+  late.dispatcher = dispatcher;
+  const monitor = createNodeMonitor({
+    ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, invalidatePool: () => pool.invalidate(), poll: (id) => dispatcher.poll(id),
+  });
+  const sweeper = createSweeper(ctx, () => manager.work.sweep());
+  onStop('recorder', () => recorder.idle());
+  onStop('dispatcher', () => dispatcher.stop());
+  onStop('node monitor', () => monitor.stop());
+  onStop('sweeper', () => sweeper.stop());
+  return {
+    manager, monitor, dispatcher,
+    start() {
+      dispatcher.start();
+      sweeper.start();
+    },
+  };
+}
+
+/** Waits until each node has answered or said why not, so that the first request finds the pool as it is. */
+async function settleNodes(ctx: Context, control: ControlClient, db: Db): Promise<void> {
+  const { allNodes } = await import('./store/nodes.ts');
+  const waiting = new Set((await db.query(allNodes)).map((n) => n.id));
+  const settled = (id: number): boolean => control.state(id).up || control.state(id).reason !== null;
+  const all = new Promise<void>((resolve) => {
+    const look = (): void => {
+      for (const id of waiting) if (settled(id)) waiting.delete(id);
+      if (waiting.size === 0) resolve();
+    };
+    control.onState(look);
+    look();
+  });
+  await withDeadline(ctx.clock, NODES_WAIT_MS, 'waiting for VMM nodes', all).catch(() => {
+    ctx.log.warn('some VMM nodes have not answered yet; starting without them', { nodes: waiting.size });
+  });
+}
+
+async function openDoors(
+  d: { ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: string | undefined },
+  onStop: (what: string, step: Undo) => void,
+): Promise<Ready> {
+  const ec2 = createEc2Server(d.ctx, d.manager, d.config.ec2);
+  const { url } = await ec2.listen();
+  onStop('EC2 door', () => ec2.close());
+  const ready: Ready = { ec2: url, pid: process.pid, version: VERSION };
+  const adminServer = await createAdminServer({ ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, status: () => ({ ...ready, database: d.databaseKind }) });
+  onStop('admin door', () => adminServer.close());
+  if (d.readyFile !== undefined) {
+    writeFileSync(`${d.readyFile}.${process.pid}`, `${JSON.stringify(ready)}\n`);
+    renameSync(`${d.readyFile}.${process.pid}`, d.readyFile);
+  }
+  d.ctx.log.info('the service answers', { ...ready, data: join(d.dir.root) });
+  return ready;
+}

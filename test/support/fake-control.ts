@@ -1,0 +1,117 @@
+/**
+ * A control client whose agents live in the test: each node keeps its VMs in a map and does what is asked, unless the test
+ * says otherwise. For tests of manager and workers; agents themselves are tested for real elsewhere.
+ */
+import type { AgentError, AgentRequest, Done, DoneResult, VmInfo } from '../../src/control/protocol.ts';
+import type { CallHandlers, ChannelState, ControlClient, NodeCall, NodeRef } from '../../src/control/types.ts';
+import { Fault } from '../../src/lease/faults.ts';
+import type { Clock } from '../../src/platform/context.ts';
+
+export interface FakeNode {
+  readonly vms: Map<string, VmInfo>;
+  /** Every request that reached the node, in order. */
+  readonly seen: AgentRequest[];
+}
+
+export interface FakeControl extends ControlClient {
+  node(nodeId: number): FakeNode;
+  /** Nodes answer by this instead; undefined = as usual. */
+  answer: (nodeId: number, request: AgentRequest) => AgentError | 'silent' | undefined;
+  setUp(nodeId: number, up: boolean, reason?: string): void;
+  exit(nodeId: number, lease: string, reason: string): void;
+  /** Resolves when a request that `matches` has reached a node. */
+  reached(matches: (nodeId: number, request: AgentRequest) => boolean): Promise<AgentRequest>;
+}
+
+export function createFakeControl(clock: Clock): FakeControl {
+  const nodes = new Map<number, FakeNode & { up: boolean; reason: string | null }>();
+  const stateListeners: Array<(s: ChannelState) => void> = [];
+  const eventListeners: Array<Parameters<ControlClient['onVmEvent']>[0]> = [];
+  const waiters: Array<{ matches: (nodeId: number, r: AgentRequest) => boolean; resolve: (r: AgentRequest) => void }> = [];
+  const get = (id: number) => {
+    let n = nodes.get(id);
+    if (n === undefined) nodes.set(id, (n = { vms: new Map(), seen: [], up: true, reason: null }));
+    return n;
+  };
+  const state = (nodeId: number): ChannelState => {
+    const n = get(nodeId);
+    return {
+      nodeId, up: n.up, reason: n.up ? null : n.reason, clockOffsetMs: 0,
+      hello: n.up ? { program: 'workspace-control', version: '0.0.0', protocols: [1, 2], node: `n${nodeId}`, bootId: 'boot', pid: 1, driver: 'simulated', at: clock.now() } : null,
+    };
+  };
+
+  function perform(nodeId: number, r: AgentRequest): DoneResult | AgentError {
+    const { vms } = get(nodeId);
+    if (r.op === 'list') return { vms: [...vms.values()] };
+    if (r.op === 'console') return { console: Buffer.from(`console of ${r.lease}`).toString('base64'), truncated: false, at: clock.now() };
+    if (r.op === 'status' || r.op === 'info') return { code: 'BadRequest', message: 'not part of the fake' };
+    const before = vms.get(r.lease);
+    if (before !== undefined && before.generation > r.generation) return { code: 'StaleGeneration', message: 'stale' };
+    const vm: VmInfo = {
+      lease: r.lease, generation: r.generation, state: r.op === 'remove' ? 'removed' : r.op === 'pause' ? 'paused' : 'running',
+      memoryMb: 'vm' in r ? r.vm.memoryMb : before?.memoryMb ?? 0, cores: 1, image: '', pid: null,
+      reach: { host: '127.0.0.1', sshPort: 42_000, forwarded: true }, startedAt: clock.now(), reason: null,
+    };
+    vms.set(r.lease, vm);
+    return { vm };
+  }
+
+  function done(nodeId: number, r: AgentRequest): Done | undefined {
+    const refused = control.answer(nodeId, r);
+    if (refused === 'silent') return undefined;
+    const at = clock.now();
+    const result = refused ?? perform(nodeId, r);
+    if ('code' in result) return { id: r.id, ok: false, error: result, stamps: { received: at, finished: at } };
+    const stamps = r.op === 'start' ? { received: at, 'propagate-begun': at, propagated: at, 'start-begun': at, started: at, finished: at } : { received: at, finished: at };
+    return { id: r.id, ok: true, result, stamps };
+  }
+
+  function deliver(nodeId: number, r: AgentRequest, handlers: CallHandlers): void {
+    const n = get(nodeId);
+    if (!n.up) return handlers.onAnswer({ nodeId, id: r.id, lost: 'unreachable', reason: n.reason ?? 'down' });
+    n.seen.push(r);
+    const answer = done(nodeId, r);
+    handlers.onAnswer(answer === undefined ? { nodeId, id: r.id, lost: 'deadline', reason: 'no answer' } : { nodeId, id: r.id, done: answer });
+    for (const w of waiters.splice(0)) {
+      if (w.matches(nodeId, r)) w.resolve(r);
+      else waiters.push(w);
+    }
+  }
+
+  const control: FakeControl = {
+    answer: () => undefined,
+    node: get,
+    setNodes: (refs: readonly NodeRef[]) => refs.forEach((r) => {
+      const known = nodes.has(r.id);
+      get(r.id);
+      if (!known) stateListeners.forEach((l) => l(state(r.id)));
+    }),
+    state,
+    async call(calls: readonly NodeCall[], handlers: CallHandlers) {
+      await Promise.resolve();
+      for (const { nodeId, requests } of calls) for (const r of requests) deliver(nodeId, r, handlers);
+    },
+    async ask(nodeId, r) {
+      if (!get(nodeId).up) throw new Fault('NodeUnreachable', 'down');
+      const d = done(nodeId, r);
+      if (d?.ok !== true) throw new Fault('NodeRefused', 'refused');
+      return d;
+    },
+    onState: (l) => void stateListeners.push(l),
+    onVmEvent: (l) => void eventListeners.push(l),
+    setUp(nodeId, up, reason = 'connection refused') {
+      Object.assign(get(nodeId), { up, reason });
+      stateListeners.forEach((l) => l(state(nodeId)));
+    },
+    exit(nodeId, lease, reason) {
+      const vm = get(nodeId).vms.get(lease);
+      if (vm === undefined) throw new Error(`no VM ${lease}`);
+      get(nodeId).vms.set(lease, { ...vm, state: 'stopped', reason });
+      eventListeners.forEach((l) => l(nodeId, { kind: 'vm-exited', lease, generation: vm.generation, at: clock.now(), reason }));
+    },
+    reached: (matches) => new Promise((resolve) => waiters.push({ matches, resolve })),
+    close: () => Promise.resolve(),
+  };
+  return control;
+}

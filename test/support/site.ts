@@ -1,0 +1,91 @@
+/** A whole site but its doors and agents: real PostgreSQL, real manager and workers, fake nodes. */
+import { configSchema, type Config } from '../../src/platform/config.ts';
+import { realClock, realRandom } from '../../src/platform/real.ts';
+import type { Clock } from '../../src/platform/context.ts';
+import { createManager, type FullManager } from '../../src/manager/index.ts';
+import { createNodePool } from '../../src/manager/pool.ts';
+import type { Caller } from '../../src/manager/types.ts';
+import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
+import { createNodeMonitor, type NodeMonitor } from '../../src/workers/node-monitor.ts';
+import { statement, type Db } from '../../src/store/db.ts';
+import { testContext, type TestContext } from './context.ts';
+import { openTestDatabase } from './database.ts';
+import { createFakeControl, type FakeControl } from './fake-control.ts';
+
+export interface TestSite {
+  readonly ctx: TestContext;
+  readonly db: Db;
+  readonly config: Config;
+  readonly control: FakeControl;
+  readonly manager: FullManager;
+  readonly dispatcher: Dispatcher;
+  readonly monitor: NodeMonitor;
+  /** An ordinary user, made with the site. */
+  readonly alice: Caller;
+  readonly bob: Caller;
+  readonly admin: Caller;
+  imageId: string;
+  /** Waits until every intent that can be done is done and recorded. */
+  settled(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openTestSite(options: {
+  config?: object; clock?: Clock;
+  nodes?: ReadonlyArray<{ name: string; memoryMb: number; cores: number; zone?: string; networks?: string[] }>;
+} = {}): Promise<TestSite> {
+  const ctx = testContext({ clock: options.clock ?? realClock });
+  const database = await openTestDatabase({ max: 8 });
+  const { db } = database;
+  const config = configSchema.parse(options.config ?? {});
+  const { accounts, imageId } = await populate(db, options.nodes ?? [{ name: 'n1', memoryMb: 4096, cores: 16 }, { name: 'n2', memoryMb: 4096, cores: 16 }]);
+  const control = createFakeControl(ctx.clock);
+  const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
+  let dispatcher: Dispatcher | undefined;
+  const manager = createManager({ ctx, db, config, control, pool, handOver: (ids) => dispatcher?.handOver(ids) });
+  dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, nodeName: (id) => pool.name(id), imagePath: (f) => `/images/${f}` });
+  const d = dispatcher;
+  const monitor = createNodeMonitor({
+    ctx, db, control, nodes: manager.work.nodes, recorder: manager.work.recorder, nodeName: (id) => pool.name(id),
+    invalidatePool: () => pool.invalidate(), poll: (id) => d.poll(id),
+  });
+  await monitor.start();
+  const caller = (i: number, name: string, admin = false): Caller => ({
+    accountId: accounts[i] ?? 0, name, ownerId: `00000000000${i}`, requestId: `req-${name}`, door: admin ? 'admin' : 'ec2', admin,
+  });
+  return {
+    ctx, db, config, control, manager, dispatcher: d, monitor, imageId,
+    alice: caller(0, 'alice'), bob: caller(1, 'bob'), admin: caller(2, 'root', true),
+    async settled() {
+      for (let quiet = 0; quiet < 2;) {
+        await manager.work.recorder.idle();
+        await new Promise((resolve) => setImmediate(resolve));
+        const [row] = await db.query(statement<{ n: number }>('test-open', "SELECT count(*) AS n FROM intent WHERE state = 'open' AND error IS NULL"));
+        quiet = d.underWay === 0 && row?.n === 0 ? quiet + 1 : 0;
+      }
+    },
+    async close() {
+      await monitor.stop();
+      await d.stop();
+      await manager.work.recorder.idle();
+      await database.close();
+    },
+  };
+}
+
+async function populate(db: Db, nodes: NonNullable<Parameters<typeof openTestSite>[0]>['nodes'] & object): Promise<{ accounts: number[]; imageId: string }> {
+  const now = new Date(realClock.now());
+  const accounts: number[] = [];
+  for (const [i, name] of ['alice', 'bob', 'root'].entries()) {
+    const [row] = await db.query(statement<{ id: number }>('test-account', 'INSERT INTO account (name, owner_id, admin, created_at) VALUES ($1, $2, $3, $4) RETURNING id'), [name, `00000000000${i}`, name === 'root', now]);
+    accounts.push(row?.id ?? 0);
+  }
+  for (const n of nodes) {
+    await db.query(statement('test-node', 'INSERT INTO vmm_node (name, zone, memory_mb, cores, networks, access, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)'),
+      [n.name, n.zone ?? 'default', n.memoryMb, n.cores, n.networks ?? ['*'], JSON.stringify({ transport: 'local', stateDir: '/none', driver: 'simulated' }), now]);
+  }
+  const imageId = `ami-${realRandom.bytes(9).toString('hex').slice(0, 17)}`;
+  await db.query(statement('test-image', `INSERT INTO image (id, name, format, size_bytes, sha256, file, created_at) VALUES ($1, 'guest', 'raw', 512, repeat('0', 64), 'common/guest', $2)`), [imageId, now]);
+  await db.query(statement('test-network', `INSERT INTO network (name, kind, prefix, created_at) VALUES ('public', 'user', 24, $1)`), [now]);
+  return { accounts, imageId };
+}
