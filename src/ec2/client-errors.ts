@@ -1,6 +1,6 @@
 /** Answers to what is no HTTP request at all: Node hands these over with the bare socket. */
 import { STATUS_CODES } from 'node:http';
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Fault } from '../lease/faults.ts';
 import type { Context } from '../platform/context.ts';
@@ -9,10 +9,12 @@ import { errorDocument } from './xml.ts';
 
 export function handleClientErrors(server: Server, ctx: Context, contentType: string): void {
   const answering = new WeakSet<Duplex>();
-  server.on('request', (request, response) => {
+  const begin = (request: IncomingMessage, response: ServerResponse): void => {
     answering.add(request.socket);
     response.once('close', () => answering.delete(request.socket));
-  });
+  };
+  server.on('request', begin);
+  server.on('checkContinue', begin);
   server.on('clientError', (e: NodeJS.ErrnoException, socket) => {
     // An answer that has begun would be cut in two by another.
     if (!socket.writable || answering.has(socket) || e.code === 'ECONNRESET') return void socket.destroy();

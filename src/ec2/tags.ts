@@ -63,6 +63,12 @@ export function durationOf(text: string): number {
   return seconds;
 }
 
+/** Without those that stand for the lease's time; the lease itself keeps that. */
+export function userTags(tags: Readonly<Record<string, string>>): Record<string, string> {
+  const { [DURATION_TAG]: _duration, [ENDS_TAG]: _ends, ...own } = tags;
+  return own;
+}
+
 /** The end that tags ask for, if any. */
 export function endFromTags(tags: Readonly<Record<string, string>>): NewEnd | undefined {
   const duration = tags[DURATION_TAG];

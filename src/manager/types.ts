@@ -144,6 +144,7 @@ export interface Manager {
     events(caller: Caller, id: string): Promise<EventView[]>;
   };
   readonly images: {
+    /** `ids` may hold names too; an unknown one is ImageNotFound. `names` only narrows. */
     list(caller: Caller, query?: { ids?: readonly string[]; names?: readonly string[] }): Promise<ImageView[]>;
   };
   readonly keys: {
@@ -151,13 +152,14 @@ export interface Manager {
     create(caller: Caller, name: string, type: 'rsa' | 'ed25519', options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<KeyPairView & { material: string }>;
     /** `publicKey`: OpenSSH line, RFC 4716 block or DER/PEM SubjectPublicKeyInfo. */
     import(caller: Caller, name: string, publicKey: Buffer, options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<KeyPairView>;
+    /** An unknown one is KeyPairNotFound. */
     list(caller: Caller, query?: { names?: readonly string[]; ids?: readonly string[] }): Promise<KeyPairView[]>;
     /** Removing one that does not exist is no fault (EC2 API reference, DeleteKeyPair). */
     remove(caller: Caller, which: { name: string } | { id: string }, options?: { dryRun?: boolean }): Promise<KeyPairView | null>;
   };
   readonly tags: {
     set(caller: Caller, resourceIds: readonly string[], tags: Readonly<Record<string, string>>, options?: { dryRun?: boolean }): Promise<void>;
-    /** A value of undefined removes the key whatever its value; otherwise only when the value is the same. */
+    /** A value of undefined removes the key whatever its value; otherwise only when the value is the same. No tags = all. */
     remove(caller: Caller, resourceIds: readonly string[], tags: ReadonlyArray<{ key: string; value: string | undefined }>, options?: { dryRun?: boolean }): Promise<void>;
     list(caller: Caller, query?: { resourceIds?: readonly string[] }): Promise<TagView[]>;
   };

@@ -1,10 +1,9 @@
 /** DescribeImages. */
-import { Fault } from '../../lease/faults.ts';
-import { IMAGE_ID, isName } from '../../lease/ids.ts';
+import { IMAGE_ID, NAME } from '../../lease/ids.ts';
 import type { Caller, ImageView } from '../../manager/types.ts';
 import { filterBy, filters } from '../filters.ts';
 import type { FilterTable } from '../filters.ts';
-import { list as inputList, shown, string } from '../inputs.ts';
+import { list as inputList, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text, time } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
@@ -14,6 +13,11 @@ import { isoSeconds } from '../time.ts';
 /** Owner of images that all users share; no account has this number. */
 const COMMON = '000000000000';
 const COMMON_ALIAS = 'common';
+
+/** By id or, as in the configuration and commands of the site, by name. */
+export const imageReference = string({
+  max: 64, pattern: new RegExp(`${IMAGE_ID.source}|^(?!ami-)${NAME.source.slice(1)}`), fault: 'ImageIdMalformed', must: 'is neither an image id nor a name',
+});
 
 const ownerId = (i: ImageView): string => i.ownerId ?? COMMON;
 const location = (i: ImageView): string => `${i.owner ?? COMMON_ALIAS}/${i.name}`;
@@ -44,7 +48,7 @@ export const describeImages = operation({
   name: 'DescribeImages',
   summary: 'Shows the images that the caller may lease: own and common ones.',
   input: {
-    ImageId: inputList(string({ max: 64 })),
+    ImageId: inputList(imageReference),
     Owner: inputList(string()),
     ExecutableBy: inputList(string()),
     Filter: filters,
@@ -62,28 +66,13 @@ export const describeImages = operation({
   },
   mutates: false,
   async run({ manager, caller }, p) {
-    const images = p.ImageId.length === 0 ? await manager.images.list(caller) : await named(p.ImageId, (q) => manager.images.list(caller, q));
+    const images = await manager.images.list(caller, p.ImageId.length === 0 ? {} : { ids: p.ImageId });
     const keep = filterBy(p.Filter, imageFilters, () => ({}));
     const found = images.filter((i) => owned(i, p.Owner, caller) && executable(i, p.ExecutableBy, caller) && keep(i));
     const { items, nextToken } = page('DescribeImages', found, (i) => i.id, p);
     return { imagesSet: items.map(imageItem), nextToken };
   },
 });
-
-/** Images by id or, as in RunInstances, by name. */
-async function named(wanted: readonly string[], list: (query: { ids?: readonly string[]; names?: readonly string[] }) => Promise<ImageView[]>): Promise<ImageView[]> {
-  const ids = wanted.filter((w) => IMAGE_ID.test(w));
-  const names = wanted.filter((w) => !IMAGE_ID.test(w));
-  const odd = names.find((n) => !isName(n) || n.startsWith('ami-'));
-  if (odd !== undefined) throw new Fault('ImageIdMalformed', `Invalid id: "${shown(odd)}" (expecting "ami-…")`);
-  const [byId, byName] = await Promise.all([
-    ids.length === 0 ? [] : list({ ids }),
-    names.length === 0 ? [] : list({ names }),
-  ]);
-  const missing = ids.find((id) => !byId.some((i) => i.id === id)) ?? names.find((n) => !byName.some((i) => i.name === n));
-  if (missing !== undefined) throw new Fault('ImageNotFound', `The image id '[${shown(missing)}]' does not exist`);
-  return [...new Map([...byId, ...byName].map((i) => [i.id, i])).values()];
-}
 
 function owned(image: ImageView, owners: readonly string[], caller: Caller): boolean {
   return owners.length === 0 || owners.some((o) =>

@@ -4,7 +4,7 @@ import { KEY_PAIR_ID } from '../../lease/ids.ts';
 import type { KeyPairView } from '../../manager/types.ts';
 import { filterBy, filters } from '../filters.ts';
 import type { FilterTable } from '../filters.ts';
-import { base64, boolean as booleanInput, list as inputList, required, shown, string } from '../inputs.ts';
+import { base64, boolean as booleanInput, list as inputList, required, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text, time } from '../outputs.ts';
 import { tagItems, tagSet, tagSpecifications, tagsFor } from '../tags.ts';
@@ -95,18 +95,11 @@ export const describeKeyPairs = operation({
   },
 });
 
-/** libcloud reads the name out of the quotes in the message. */
-async function named(names: readonly string[], ids: readonly string[], list: (query?: { names?: readonly string[]; ids?: readonly string[] }) => Promise<KeyPairView[]>): Promise<KeyPairView[]> {
-  if (names.length === 0 && ids.length === 0) return list();
-  const [byName, byId] = await Promise.all([
-    names.length === 0 ? [] : list({ names }),
-    ids.length === 0 ? [] : list({ ids }),
-  ]);
-  const missing = names.find((n) => !byName.some((k) => k.name === n));
-  if (missing !== undefined) throw new Fault('KeyPairNotFound', `The key pair '${shown(missing)}' does not exist`);
-  const missingId = ids.find((id) => !byId.some((k) => k.id === id));
-  if (missingId !== undefined) throw new Fault('KeyPairNotFound', `The key pair ID '${missingId}' does not exist`);
-  return [...new Map([...byName, ...byId].map((k) => [k.id, k])).values()];
+/** All, or those that either list names. */
+async function named(names: readonly string[], ids: readonly string[], list: (query: { names?: readonly string[]; ids?: readonly string[] }) => Promise<KeyPairView[]>): Promise<KeyPairView[]> {
+  if (names.length === 0 && ids.length === 0) return list({});
+  const found = await Promise.all([names.length === 0 ? [] : list({ names }), ids.length === 0 ? [] : list({ ids })]);
+  return [...new Map(found.flat().map((k) => [k.id, k])).values()];
 }
 
 export const deleteKeyPair = operation({

@@ -1,21 +1,22 @@
 /** RunInstances: one request for leases. */
 import { Fault } from '../../lease/faults.ts';
-import { CLIENT_TOKEN, IMAGE_ID, isName } from '../../lease/ids.ts';
+import { CLIENT_TOKEN, NAME } from '../../lease/ids.ts';
 import type { CreateRequest } from '../../lease/types.ts';
 import { base64, boolean, integer, list, required, shown, string, struct } from '../inputs.ts';
 import type { InputsOf } from '../inputs.ts';
 import { DEFAULT_GROUP, reservation, reservationFields } from '../instance.ts';
 import { operation } from '../operation.ts';
-import { DURATION_TAG, durationOf, tagSpecifications, tagsFor } from '../tags.ts';
+import { DURATION_TAG, durationOf, tagSpecifications, tagsFor, userTags } from '../tags.ts';
+import { imageReference } from './images.ts';
 import { keyName } from './key-pairs.ts';
 
 /** EC2 user guide, "User data": 16 KB before encoding. */
 const MAX_USER_DATA = 16_384;
 const MAX_COUNT = 0x7fffffff;
-const NAME_RULE = { pattern: /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/, must: 'must be letters, digits, ".", "_" or "-"' };
+const NAME_RULE = { pattern: NAME, must: 'must be letters, digits, ".", "_" or "-"' };
 
 const input = {
-  ImageId: required(string({ max: 64 })),
+  ImageId: required(imageReference),
   MinCount: required(integer(1, MAX_COUNT)),
   MaxCount: required(integer(1, MAX_COUNT)),
   InstanceType: string(NAME_RULE),
@@ -61,8 +62,6 @@ const EMPTY = { reservationId: '', ownerId: '', requesterId: '', groupSet: [], i
 
 function createRequest(p: InputsOf<typeof input>): CreateRequest {
   if (p.MinCount > p.MaxCount) throw new Fault('ParameterConflict', `MinCount (${p.MinCount}) must not be more than MaxCount (${p.MaxCount}).`);
-  if (!isName(p.ImageId)) throw new Fault('ImageIdMalformed', `Invalid id: "${shown(p.ImageId)}"`);
-  if (p.ImageId.startsWith('ami-') && !IMAGE_ID.test(p.ImageId)) throw new Fault('ImageIdMalformed', `Invalid id: "${shown(p.ImageId)}" (expecting "ami-…")`);
   refuseForeignNetworks(p);
   if (p.LaunchTemplate !== undefined) throw new Fault('Unsupported', 'This service has no launch templates.');
   const tags = tagsFor('instance', p.TagSpecification, [DURATION_TAG]);
@@ -77,7 +76,7 @@ function createRequest(p: InputsOf<typeof input>): CreateRequest {
     userData: p.UserData,
     durationS: duration === undefined ? undefined : durationOf(duration),
     clientToken: p.ClientToken,
-    tags,
+    tags: userTags(tags),
   };
 }
 

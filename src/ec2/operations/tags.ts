@@ -7,7 +7,7 @@ import { list as inputList, required, shown, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
-import { DURATION_TAG, ENDS_TAG, endFromTags, refuseReserved, tagList, writableTags } from '../tags.ts';
+import { DURATION_TAG, ENDS_TAG, endFromTags, refuseReserved, tagList, userTags, writableTags } from '../tags.ts';
 
 const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID];
 const resourceIds = required(inputList(string({ max: 64 })));
@@ -35,9 +35,8 @@ export const createTags = operation({
       if (other !== undefined) throw new Fault('TagRefused', `Only instances have an end; ${other} is none.`);
       await manager.leases.setEnd(caller, ids, end, { dryRun });
     }
-    // nimbus:ends is shown from the lease itself, so it is not stored.
-    const { [ENDS_TAG]: _shown, ...stored } = tags;
-    if (Object.keys(stored).length > 0) await manager.tags.set(caller, ids, stored, { dryRun });
+    const own = userTags(tags);
+    if (Object.keys(own).length > 0) await manager.tags.set(caller, ids, own, { dryRun });
     return { return: true };
   },
 });
@@ -50,14 +49,8 @@ export const deleteTags = operation({
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     const ids = checkIds(p.ResourceId);
-    for (const t of p.Tag) refuseReserved(t.Key, [DURATION_TAG]);
-    if (p.Tag.length > 0) {
-      await manager.tags.remove(caller, ids, p.Tag.map((t) => ({ key: t.Key, value: t.Value })), { dryRun });
-      return { return: true };
-    }
-    const present = await manager.tags.list(caller, { resourceIds: ids });
-    const keys = [...new Set(present.map((t) => t.key))];
-    await manager.tags.remove(caller, ids, keys.map((key) => ({ key, value: undefined })), { dryRun });
+    for (const t of p.Tag) refuseReserved(t.Key, []);
+    await manager.tags.remove(caller, ids, p.Tag.map((t) => ({ key: t.Key, value: t.Value })), { dryRun });
     return { return: true };
   },
 });
