@@ -11,7 +11,7 @@ const [names, args] = split(process.argv.slice(2));
 for (const name of names) if (!all.includes(name)) throw new Error(`no bench is named ${name}; there are ${all.join(', ')}`);
 
 // Inside the project, so that Node finds its modules.
-const out = mkdtempSync(join(root, 'dist/bench-'));
+const out = mkdtempSync(join(root, '.bench-'));
 try {
   for (const name of names.length > 0 ? names : all) {
     console.log(`\n== ${name}`);

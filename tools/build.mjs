@@ -1,6 +1,7 @@
 // Bundles the programs into dist/: the service and its CLI, the agent (one file, no dependency but Node), the demo.
 import { build } from 'esbuild';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 
 const quiet = process.argv.includes('--quiet');
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
@@ -22,6 +23,13 @@ const programs = [
   { entryPoints: ['src/demo.ts'], outfile: 'dist/demo.mjs', format: 'esm', packages: 'external' },
 ].filter((p) => existsSync(p.entryPoints[0]));
 
-rmSync('dist', { recursive: true, force: true });
-await Promise.all(programs.map((p) => build({ ...common, ...p })));
+// Renamed into place, so that a program that starts meanwhile finds a whole file.
+mkdirSync('dist', { recursive: true });
+const draft = mkdtempSync('dist/.build-');
+try {
+  await Promise.all(programs.map((p) => build({ ...common, ...p, outfile: join(draft, p.outfile.slice('dist/'.length)) })));
+  for (const file of readdirSync(draft)) renameSync(join(draft, file), join('dist', file));
+} finally {
+  rmSync(draft, { recursive: true, force: true });
+}
 if (!quiet) for (const p of programs) console.log(`built ${p.outfile}`);
