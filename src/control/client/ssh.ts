@@ -16,8 +16,7 @@ const GOODBYE_MS = 1_000;
 
 export interface SshOptions {
   /** OpenSSH private key, 0600. */
-  readonly operatingKeyFile: string;
-  readonly silenceMs: number;
+  readonly privateKeyFile: string;
 }
 
 export function sshTransport(ctx: Context, access: NodeAccess & { transport: 'ssh' }, options: SshOptions): Transport {
@@ -26,14 +25,13 @@ export function sshTransport(ctx: Context, access: NodeAccess & { transport: 'ss
     async open(signal) {
       const pin = readPin(access.hostKey);
       if (pin === undefined) throw new Error('the pinned host key cannot be read; add the node again');
-      const privateKey = await readOperatingKey(options.operatingKeyFile);
+      const privateKey = await readOperatingKey(options.privateKeyFile);
       signal.throwIfAborted();
       const client = await connectSsh({
         target: access,
         identities: [{ kind: 'key', privateKey, name: 'the operating key' }],
         checkHost: pinnedTo(pin),
         expectType: keyType(pin),
-        keepaliveMs: options.silenceMs,
       }, signal);
       return linkTo(client, await startAgent(client, signal), ctx);
     },

@@ -30,7 +30,6 @@ export interface ConnectOptions {
   readonly checkHost: HostCheck;
   /** Type of the key that the host is expected to show, when one is known. */
   readonly expectType?: string | undefined;
-  readonly keepaliveMs?: number;
 }
 
 export const describeTarget = ({ host, port, user }: SshTarget): string => `${user}@${host.includes(':') ? `[${host}]` : host}:${port}`;
@@ -74,14 +73,13 @@ export function connectSsh(options: ConnectOptions, signal: AbortSignal): Promis
   });
 }
 
-function settings({ target, identities, expectType, keepaliveMs }: ConnectOptions): ConnectConfig {
+function settings({ target, identities, expectType }: ConnectOptions): ConnectConfig {
   return {
     host: target.host,
     port: target.port,
     username: target.user,
     // The caller's signal is the deadline.
     readyTimeout: 0,
-    ...(keepaliveMs === undefined ? {} : { keepaliveInterval: keepaliveMs, keepaliveCountMax: 3 }),
     algorithms: { serverHostKey: algorithmsFor(expectType) },
     authHandler: offerInTurn(target.user, identities),
   };

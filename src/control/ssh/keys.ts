@@ -1,0 +1,46 @@
+/** The operating key: the service's own, made at first use; nodes let it start the agent and nothing else. */
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { utils, type ParsedKey } from 'ssh2';
+
+/** Comment of the key, by which its line in a node's authorized_keys is recognized. */
+export const OPERATE_COMMENT = 'nimbus-operate';
+const FILE = 'operate_ed25519';
+
+export interface OperatingKey {
+  /** OpenSSH private key without passphrase, 0600. */
+  readonly privateFile: string;
+  /** `ssh-ed25519 AAAA… nimbus-operate` */
+  readonly publicLine: string;
+}
+
+/** Reads the key in `directory`, or makes it. @throws Error with a sentence when a key is there that must not be used */
+export function operatingKey(directory: string): OperatingKey {
+  const privateFile = join(directory, FILE);
+  if (!existsSync(privateFile)) makeKey(directory, privateFile);
+  if ((statSync(privateFile).mode & 0o077) !== 0) throw new Error(`operating key ${privateFile} can be read by others; run "chmod 600 ${privateFile}"`);
+  return { privateFile, publicLine: publicLine(readKey(readFileSync(privateFile), privateFile)) };
+}
+
+function makeKey(directory: string, privateFile: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const pair = utils.generateKeyPairSync('ed25519', { comment: OPERATE_COMMENT });
+  const temporary = `${privateFile}.${process.pid}`;
+  writeFileSync(temporary, pair.private, { mode: 0o600 });
+  chmodSync(temporary, 0o600);
+  renameSync(temporary, privateFile);
+  writeFileSync(`${privateFile}.pub`, `${pair.public}\n`, { mode: 0o644 });
+}
+
+/** @throws Error with a sentence when the text is no private key or needs a passphrase that was not given */
+export function readKey(text: Buffer, name: string, passphrase?: string): ParsedKey {
+  const parsed: ParsedKey | ParsedKey[] | Error = utils.parseKey(text, passphrase);
+  if (parsed instanceof Error) throw new Error(`${name}: ${parsed.message}`);
+  const key = Array.isArray(parsed) ? (parsed as ParsedKey[])[0] : parsed;
+  if (key === undefined) throw new Error(`${name}: no key in it`);
+  return key;
+}
+
+function publicLine(key: ParsedKey): string {
+  return `${key.type} ${key.getPublicSSH().toString('base64')} ${OPERATE_COMMENT}`;
+}
