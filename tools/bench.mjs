@@ -16,7 +16,7 @@ try {
   for (const name of names.length > 0 ? names : all) {
     console.log(`\n== ${name}`);
     const outfile = join(out, `${name}.mjs`);
-    await build({ entryPoints: [`bench/${name}.ts`], outfile, bundle: true, platform: 'node', format: 'esm', packages: 'external', target: 'node20', logLevel: 'warning', define: { 'import.meta.url': JSON.stringify(new URL(`bench/support/${name}.ts`, `file://${root}`).href) } });
+    await build({ entryPoints: [`bench/${name}.ts`], outfile, bundle: true, platform: 'node', format: 'esm', packages: 'external', target: 'node20', logLevel: 'warning', define: { 'import.meta.url': JSON.stringify(new URL('test/support/bench.ts', `file://${root}`).href) } });
     const { status } = spawnSync(process.execPath, [outfile, ...args], { stdio: 'inherit' });
     if (status !== 0) process.exitCode = 1;
   }

@@ -1,58 +1,23 @@
-/** A service of its own for a bench: `bin/nimbus.mjs serve` in a temporary directory, as a site would run it. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { execFile } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+/** A service for a bench, with its CPU and memory as the kernel counts them. */
+import { readFileSync } from 'node:fs';
+import { startServe, type Serve } from '../../test/support/serve.ts';
 
-const NIMBUS = new URL('../../bin/nimbus.mjs', import.meta.url).pathname;
-const run = promisify(execFile);
-
-export interface BenchService {
-  readonly ec2: string;
-  readonly pid: number;
-  readonly dataDir: string;
+export interface BenchService extends Serve {
   readonly credentials: { accessKey: string; secretKey: string };
-  /** The `nimbus` command against this service; parsed JSON output. */
-  admin(...args: string[]): Promise<unknown>;
   /** User + system CPU of the service process so far, ms. */
   cpuMs(): number;
   /** Resident memory of the service process, MiB. */
   rssMb(): number;
-  stop(): Promise<void>;
 }
 
 export async function startBenchService(toml: string): Promise<BenchService> {
-  const root = mkdtempSync(join(tmpdir(), 'nimbus-bench-'));
-  const [config, data, readyFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json')];
-  writeFileSync(config, `[ec2]\nlisten = "127.0.0.1:0"\n${toml}`);
-  const child = spawn(process.execPath, [NIMBUS, 'serve', '--config', config, '--data', data, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'inherit'] });
-  await ready(child, readyFile);
-  const { ec2, pid } = JSON.parse(readFileSync(readyFile, 'utf8')) as { ec2: string; pid: number };
-  const admin = async (...args: string[]): Promise<unknown> =>
-    JSON.parse((await run(process.execPath, [NIMBUS, ...args, '--data', data, '--json'], { maxBuffer: 2 ** 28 })).stdout);
-  const credentials = (await admin('user', 'add', 'bench')) as { accessKey: string; secretKey: string };
+  const serve = await startServe(toml);
   return {
-    ec2, pid, dataDir: data, credentials, admin,
-    cpuMs: () => cpuMs(pid),
-    rssMb: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024,
-    async stop() {
-      child.kill('SIGTERM');
-      if (child.exitCode === null) await once(child, 'exit');
-      rmSync(root, { recursive: true, force: true });
-    },
+    ...serve,
+    credentials: await serve.user('bench'),
+    cpuMs: () => cpuMs(serve.pid),
+    rssMb: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${serve.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024,
   };
-}
-
-async function ready(child: ChildProcess, file: string): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (!existsSync(file)) {
-    if (child.exitCode !== null) throw new Error(`nimbus serve ended with ${child.exitCode}`);
-    if (Date.now() > deadline) throw new Error('nimbus serve did not become ready within a minute');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** Fields 14 and 15 of /proc/PID/stat are user and system time in ticks of 10 ms (proc(5)). */

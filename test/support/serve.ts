@@ -1,0 +1,82 @@
+/** `nimbus serve` as a site runs it: the built program in a process and a data directory of its own. For tests and benches. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const NIMBUS = fileURLToPath(new URL('../../bin/nimbus.mjs', import.meta.url));
+const READY_MS = 60_000;
+const STOP_MS = 30_000;
+const run = promisify(execFile);
+
+export interface Serve {
+  readonly ec2: string;
+  readonly pid: number;
+  readonly process: ChildProcess;
+  readonly root: string;
+  readonly dataDir: string;
+  /** What the service wrote to its log so far. */
+  log(): string;
+  /** The `nimbus` command against this service: parsed JSON. */
+  admin<T = unknown>(...args: string[]): Promise<T>;
+  user(name: string): Promise<{ accessKey: string; secretKey: string }>;
+  /** SIGTERM, waits for the exit; the exit code. Files stay when `keep`. */
+  stop(options?: { keep?: boolean }): Promise<number | null>;
+  /** SIGKILL to the service's whole process group; files stay. */
+  kill(): Promise<void>;
+}
+
+/** `root`: a directory that an earlier service left, to start on its data again. */
+export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-'))): Promise<Serve> {
+  const [config, dataDir, readyFile, logFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json'), join(root, 'service.log')];
+  const listen = toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n';
+  writeFileSync(config, `${listen}${toml}\n[log]\nfile = ${JSON.stringify(logFile)}\n`);
+  rmSync(readyFile, { force: true });
+  // A process group of its own, so that a test can end exactly this group.
+  const child = spawn(process.execPath, [NIMBUS, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => { stderr = (stderr + chunk.toString()).slice(-20_000); });
+  await fileAppears(readyFile, child, () => stderr);
+  const { ec2, pid } = JSON.parse(readFileSync(readyFile, 'utf8')) as { ec2: string; pid: number };
+  const admin = async <T>(...args: string[]): Promise<T> =>
+    JSON.parse((await run(process.execPath, [NIMBUS, ...args, '--data', dataDir, '--json'], { maxBuffer: 2 ** 28 })).stdout) as T;
+  const ended = async (): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit', { signal: AbortSignal.timeout(STOP_MS) });
+  };
+  return {
+    ec2, pid, process: child, root, dataDir, admin,
+    log: () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
+    user: (name) => admin('user', 'add', name),
+    async stop(options = {}) {
+      child.kill('SIGTERM');
+      await ended();
+      if (options.keep !== true) rmSync(root, { recursive: true, force: true });
+      return child.exitCode;
+    },
+    async kill() {
+      process.kill(-(child.pid ?? 0), 'SIGKILL');
+      await ended();
+    },
+  };
+}
+
+/** Resolves when the ready file is there; it is renamed into place. */
+function fileAppears(file: string, child: ChildProcess, said: () => string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const watcher = watch(join(file, '..'), () => { if (existsSync(file)) settle(); });
+    const timer = setTimeout(() => settle(new Error(`nimbus serve did not become ready within ${READY_MS} ms: ${said()}`)), READY_MS);
+    const onExit = (code: number | null): void => settle(new Error(`nimbus serve ended with ${code}: ${said()}`));
+    child.once('exit', onExit);
+    function settle(error?: Error): void {
+      watcher.close();
+      clearTimeout(timer);
+      child.off('exit', onExit);
+      if (error === undefined) resolve();
+      else reject(error);
+    }
+    if (existsSync(file)) settle();
+  });
+}
