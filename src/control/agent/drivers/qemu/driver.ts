@@ -1,0 +1,228 @@
+/** VMs as QEMU processes. Each VM's truth is its process and QMP; what a restarted agent needs is in the VM's directory. */
+import { constants } from 'node:fs';
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Reach } from '../../../../lease/types.ts';
+import type { VmSpec } from '../../../protocol.ts';
+import { within } from '../../clock.ts';
+import type { Clock, Timer } from '../../clock.ts';
+import type { Driver, DriverStatus, RunningVm, VmPlace } from '../../driver.ts';
+import { AgentFault } from '../../fault.ts';
+import type { Log } from '../../log.ts';
+import { fileLimit, readConsole, trimConsole } from './console.ts';
+import { closeParent, exists, prepareOverlay } from './disk.ts';
+import type { NodeFacts } from './facts.ts';
+import type { VmHost } from './host.ts';
+import { FILES } from './launch.ts';
+import type { Launch } from './launch.ts';
+import { VmLink } from './link.ts';
+import { ForwardPorts } from './ports.ts';
+import { findVmProcess, waitForEnd } from './process.ts';
+import type { Programs } from './programs.ts';
+import { readQcow2 } from './qcow2.ts';
+import { readRecord, removeRecord, writeRecord } from './record.ts';
+import type { VmRecord } from './record.ts';
+
+const COMMAND_MS = 5_000;
+const QUIT_MS = 3_000;
+/** Ports tried when QEMU finds one taken that was free a moment before. */
+const PORT_ATTEMPTS = 8;
+const TRIM_MS = 2_000;
+
+export interface QemuDriverParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly programs: Programs;
+  readonly host: VmHost;
+  readonly facts: NodeFacts;
+  readonly ports: ForwardPorts;
+  /** Address of the node that forwarded ports are bound to. */
+  readonly bindAddress: string;
+  /** Address at which users reach those ports. */
+  readonly reachHost: string;
+}
+
+export class QemuDriver implements Driver {
+  readonly name = 'qemu';
+  readonly #parts: QemuDriverParts;
+  /** The VMs that this agent has touched, by directory. */
+  readonly #links = new Map<string, VmLink>();
+  #trimming: Timer | null = null;
+
+  constructor(parts: QemuDriverParts) {
+    this.#parts = parts;
+  }
+
+  async prepare(place: VmPlace, spec: VmSpec, baseImage: string): Promise<void> {
+    const { programs, host } = this.#parts;
+    const { diskMb, image } = spec;
+    if (host.ownUids) await closeParent(place.dir);
+    await prepareOverlay({
+      dir: place.dir, base: baseImage, baseFormat: image.format, diskMb, qemuImg: programs.qemuImg, foreignUid: host.ownUids,
+    });
+  }
+
+  async start(place: VmPlace, spec: VmSpec): Promise<RunningVm> {
+    const running = await this.find(place);
+    if (running !== null) return running;
+    const forwarded = spec.nics.some((nic) => nic.kind === 'user');
+    for (let attempt = 1; ; attempt++) {
+      const port = forwarded ? await this.#parts.ports.take(place.lease) : null;
+      try {
+        return await this.#launch(place, spec, port);
+      } catch (e) {
+        await this.#undo(place, port);
+        if (port === null || attempt === PORT_ATTEMPTS || !isPortRefusal(e)) throw e;
+      }
+    }
+  }
+
+  async #launch(place: VmPlace, spec: VmSpec, port: number | null): Promise<RunningVm> {
+    const { host, facts, bindAddress } = this.#parts;
+    const [{ accelerator }, seed, diskBytes] = await Promise.all([
+      facts.accelerator(), exists(join(place.dir, FILES.seed)), diskSize(place.dir),
+    ]);
+    const { memoryMb, cores, image, nics } = spec;
+    const launch: Launch = {
+      memoryMb, cores, accelerator, baseFormat: image.format, seed, nics,
+      forward: port === null ? null : { address: bindAddress, port }, fileLimitBytes: fileLimit(diskBytes),
+    };
+    const reach = this.#reach(spec, port);
+    const record: VmRecord = { pid: null, reach, port, taps: nics.some((nic) => nic.kind === 'bridge') };
+    await writeRecord(place.dir, record);
+    await makeOutputs(place.dir);
+    const { pid } = await host.start(place, launch);
+    await writeRecord(place.dir, { ...record, pid });
+    const link = this.#link(place);
+    const state = await link.state(COMMAND_MS);
+    if (state === null) throw new AgentFault('DriverFailed', 'QEMU ended right after its start');
+    return { pid, state, reach };
+  }
+
+  #reach(spec: VmSpec, port: number | null): Reach | null {
+    const bridged = spec.nics.find((nic) => nic.kind === 'bridge');
+    if (bridged !== undefined) return { host: bridged.ip, sshPort: 22, forwarded: false };
+    return port === null ? null : { host: this.#parts.reachHost, sshPort: port, forwarded: true };
+  }
+
+  async #undo(place: VmPlace, port: number | null): Promise<void> {
+    this.#forget(place);
+    try {
+      await this.#parts.host.end(place, null);
+      await removeRecord(place.dir);
+    } catch (e) {
+      this.#parts.log.error('a failed start could not be undone', { lease: place.lease, error: (e as Error).message });
+    }
+    if (port !== null) this.#parts.ports.release(port);
+  }
+
+  async find(place: VmPlace): Promise<RunningVm | null> {
+    const record = await readRecord(place.dir);
+    // A record is written before QEMU is started: without one there is no process to look for.
+    if (record === null) return null;
+    const vm = await findVmProcess(place, record.pid);
+    if (vm === null) return null;
+    if (record.port !== null) this.#parts.ports.hold(record.port);
+    const state = await this.#link(place).state(COMMAND_MS).catch((e: unknown) => {
+      this.#parts.log.warn('a VM runs but its QMP does not answer', { lease: place.lease, error: (e as Error).message });
+      return 'running' as const;
+    });
+    return state === null ? null : { pid: vm.pid, state, reach: record.reach };
+  }
+
+  watch(place: VmPlace, onExit: (reason: string) => void): () => void {
+    return this.#link(place).watch(onExit);
+  }
+
+  async reboot(place: VmPlace): Promise<void> {
+    await this.#link(place).execute('system_reset', COMMAND_MS);
+  }
+
+  pause(place: VmPlace): Promise<void> {
+    return this.#switch(place, 'stop', 'paused');
+  }
+
+  resume(place: VmPlace): Promise<void> {
+    return this.#switch(place, 'cont', 'running');
+  }
+
+  async #switch(place: VmPlace, command: string, wanted: 'running' | 'paused'): Promise<void> {
+    const link = this.#link(place);
+    await link.execute(command, COMMAND_MS);
+    const state = await link.state(COMMAND_MS);
+    if (state !== wanted) throw new AgentFault('DriverFailed', `QEMU took "${command}", but the VM is ${state ?? 'gone'}`);
+  }
+
+  async end(place: VmPlace): Promise<void> {
+    const record = await readRecord(place.dir);
+    if (record === null) return this.#forget(place);
+    const vm = await findVmProcess(place, record.pid);
+    const gone = vm === null || ((await this.#quit(place)) && (await waitForEnd(vm, this.#parts.clock, QUIT_MS)));
+    this.#forget(place);
+    if (!gone || record.taps) await this.#parts.host.end(place, vm?.pid ?? null);
+    await removeRecord(place.dir);
+    if (record.port !== null) this.#parts.ports.release(record.port);
+  }
+
+  /** False when QEMU did not take the command: it has to be killed. */
+  async #quit(place: VmPlace): Promise<boolean> {
+    const { clock, log } = this.#parts;
+    const link = this.#link(place);
+    link.ending();
+    const late = (): Error => new AgentFault('DriverFailed', `no answer within ${QUIT_MS} ms`);
+    try {
+      await within(clock, QUIT_MS, link.execute('quit', QUIT_MS), late);
+      return true;
+    } catch (e) {
+      log.info('a VM did not take "quit" and is killed', { lease: place.lease, error: (e as Error).message });
+      return false;
+    }
+  }
+
+  console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
+    return readConsole(place.dir, maxBytes);
+  }
+
+  async status(): Promise<DriverStatus> {
+    return this.#parts.facts.status();
+  }
+
+  #link(place: VmPlace): VmLink {
+    const known = this.#links.get(place.dir);
+    if (known !== undefined) return known;
+    const link = new VmLink(place, this.#parts.clock, this.#parts.log);
+    this.#links.set(place.dir, link);
+    this.#trimming ??= this.#parts.clock.after(TRIM_MS, () => void this.#trim(), true);
+    return link;
+  }
+
+  #forget(place: VmPlace): void {
+    this.#links.get(place.dir)?.close();
+    this.#links.delete(place.dir);
+  }
+
+  async #trim(): Promise<void> {
+    for (const link of [...this.#links.values()]) {
+      await trimConsole(link.place.dir).catch((e: unknown) =>
+        this.#parts.log.warn('a console could not be shortened', { lease: link.place.lease, error: (e as Error).message }));
+    }
+    this.#trimming = this.#links.size === 0 ? null : this.#parts.clock.after(TRIM_MS, () => void this.#trim(), true);
+  }
+}
+
+const isPortRefusal = (e: unknown): boolean => e instanceof Error && e.message.includes('Could not set up host forwarding rule');
+
+/** What QEMU writes to exists before it starts, so that it needs no right to make files in the VM's directory. */
+async function makeOutputs(dir: string): Promise<void> {
+  await mkdir(join(dir, FILES.run), { recursive: true, mode: 0o700 });
+  await rm(join(dir, FILES.qmp), { force: true });
+  for (const name of [FILES.console, FILES.errors]) {
+    await (await open(join(dir, name), constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)).close();
+  }
+}
+
+async function diskSize(dir: string): Promise<number> {
+  const disk = join(dir, FILES.disk);
+  if (!(await exists(disk))) throw new AgentFault('WrongState', 'the VM has no disk; it was not prepared');
+  return (await readQcow2(disk)).virtualSize;
+}

@@ -1,0 +1,129 @@
+/**
+ * Starts and ends QEMU in this process: the agent's own way when it is root or has no root at all, and what the helper
+ * does when sudo made it root.
+ */
+import { spawn } from 'node:child_process';
+import { lstat, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { sleep } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import type { VmPlace } from '../driver.ts';
+import { qemuArguments } from '../drivers/qemu/argv.ts';
+import type { VmHost } from '../drivers/qemu/host.ts';
+import { FILES } from '../drivers/qemu/launch.ts';
+import type { Launch } from '../drivers/qemu/launch.ts';
+import { findVmProcess, killVm } from '../drivers/qemu/process.ts';
+import { lastWords } from '../drivers/qemu/programs.ts';
+import { AgentFault } from '../fault.ts';
+import { giveToVm, openErrors, openVmDirectory, readErrors } from './files.ts';
+import type { Owner, VmDirectory } from './files.ts';
+import type { HostPolicy } from './policy.ts';
+import { createTaps, deleteTaps } from './tap.ts';
+import { claimUid } from './uids.ts';
+
+const START_MS = 30_000;
+const POLL_MS = 2;
+const KILL_GRACE_MS = 3_000;
+
+export interface DirectHostOptions {
+  readonly clock: Clock;
+  readonly policy: HostPolicy;
+  /** Whose the VM directories are: the agent. */
+  readonly agent: Owner;
+  readonly isRoot: boolean;
+  /** Sentences on what the node lacks. */
+  readonly lacks?: readonly string[];
+}
+
+export class DirectHost implements VmHost {
+  readonly #o: DirectHostOptions;
+  readonly ownUids: boolean;
+
+  constructor(options: DirectHostOptions) {
+    this.#o = options;
+    this.ownUids = options.isRoot && options.policy.uids !== null;
+  }
+
+  lacks(): Promise<readonly string[]> {
+    return Promise.resolve(this.#o.lacks ?? []);
+  }
+
+  async start(place: VmPlace, launch: Launch): Promise<{ pid: number }> {
+    const { policy, agent, isRoot } = this.#o;
+    if (!isRoot && launch.nics.some((nic) => nic.kind === 'bridge')) {
+      throw new AgentFault('NotPermitted', 'networks on a bridge need root: let the agent use the helper (docs/operations.md, "Helper")');
+    }
+    if ((await findVmProcess(place, null)) !== null) throw new AgentFault('WrongState', `${place.lease} runs already`);
+    const dir = await openVmDirectory(place, policy.stateDirs, agent, this.ownUids);
+    try {
+      const uid = await this.#giveUid(place, dir);
+      await createTaps(policy.programs.ip, place.lease, launch.nics, policy.bridges, uid ?? agent.uid);
+      return { pid: await this.#spawn(place.lease, launch, dir, uid) };
+    } catch (e) {
+      await this.#clear(place, null);
+      throw e;
+    } finally {
+      await dir.handle.close();
+    }
+  }
+
+  async end(place: VmPlace, pid: number | null): Promise<void> {
+    // Proves that the caller has this VM; a directory that is gone has no VM.
+    await (await openVmDirectory(place, this.#o.policy.stateDirs, this.#o.agent, false)).handle.close();
+    await this.#clear(place, pid);
+  }
+
+  async #clear(place: VmPlace, pid: number | null): Promise<void> {
+    const vm = await findVmProcess(place, pid);
+    if (vm !== null && !(await killVm(vm, this.#o.clock, KILL_GRACE_MS))) {
+      throw new AgentFault('DriverFailed', `process ${vm.pid} of ${place.lease} does not end`);
+    }
+    if (this.#o.isRoot) await deleteTaps(this.#o.policy.programs.ip, place.lease);
+  }
+
+  async #giveUid(place: VmPlace, dir: VmDirectory): Promise<number | null> {
+    const { policy, agent } = this.#o;
+    if (!this.ownUids || policy.uids === null) return null;
+    return claimUid(place.lease, policy.uids, dirname(place.dir), (uid) => giveToVm(dir, uid, agent));
+  }
+
+  async #spawn(lease: string, launch: Launch, dir: VmDirectory, uid: number | null): Promise<number> {
+    const { prlimit, env, qemu } = this.#o.policy.programs;
+    const argv = [
+      `--fsize=${launch.fileLimitBytes}`, '--core=0', env, '--ignore-signal=XFSZ', qemu, ...qemuArguments(lease, launch),
+    ];
+    const ids = uid === null ? {} : { uid, gid: await gidFor(launch, uid) };
+    const errors = await openErrors(dir, [uid ?? this.#o.agent.uid]);
+    try {
+      let ended: string | null = null;
+      // A session of its own: neither the agent's end nor a signal to its process group reaches the VM.
+      const child = spawn(prlimit, argv, { cwd: dir.path, detached: true, stdio: ['ignore', 'ignore', errors.fd], env: {}, ...ids });
+      child.once('error', (e) => { ended = e.message; });
+      child.once('exit', (code, signal) => { ended ??= `ended with ${signal ?? `status ${code}`}`; });
+      child.unref();
+      const listens = await this.#socketAppears(dir, () => ended !== null);
+      if (listens && child.pid !== undefined) return child.pid;
+      child.kill('SIGKILL');
+      const words = lastWords(await readErrors(errors));
+      const what = ended ?? `did not open its socket within ${START_MS} ms`;
+      throw new AgentFault('DriverFailed', `QEMU ${what}${words === '' ? '' : `: ${words}`}`);
+    } finally {
+      await errors.close();
+    }
+  }
+
+  async #socketAppears(dir: VmDirectory, over: () => boolean): Promise<boolean> {
+    const { clock } = this.#o;
+    const deadline = clock.monotonic() + START_MS;
+    while (!over() && clock.monotonic() < deadline) {
+      if (await lstat(join(dir.path, FILES.qmp)).then((s) => s.isSocket(), () => false)) return true;
+      await sleep(clock, POLL_MS);
+    }
+    return false;
+  }
+}
+
+/** /dev/kvm opens for its group; everything else that the VM's uid may do, it may as owner. */
+async function gidFor(launch: Launch, uid: number): Promise<number> {
+  return launch.accelerator === 'kvm' ? (await stat('/dev/kvm')).gid : uid;
+}
