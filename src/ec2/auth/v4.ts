@@ -72,9 +72,9 @@ function readParts(credential: string | undefined, signedHeaders: string | undef
   if (scope.length !== 5 || accessKey === '' || !/^\d{8}$/.test(date) || end !== 'aws4_request') {
     throw incomplete('Credential must be ACCESSKEY/DATE/REGION/SERVICE/aws4_request');
   }
-  const names = signedHeaders.toLowerCase().split(';');
+  const names = signedHeaders.split(';');
   if (names.length > MAX_SIGNED_HEADERS || !names.includes('host')) throw incomplete("SignedHeaders must have 'host'");
-  if (!HEX_DIGEST.test(signature.toLowerCase())) throw incomplete('Signature must be 64 hexadecimal digits');
+  if (!HEX_DIGEST.test(signature)) throw incomplete('Signature must be 64 lower-case hexadecimal digits');
   if (signedAt === undefined) throw incomplete('it needs a date: X-Amz-Date as YYYYMMDDTHHMMSSZ, or Date');
   if (!isoBasic(signedAt).startsWith(date)) {
     throw new Fault('SignatureMismatch', 'The date in the credential scope is not the date of the request.');

@@ -16,7 +16,7 @@ const COMMON_ALIAS = 'common';
 
 /** By id or, as in the configuration and commands of the site, by name. */
 export const imageReference = string({
-  max: 64, pattern: new RegExp(`${IMAGE_ID.source}|^(?!ami-)${NAME.source.slice(1)}`), fault: 'ImageIdMalformed', must: 'is neither an image id nor a name',
+  max: 64, pattern: new RegExp(`${IMAGE_ID.source}|^(?!ami-|.*\\.\\.)${NAME.source.slice(1)}`), fault: 'ImageIdMalformed', must: 'is neither an image id nor a name',
 });
 
 const ownerId = (i: ImageView): string => i.ownerId ?? COMMON;
