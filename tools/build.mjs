@@ -18,7 +18,11 @@ const common = {
 };
 
 const programs = [
-  { entryPoints: ['src/control/agent/main.ts'], outfile: 'dist/workspace-control.cjs', format: 'cjs', sourcemap: false, minifySyntax: true },
+  {
+    entryPoints: ['src/control/agent/main.ts'], outfile: 'dist/workspace-control.cjs', format: 'cjs', sourcemap: false, minifySyntax: true,
+    // version.ts reads package.json by import.meta only when it was not bundled.
+    logOverride: { 'empty-import-meta': 'silent' },
+  },
   { entryPoints: ['src/main.ts'], outfile: 'dist/nimbus.mjs', format: 'esm', packages: 'external' },
   { entryPoints: ['src/demo.ts'], outfile: 'dist/demo.mjs', format: 'esm', packages: 'external' },
 ].filter((p) => existsSync(p.entryPoints[0]));

@@ -21,6 +21,8 @@ const HELLO_MS = 30_000;
 /** Services ping every few seconds; a peer that is silent so long is gone. */
 const SILENCE_MS = 900_000;
 const SILENCE_CHECK_MS = 60_000;
+/** A peer that was told goodbye and does not close is cut off. */
+const HANG_UP_MS = 2_000;
 const UNREAD_PAUSE = 1024 * 1024;
 const UNREAD_END = 64 * 1024 * 1024;
 const UNDER_WAY_PAUSE = 4096;
@@ -90,9 +92,26 @@ export class Connection {
     for (const timer of [this.#helloTimer, this.#silenceTimer, this.#resumeTimer]) timer?.cancel();
     if (this.#outbox !== undefined) this.#parts.executor.leave(this.#outbox);
     this.#parts.uploads.leave(this);
-    this.#peer.output.end();
-    this.#peer.input.destroy();
+    this.#hangUp();
     this.#parts.onClose(this);
+  }
+
+  /** Lets what was written reach the peer, and reads on meanwhile: a stream closed over unread bytes loses what it sent. */
+  #hangUp(): void {
+    const { input, output } = this.#peer;
+    const destroy = (): void => {
+      output.destroy();
+      input.destroy();
+    };
+    const late = this.#parts.clock.after(HANG_UP_MS, destroy);
+    const finished = (): void => {
+      late.cancel();
+      destroy();
+    };
+    input.resume();
+    if (output.destroyed || input.readableEnded) output.end(finished);
+    else output.end(() => input.once('end', finished));
+    if (output.destroyed) finished();
   }
 
   #line(line: string): void {

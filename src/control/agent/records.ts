@@ -21,7 +21,8 @@ const FORMAT = 1;
 
 export interface LeaseRecord extends VmInfo {
   readonly format: typeof FORMAT;
-  readonly driver: DriverName;
+  /** Who runs it; null when nobody ever did. */
+  readonly driver: DriverName | null;
   /** Digest of the base image that the VM's disk stands on; null when it has none. */
   readonly sha256: string | null;
   /** Answers to the last operations, oldest first. */
@@ -43,13 +44,11 @@ export class Records {
   readonly #dir: string;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #driver: DriverName;
   /** Sentences on files that cannot be read, each with how to mend it. */
   readonly problems: string[] = [];
 
-  constructor(dir: string, driver: DriverName, clock: Clock, log: Log) {
+  constructor(dir: string, clock: Clock, log: Log) {
     this.#dir = dir;
-    this.#driver = driver;
     this.#clock = clock;
     this.#log = log;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -65,7 +64,7 @@ export class Records {
   /** The lease as the node knows it; an unknown one is like one removed before its first generation. */
   of(lease: string): LeaseRecord {
     return this.get(lease) ?? {
-      format: FORMAT, lease, generation: this.seen(lease), driver: this.#driver, state: 'removed', memoryMb: 0, cores: 0, image: '',
+      format: FORMAT, lease, generation: this.seen(lease), driver: null, state: 'removed', memoryMb: 0, cores: 0, image: '',
       sha256: null, pid: null, reach: null, startedAt: null, reason: null, answers: [], changedAt: this.#clock.now(),
     };
   }
