@@ -74,15 +74,14 @@ async function startSite(root: string): Promise<Site> {
 /** Prints events of the leases as they are written, until `done` says so. */
 async function follow(admin: AdminClient, ids: readonly string[], done: (leases: readonly LeaseView[]) => boolean, shown: Map<string, number>): Promise<readonly LeaseView[]> {
   return until('the change of state', STATE_MS, async () => {
-    const shows = await Promise.all(ids.map((id) => admin.get<{ lease: LeaseView; events: EventView[] }>(`/v1/leases/${id}`)));
-    for (const { lease, events } of shows) {
-      for (const e of events.filter((x) => x.seq > (shown.get(lease.id) ?? 0))) {
+    const shows = await Promise.all(ids.map((id) => admin.get<LeaseView & { events: EventView[] }>(`/v1/leases/${id}`)));
+    for (const lease of shows) {
+      for (const e of lease.events.filter((x) => x.seq > (shown.get(lease.id) ?? 0))) {
         step(`  ${lease.id}  ${(e.from ?? '').padEnd(12)} → ${e.to.padEnd(12)} ${e.who}${e.why === '' ? '' : `: ${e.why}`}`);
         shown.set(lease.id, e.seq);
       }
     }
-    const leases = shows.map((s) => s.lease);
-    return done(leases) ? leases : undefined;
+    return done(shows) ? shows : undefined;
   });
 }
 

@@ -4,7 +4,6 @@
  */
 import { writeFileSync, renameSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createControlClient } from './control/client/client.ts';
 import { createTransports } from './control/client/transports.ts';
@@ -27,6 +26,7 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
+import { allNodes } from './store/nodes.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
@@ -103,7 +103,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
   });
-  await firstStart({ ctx, db, config, repository, admin, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
+  await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
   await parts.monitor.start();
   await settleNodes(ctx, control, db);
   parts.start();
@@ -161,7 +161,6 @@ function startWork(
 
 /** Waits until each node has answered or said why not, so that the first request finds the pool as it is. */
 async function settleNodes(ctx: Context, control: ControlClient, db: Db): Promise<void> {
-  const { allNodes } = await import('./store/nodes.ts');
   const waiting = new Set((await db.query(allNodes)).map((n) => n.id));
   const settled = (id: number): boolean => control.state(id).up || control.state(id).reason !== null;
   const all = new Promise<void>((resolve) => {
@@ -191,6 +190,6 @@ async function openDoors(
     writeFileSync(`${d.readyFile}.${process.pid}`, `${JSON.stringify(ready)}\n`);
     renameSync(`${d.readyFile}.${process.pid}`, d.readyFile);
   }
-  d.ctx.log.info('the service answers', { ...ready, data: join(d.dir.root) });
+  d.ctx.log.info('the service answers', { ...ready, data: d.dir.root });
   return ready;
 }

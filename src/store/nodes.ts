@@ -32,3 +32,11 @@ export const recordNodeState = statement<never>('record-node-state', `
   UPDATE vmm_node SET reachable = $2, last_seen = CASE WHEN $2 THEN $3 ELSE last_seen END, last_error = $4,
          agent_version = coalesce($5, agent_version), driver = coalesce($6, driver), boot_id = coalesce($7, boot_id)
    WHERE id = $1`);
+
+/** $1 name, $2 zone, $3 memory, $4 cores, $5 access, $6 now. A node that is there keeps a size that its leases need. */
+export const ensureLocalNode = statement<{ memory_mb: number; cores: number }>('ensure-local-node', `
+  INSERT INTO vmm_node AS n (name, zone, memory_mb, cores, access, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+  ON CONFLICT (name) DO UPDATE SET zone = excluded.zone, access = excluded.access,
+     memory_mb = greatest(excluded.memory_mb, n.memory_used), cores = greatest(excluded.cores, n.cores_used)
+   WHERE n.access->>'transport' = 'local'
+  RETURNING memory_mb, cores`);
