@@ -10,6 +10,7 @@ import { readAgentConfig } from './config.ts';
 import type { AgentConfig } from './config.ts';
 import { EXIT, Exit } from './exit.ts';
 import { AgentFault } from './fault.ts';
+import { runHelper } from './helper/main.ts';
 import { serve } from './serve.ts';
 
 /** How long a process that was told to end waits for what runs. */
@@ -18,6 +19,10 @@ const STOP_MS = 10_000;
 const LINGER_MS = 1_000;
 
 async function main(): Promise<void> {
+  if (process.argv[2] === 'helper') {
+    process.exitCode = await runHelper({ uid: process.getuid?.() ?? -1, env: process.env, input: process.stdin, write: (line) => { process.stdout.write(line); } });
+    return;
+  }
   const invocation = readArguments(process.argv.slice(2), process.env);
   switch (invocation.command) {
     case 'help':

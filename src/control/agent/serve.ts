@@ -7,12 +7,15 @@ import { sleep } from './clock.ts';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
 import type { Peer } from './connection.ts';
+import type { Driver } from './driver.ts';
 import { chooseDriver, createDriver } from './drivers/index.ts';
 import type { DriverChoice } from './drivers/index.ts';
 import { EXIT, Exit } from './exit.ts';
+import { AgentFault } from './fault.ts';
 import { tryLock } from './lock.ts';
 import type { Lock } from './lock.ts';
 import { fileLog } from './log.ts';
+import type { Log } from './log.ts';
 import { Master } from './master.ts';
 import { Records } from './records.ts';
 import { readGreeting, relay, takeOver } from './relay.ts';
@@ -53,21 +56,34 @@ export async function serve(options: ServeOptions): Promise<void> {
   }
 }
 
-async function hold({ stateDir, driver: choice, config, clock, peer, onMaster }: ServeOptions, lock: Lock): Promise<void> {
+async function hold(options: ServeOptions, lock: Lock): Promise<void> {
+  const { stateDir, config, clock, peer, onMaster } = options;
   const log = fileLog(join(stateDir, 'agent.log'), clock);
-  const records = new Records(join(stateDir, 'leases'), clock, log);
-  const recorded = records.live().find((r) => r.driver !== null)?.driver ?? undefined;
-  const name = chooseDriver(choice, recorded);
-  if (recorded !== undefined && recorded !== name) {
+  let master: Master;
+  try {
+    const records = new Records(join(stateDir, 'leases'), clock, log);
+    master = new Master({ stateDir, config, driver: driverFor(options, records, log), records, lock, clock, log });
+    await master.start();
+  } catch (e) {
     await lock.release();
-    throw new Exit(EXIT.environment, `${stateDir} holds VMs of the driver ${recorded}; start with --driver ${recorded}, or remove them first`);
+    throw e;
   }
-  const driver = createDriver(name, { clock, log, config, stateDir });
-  const master = new Master({ stateDir, config, driver, records, lock, clock, log });
-  await master.start();
   onMaster?.((why) => master.stop(why));
   master.serve(peer);
   await master.over;
+}
+
+function driverFor({ stateDir, driver: choice, config, clock }: ServeOptions, records: Records, log: Log): Driver {
+  const recorded = records.live().find((r) => r.driver !== null)?.driver ?? undefined;
+  const name = chooseDriver(choice, recorded);
+  if (recorded !== undefined && recorded !== name) {
+    throw new Exit(EXIT.environment, `${stateDir} holds VMs of the driver ${recorded}; start with --driver ${recorded}, or remove them first`);
+  }
+  try {
+    return createDriver(name, { clock, log, config, stateDir });
+  } catch (e) {
+    throw e instanceof AgentFault && e.code === 'BadRequest' ? new Exit(EXIT.configuration, e.message) : e;
+  }
 }
 
 /** The directory is the agent's alone: who can write in it can make VMs do anything. */

@@ -27,6 +27,7 @@ export const HELP = `workspace-control: runs virtual machines on this node
   workspace-control list
   workspace-control status                              what the node has and what it lacks
   workspace-control version
+  workspace-control helper                              what needs root, for sudo: one JSON request on standard input
 
 Everywhere:
   --state DIR       state directory (default $NIMBUS_CONTROL_STATE, else ~/.nimbus/control)
