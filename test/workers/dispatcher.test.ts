@@ -1,0 +1,112 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { statement } from '../../src/store/db.ts';
+import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
+import { openTestDatabase, type TestDatabase } from '../support/database.ts';
+import { openTestSite, type TestSite } from '../support/site.ts';
+
+let site: TestSite;
+/** Keeps the PostgreSQL of this file up between its tests. */
+let held: TestDatabase;
+beforeAll(async () => { held = await openTestDatabase(); });
+afterAll(async () => { await held.close(); });
+beforeEach(async () => {
+  site = await openTestSite({ config: { control: { start_deadline_ms: 60_000 } }, nodes: [{ name: 'n1', memoryMb: 4096, cores: 16 }] });
+});
+afterEach(async () => { await site.close(); });
+
+const create = async (): Promise<string> => (await site.manager.leases.create(site.alice, { minCount: 1, maxCount: 1, image: 'guest' })).leases[0]?.id ?? '';
+const see = async (id: string) => (await site.manager.leases.describe(site.admin, { ids: [id] }))[0];
+const intents = (id: string) => site.db.query(statement<{ id: string; kind: string; state: string; error: string | null; waits: boolean }>('test-intents',
+  'SELECT id, kind, state, error, next_at > now() AS waits FROM intent WHERE lease_id = $1 ORDER BY generation'), [id]);
+const makeDue = (id: string) => site.db.query(statement('test-make-due', "UPDATE intent SET next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'"), [id]);
+const sends = (id: string, op: string) => site.control.node(1).seen.filter((r) => r.op === op && 'lease' in r && r.lease === id);
+
+/** Polls until the lease's newest intent is as wanted. */
+async function intentBecomes(id: string, wanted: object): Promise<void> {
+  await expect.poll(async () => (await intents(id)).at(-1), { interval: 10, timeout: 10_000 }).toMatchObject(wanted);
+}
+
+describe('the dispatcher', () => {
+  it('sends again, with the same id, what was not answered', async () => {
+    site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
+    const id = await create();
+    await intentBecomes(id, { state: 'open', error: 'no answer', waits: true });
+    site.control.answer = () => undefined;
+    await makeDue(id);
+    await site.dispatcher.poll();
+    await site.settled();
+    expect((await see(id))?.state).toBe('Running');
+    const ids = sends(id, 'start').map((r) => r.id);
+    expect(ids.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(ids).size).toBe(1);
+  });
+
+  it('does not send what waits before it is due', async () => {
+    site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
+    const id = await create();
+    await intentBecomes(id, { state: 'open', waits: true });
+    const sent = sends(id, 'start').length;
+    await site.dispatcher.poll();
+    expect(sends(id, 'start')).toHaveLength(sent);
+  });
+
+  it('gives a start up when its time is over: the lease is Corrupted with the reason, its VM is removed when the node is back', async () => {
+    site.control.setUp(1, false, 'no route to host');
+    site.control.setUp(1, true);
+    site.control.answer = (_, r) => (r.op === 'start' || r.op === 'remove' ? 'silent' : undefined);
+    const id = await create();
+    await intentBecomes(id, { kind: 'start', state: 'open' });
+    await site.db.query(statement('test-old', "UPDATE intent SET created_at = now() - interval '2 min', next_at = now() WHERE lease_id = $1"), [id]);
+    await site.dispatcher.poll();
+    await intentBecomes(id, { kind: 'remove', state: 'open', error: 'no answer' });
+    expect(await see(id)).toMatchObject({ state: 'Corrupted', reasonCode: 'Server.NodeUnreachable', reason: expect.stringContaining('no answer') });
+    site.control.answer = () => undefined;
+    await makeDue(id);
+    await site.dispatcher.poll();
+    await intentBecomes(id, { kind: 'remove', state: 'done' });
+    const [use] = await site.db.query(statement<{ memory_used: number }>('test-memory', 'SELECT memory_used FROM vmm_node'));
+    expect(use?.memory_used).toBe(0);
+  });
+
+  it('never gives a remove up', async () => {
+    const id = await create();
+    await site.settled();
+    site.control.answer = (_, r) => (r.op === 'remove' ? { code: 'DriverFailed', message: 'disk on fire' } : undefined);
+    await site.manager.leases.end(site.alice, [id], '');
+    await intentBecomes(id, { kind: 'remove', state: 'open', error: 'disk on fire' });
+    await site.db.query(statement('test-very-old', "UPDATE intent SET created_at = now() - interval '30 d', next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
+    await site.dispatcher.poll();
+    await intentBecomes(id, { kind: 'remove', state: 'open', waits: true });
+    expect((await see(id))?.state).toBe('Ending');
+  });
+
+  it('finds what a crash left between the commit and the hand-over', async () => {
+    await site.dispatcher.stop();
+    const id = await create();
+    expect((await intents(id))[0]).toMatchObject({ state: 'open', waits: true });
+    const next = dispatcherOn(site);
+    await makeDue(id);
+    await next.poll();
+    await expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe('Running');
+  });
+
+  it('does not start what was ended before the node heard of it', async () => {
+    site.control.setUp(1, true);
+    site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
+    const id = await create();
+    await intentBecomes(id, { kind: 'start', state: 'open' });
+    site.control.answer = () => undefined;
+    await site.manager.leases.end(site.alice, [id], '');
+    await site.settled();
+    expect(await intents(id)).toMatchObject([{ kind: 'start', state: 'superseded' }, { kind: 'remove', state: 'done' }]);
+    expect((await see(id))?.state).toBe('Terminated');
+    expect(site.control.node(1).vms.get(id)?.state).toBe('removed');
+  });
+});
+
+/** A second dispatcher on the same site, as after a restart. */
+function dispatcherOn(s: TestSite): Dispatcher {
+  return createDispatcher({
+    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath: (f) => f,
+  });
+}
