@@ -9,11 +9,13 @@ import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { VmPlace } from '../driver.ts';
 import { qemuArguments } from '../drivers/qemu/argv.ts';
+import { fileLimit } from '../drivers/qemu/console.ts';
 import type { VmHost } from '../drivers/qemu/host.ts';
 import { FILES } from '../drivers/qemu/launch.ts';
 import type { Launch } from '../drivers/qemu/launch.ts';
 import { findVmProcess, killVm } from '../drivers/qemu/process.ts';
 import { lastWords } from '../drivers/qemu/programs.ts';
+import { readQcow2 } from '../drivers/qemu/qcow2.ts';
 import { AgentFault } from '../fault.ts';
 import { giveToVm, openErrors, openVmDirectory, readErrors } from './files.ts';
 import type { Owner, VmDirectory } from './files.ts';
@@ -89,8 +91,9 @@ export class DirectHost implements VmHost {
 
   async #spawn(lease: string, launch: Launch, dir: VmDirectory, uid: number | null): Promise<number> {
     const { prlimit, env, qemu } = this.#o.policy.programs;
+    const { virtualSize } = await readQcow2(join(dir.path, FILES.disk));
     const argv = [
-      `--fsize=${launch.fileLimitBytes}`, '--core=0', env, '--ignore-signal=XFSZ', qemu, ...qemuArguments(lease, launch),
+      `--fsize=${fileLimit(virtualSize)}`, '--core=0', env, '--ignore-signal=XFSZ', qemu, ...qemuArguments(lease, launch),
     ];
     const ids = uid === null ? {} : { uid, gid: await gidFor(launch, uid) };
     const errors = await openErrors(dir, [uid ?? this.#o.agent.uid]);

@@ -2,6 +2,7 @@
  * `workspace-control helper`: the only program of the agent that needs root. One JSON request on standard input, one JSON
  * answer on standard output. What it may do stands in a file of root's (policy.ts); for whom, sudo tells.
  */
+import { statSync } from 'node:fs';
 import { isExecutable } from '../drivers/qemu/programs.ts';
 import { realClock } from '../clock.ts';
 import { AgentFault, asAgentError } from '../fault.ts';
@@ -36,6 +37,8 @@ export async function runHelper(world: HelperWorld): Promise<0 | 1> {
 }
 
 async function serve(request: HelperRequest, policy: HostPolicy, agent: Owner): Promise<HelperAnswer> {
+  // What QEMU makes in `run` is the VM's uid's and the agent's group's: the agent has to connect to the QMP socket.
+  process.umask(0o007);
   const host = new DirectHost({ clock: realClock, policy, agent, isRoot: true });
   switch (request.op) {
     case 'vm-start': return { ok: true, ...(await host.start(request.place, request.launch)) };
@@ -53,10 +56,17 @@ export function lacksOf(policy: HostPolicy): string[] {
   if (policy.uids !== null && !isMapped(policy.uids)) {
     lacks.push(`the uids ${policy.uids.first} and following do not exist in this user namespace (helper.json: "uids")`);
   }
-  if (policy.bridges !== null && policy.bridges.length > 0 && !isExecutable(policy.programs.ip)) {
-    lacks.push('ip is not installed, which bridged networks need (Debian: apt-get install iproute2)');
-  }
+  if (policy.bridges === null || policy.bridges.length === 0) return lacks;
+  if (!isExecutable(policy.programs.ip)) lacks.push('ip is not installed, which bridged networks need (Debian: apt-get install iproute2)');
+  if (!isOpenToAll(TUN)) lacks.push(`${TUN} must be open to all users, as udev makes it, for VMs on bridges (chmod 0666 ${TUN})`);
   return lacks;
+}
+
+const TUN = '/dev/net/tun';
+
+function isOpenToAll(device: string): boolean {
+  const mode = statSync(device, { throwIfNoEntry: false })?.mode ?? 0;
+  return (mode & 0o006) === 0o006;
 }
 
 /** sudo says for whom it runs (sudo(8), SUDO_UID and SUDO_GID); root by itself acts for root. */

@@ -41,7 +41,6 @@ const launch = record<Launch>({
   seed: flag,
   nics: list(nic, 16),
   forward: nullable(record<{ address: string; port: number }>({ address: ipv4, port: integer(LEAST_PORT, 65_535) })),
-  fileLimitBytes: integer(1, Number.MAX_SAFE_INTEGER),
 });
 
 /** @throws AgentFault BadRequest */

@@ -1,5 +1,5 @@
 /** Taps on host bridges: one a bridged NIC, persistent, opened by the VM's uid. */
-import { readdir } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { tapName, tapPrefix } from '../drivers/qemu/launch.ts';
 import type { LaunchNic } from '../drivers/qemu/launch.ts';
 import { run } from '../drivers/qemu/programs.ts';
@@ -21,7 +21,7 @@ export async function createTaps(ip: string, lease: string, nics: readonly Launc
 /** Every tap of the lease; harmless when there is none. */
 export async function deleteTaps(ip: string, lease: string): Promise<void> {
   const prefix = tapPrefix(lease);
-  for (const name of (await readdir('/sys/class/net')).filter((n) => n.startsWith(prefix))) {
-    await run(ip, ['link', 'delete', 'dev', name], { ms: IP_MS });
-  }
+  // Lines of /proc/net/dev are `  name: counters`; /sys would show the namespace that it was mounted in.
+  const names = (await readFile('/proc/net/dev', 'utf8')).split('\n').map((line) => line.split(':')[0]?.trim() ?? '');
+  for (const name of names.filter((n) => n.startsWith(prefix))) await run(ip, ['link', 'delete', 'dev', name], { ms: IP_MS });
 }

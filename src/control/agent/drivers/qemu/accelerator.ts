@@ -6,7 +6,6 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { Log } from '../../log.ts';
@@ -102,9 +101,10 @@ export function probeSector(): Buffer {
   return image;
 }
 
-export function measureWith(qemu: string, clock: Clock): Measure {
+/** The sector is put into `parent`, the agent's own directory, for as long as it takes. */
+export function measureWith(qemu: string, clock: Clock, parent: string): Measure {
   return async (accelerator, limitMs) => {
-    const dir = await mkdtemp(join(tmpdir(), 'nimbus-probe-'));
+    const dir = await mkdtemp(join(parent, 'accelerator-'));
     try {
       const image = join(dir, 'probe.img');
       await writeFile(image, probeSector());

@@ -1,6 +1,6 @@
 /** VMs as QEMU processes. Each VM's truth is its process and QMP; what a restarted agent needs is in the VM's directory. */
 import { constants } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Reach } from '../../../../lease/types.ts';
 import type { VmSpec } from '../../../protocol.ts';
@@ -9,7 +9,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { Driver, DriverStatus, RunningVm, VmPlace } from '../../driver.ts';
 import { AgentFault } from '../../fault.ts';
 import type { Log } from '../../log.ts';
-import { fileLimit, readConsole, trimConsole } from './console.ts';
+import { readConsole, trimConsole } from './console.ts';
 import { closeParent, exists, prepareOverlay } from './disk.ts';
 import type { NodeFacts } from './facts.ts';
 import type { VmHost } from './host.ts';
@@ -19,7 +19,6 @@ import { VmLink } from './link.ts';
 import { ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
 import type { Programs } from './programs.ts';
-import { readQcow2 } from './qcow2.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
 import type { VmRecord } from './record.ts';
 
@@ -79,18 +78,18 @@ export class QemuDriver implements Driver {
 
   async #launch(place: VmPlace, spec: VmSpec, port: number | null): Promise<RunningVm> {
     const { host, facts, bindAddress } = this.#parts;
-    const [{ accelerator }, seed, diskBytes] = await Promise.all([
-      facts.accelerator(), exists(join(place.dir, FILES.seed)), diskSize(place.dir),
-    ]);
+    if (!(await exists(join(place.dir, FILES.disk)))) throw new AgentFault('WrongState', 'the VM has no disk; it was not prepared');
+    const [{ accelerator }, seed] = await Promise.all([facts.accelerator(), exists(join(place.dir, FILES.seed))]);
     const { memoryMb, cores, image, nics } = spec;
     const launch: Launch = {
       memoryMb, cores, accelerator, baseFormat: image.format, seed, nics,
-      forward: port === null ? null : { address: bindAddress, port }, fileLimitBytes: fileLimit(diskBytes),
+      forward: port === null ? null : { address: bindAddress, port },
     };
     const reach = this.#reach(spec, port);
     const record: VmRecord = { pid: null, reach, port, taps: nics.some((nic) => nic.kind === 'bridge') };
     await writeRecord(place.dir, record);
     await makeOutputs(place.dir);
+    if (seed && host.ownUids) await openSeed(join(place.dir, FILES.seed));
     const { pid } = await host.start(place, launch);
     await writeRecord(place.dir, { ...record, pid });
     const link = this.#link(place);
@@ -221,8 +220,8 @@ async function makeOutputs(dir: string): Promise<void> {
   }
 }
 
-async function diskSize(dir: string): Promise<number> {
-  const disk = join(dir, FILES.disk);
-  if (!(await exists(disk))) throw new AgentFault('WrongState', 'the VM has no disk; it was not prepared');
-  return (await readQcow2(disk)).virtualSize;
+/** The VM's uid reads the seed; other uids are kept out by the closed directory above (disk.ts, `closeParent`). */
+async function openSeed(dir: string): Promise<void> {
+  await chmod(dir, 0o755);
+  for (const name of await readdir(dir)) await chmod(join(dir, name), 0o644);
 }

@@ -1,5 +1,6 @@
 /** What the node can do: QEMU's version and the accelerator that suits, each found out once. */
 import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { DriverStatus } from '../../driver.ts';
 import type { Log } from '../../log.ts';
@@ -49,7 +50,7 @@ export class NodeFacts {
     const { clock, log, programs, acceleratorFile } = this.#options;
     const [version, bootId] = await Promise.all([this.version(), readFile('/proc/sys/kernel/random/boot_id', 'utf8')]);
     return cachedChoice({ file: acceleratorFile, key: `${bootId.trim()} ${version}`, log }, async () =>
-      chooseAccelerator(await kvmOpens(this.#options.host.ownUids), measureWith(programs.qemu, clock)));
+      chooseAccelerator(await kvmOpens(this.#options.host.ownUids), measureWith(programs.qemu, clock, dirname(acceleratorFile))));
   }
 
   /** `7.2.22` of `QEMU emulator version 7.2.22 (Debian …)`. */

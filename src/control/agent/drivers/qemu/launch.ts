@@ -16,8 +16,6 @@ export interface Launch {
   readonly nics: readonly LaunchNic[];
   /** Address and port of the node that lead to port 22 of the first NIC of kind `user`. */
   readonly forward: { readonly address: string; readonly port: number } | null;
-  /** Largest file that the process may write: see console.ts. */
-  readonly fileLimitBytes: number;
 }
 
 /** Names inside a VM's directory. `run` belongs to the VM's own uid, the rest to the agent. */
