@@ -10,7 +10,7 @@ import { hasPart } from '../../parts.ts';
 import { collect, ctx, imageOf, isDown, isUp, listRequest, overTransports, startRequest, type Watched } from './setup.ts';
 
 vi.setConfig({ testTimeout: 30_000 });
-const AGENT = fileURLToPath(new URL('../../fixtures/pipe-agent.mjs', import.meta.url));
+const AGENT = fileURLToPath(new URL('../../fixtures/pipe-agent.cjs', import.meta.url));
 
 describe.skipIf(!hasPart('sshd'))('channels over sshd', () => {
   let set: SshdSet;
