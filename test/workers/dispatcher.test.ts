@@ -44,7 +44,7 @@ describe('the dispatcher', () => {
   it('does not send what waits before it is due', async () => {
     site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
     const id = await create();
-    await intentBecomes(id, { state: 'open', waits: true });
+    await intentBecomes(id, { state: 'open', waits: true, error: 'no answer' });
     const sent = sends(id, 'start').length;
     await site.dispatcher.poll();
     expect(sends(id, 'start')).toHaveLength(sent);
@@ -55,7 +55,7 @@ describe('the dispatcher', () => {
     site.control.setUp(1, true);
     site.control.answer = (_, r) => (r.op === 'start' || r.op === 'remove' ? 'silent' : undefined);
     const id = await create();
-    await intentBecomes(id, { kind: 'start', state: 'open' });
+    await intentBecomes(id, { kind: 'start', state: 'open', error: 'no answer' });
     await site.db.query(statement('test-old', "UPDATE intent SET created_at = now() - interval '2 min', next_at = now() WHERE lease_id = $1"), [id]);
     await site.dispatcher.poll();
     await intentBecomes(id, { kind: 'remove', state: 'open', error: 'no answer' });
@@ -76,7 +76,7 @@ describe('the dispatcher', () => {
     await intentBecomes(id, { kind: 'remove', state: 'open', error: 'disk on fire' });
     await site.db.query(statement('test-very-old', "UPDATE intent SET created_at = now() - interval '30 d', next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
     await site.dispatcher.poll();
-    await intentBecomes(id, { kind: 'remove', state: 'open', waits: true });
+    await intentBecomes(id, { kind: 'remove', state: 'open', waits: true, error: 'disk on fire' });
     expect((await see(id))?.state).toBe('Ending');
   });
 
@@ -94,7 +94,7 @@ describe('the dispatcher', () => {
     site.control.setUp(1, true);
     site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
     const id = await create();
-    await intentBecomes(id, { kind: 'start', state: 'open' });
+    await intentBecomes(id, { kind: 'start', state: 'open', error: 'no answer' });
     site.control.answer = () => undefined;
     await site.manager.leases.end(site.alice, [id], '');
     await site.settled();
