@@ -66,3 +66,9 @@ export const markImageRemoved = statement<never>('mark-image-removed', 'UPDATE i
 export const removedImageFiles = statement<{ id: string; file: string }>('removed-image-files', `
   SELECT i.id, i.file FROM image i WHERE i.removed_at IS NOT NULL
      AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.image_id = i.id AND NOT l.final) ORDER BY i.id`);
+
+/** $1 name: common images that have or had it, the standing one first */
+export const commonImagesCalled = statement<ImageRow & { removed: boolean }>('common-images-called', `
+  SELECT i.id, i.account_id, NULL AS owner, NULL AS owner_id, i.name, i.format, i.size_bytes, i.sha256, i.file, i.description,
+         i.created_at, i.removed_at IS NOT NULL AS removed
+    FROM image i WHERE i.account_id IS NULL AND i.name = $1 ORDER BY i.removed_at DESC NULLS FIRST LIMIT 1`);
