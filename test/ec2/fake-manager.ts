@@ -11,7 +11,7 @@ export interface FakeManager extends Manager {
   readonly accounts: Map<string, FakeAccount>;
   setLease(id: string, change: Partial<LeaseView>): void;
   /** When set, every lease call rejects with it. */
-  broken: unknown;
+  broken: Error | undefined;
 }
 
 export const COMMON_IMAGE: ImageView = {

@@ -3,7 +3,7 @@ const PLAIN = /^[A-Za-z0-9_.~-]*$/;
 
 export function encodeRfc3986(text: string): string {
   if (PLAIN.test(text)) return text;
-  return encodeURIComponent(wellFormed(text)).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  return encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 /** Encoded `name=value` pairs, sorted by name. Names are unique and ASCII, so their order is the order of their bytes. */
@@ -12,9 +12,4 @@ export function canonicalQuery(params: ReadonlyMap<string, string>, except: stri
   for (const [name, value] of params) if (name !== except) pairs.push([encodeRfc3986(name), value]);
   pairs.sort(([a], [b]) => (a < b ? -1 : 1));
   return pairs.map(([name, value]) => `${name}=${encodeRfc3986(value)}`).join('&');
-}
-
-/** A path may hold octets that are no UTF-8; what has no encoding matches no signature. */
-function wellFormed(text: string): string {
-  return text.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd');
 }
