@@ -3,7 +3,7 @@
  * does when sudo made it root.
  */
 import { spawn } from 'node:child_process';
-import { lstat, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
@@ -15,6 +15,7 @@ import { FILES } from '../drivers/qemu/launch.ts';
 import type { Launch } from '../drivers/qemu/launch.ts';
 import { findVmProcess, killVm } from '../drivers/qemu/process.ts';
 import { lastWords } from '../drivers/qemu/programs.ts';
+import { Qmp } from '../drivers/qemu/qmp.ts';
 import { readQcow2 } from '../drivers/qemu/qcow2.ts';
 import { AgentFault } from '../fault.ts';
 import { giveToVm, openErrors, openVmDirectory, readErrors } from './files.ts';
@@ -104,23 +105,29 @@ export class DirectHost implements VmHost {
       child.once('error', (e) => { ended = e.message; });
       child.once('exit', (code, signal) => { ended ??= `ended with ${signal ?? `status ${code}`}`; });
       child.unref();
-      const listens = await this.#socketAppears(dir, () => ended !== null);
-      if (listens && child.pid !== undefined) return child.pid;
+      const greeted = await this.#greets(dir, () => ended !== null);
+      if (greeted && child.pid !== undefined) return child.pid;
       child.kill('SIGKILL');
       const words = lastWords(await readErrors(errors));
-      const what = ended ?? `did not open its socket within ${START_MS} ms`;
+      const what = ended ?? `did not answer within ${START_MS} ms`;
       throw new AgentFault('DriverFailed', `QEMU ${what}${words === '' ? '' : `: ${words}`}`);
     } finally {
       await errors.close();
     }
   }
 
-  async #socketAppears(dir: VmDirectory, over: () => boolean): Promise<boolean> {
+  /** QMP greets when everything that QEMU was started with is in place; until then any part may still be refused. */
+  async #greets(dir: VmDirectory, over: () => boolean): Promise<boolean> {
     const { clock } = this.#o;
     const deadline = clock.monotonic() + START_MS;
     while (!over() && clock.monotonic() < deadline) {
-      if (await lstat(join(dir.path, FILES.qmp)).then((s) => s.isSocket(), () => false)) return true;
-      await sleep(clock, POLL_MS);
+      try {
+        const qmp = await Qmp.connect(join(dir.path, FILES.qmp), clock, START_MS, () => undefined);
+        qmp.close();
+        return true;
+      } catch {
+        await sleep(clock, POLL_MS);
+      }
     }
     return false;
   }

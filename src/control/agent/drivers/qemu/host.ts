@@ -5,7 +5,7 @@ import type { Launch } from './launch.ts';
 export interface VmHost {
   /**
    * Starts QEMU in the VM's directory, with its taps and under its own uid where that is possible; resolves when its QMP
-   * socket listens. Rejects with AgentFault and leaves no process and no tap.
+   * answers. Rejects with AgentFault and leaves no process and no tap.
    */
   start(place: VmPlace, launch: Launch): Promise<{ pid: number }>;
   /** Ends the VM's process, if there is one, and removes its taps. */
