@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { AGENT_PHASES, type AgentHello, type AgentLine } from '../protocol.ts';
 
 const id = z.string().min(1).max(128);
-const text = z.string().max(8192);
+/** Sentences are cut, not refused: a driver may say a lot. */
+const text = z.string().transform((s) => s.slice(0, 8192));
 const stamp = z.number();
 const count = z.int().nonnegative();
 const driver = z.enum(['qemu', 'simulated']);
