@@ -25,6 +25,8 @@ export interface NodeView {
   readonly transport: 'local' | 'ssh';
   /** `user@host:port` for SSH, the state directory for local. */
   readonly address: string;
+  /** The pinned key of an SSH node, as in known_hosts. */
+  readonly hostKey: string | null;
   readonly memoryMb: number;
   readonly cores: number;
   readonly memoryUsed: number;

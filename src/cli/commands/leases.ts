@@ -1,0 +1,136 @@
+import type { Command } from 'commander';
+import type { EventView, LeaseChange, LeaseView } from '../../manager/types.ts';
+import { path } from '../client.ts';
+import { each, envOf, type CliDeps, type Env } from '../env.ts';
+import { UsageError } from '../exit.ts';
+import { date, left, time } from '../format.ts';
+import { printable } from '../io.ts';
+import { renderTable } from '../table.ts';
+
+const PAGE = 1000;
+
+export function addLeaseCommands(program: Command, deps: CliDeps): void {
+  const lease = program.command('lease').description('VMs of all users');
+  listCommand(lease, deps);
+  showCommand(lease, deps);
+  extendCommand(lease, deps);
+  destroyCommand(lease, deps);
+  consoleCommand(lease, deps);
+}
+
+function listCommand(lease: Command, deps: CliDeps): void {
+  lease.command('list')
+    .description('live leases')
+    .option('--user <user>', 'of this user only')
+    .option('--all', 'also those that ended lately')
+    .addHelpText('after', '\nExamples:\n  nimbus lease list\n  nimbus lease list --user alice --all --json')
+    .action(async (o: { user?: string; all?: boolean }, command: Command) => {
+      const env = envOf(command, deps);
+      const now = env.clock.now();
+      env.table(await allLeases(env, o), [
+        { title: 'LEASE', value: (l) => l.id },
+        { title: 'USER', value: (l) => l.accountName, shrinks: true },
+        { title: 'STATE', value: (l) => l.state },
+        { title: 'NODE', value: (l) => l.node ?? '-', shrinks: true },
+        { title: 'ADDRESS', value: (l) => reachText(l), shrinks: true },
+        { title: 'TYPE', value: (l) => l.type, shrinks: true },
+        { title: 'LEFT', value: (l) => (l.endedAt === null ? left(l.endsAt, now) : 'ended') },
+      ], 'There are no leases.');
+    });
+}
+
+async function allLeases(env: Env, o: { user?: string; all?: boolean }): Promise<LeaseView[]> {
+  const found: LeaseView[] = [];
+  for (;;) {
+    const page = await env.client.get<LeaseView[]>('/v1/leases', { user: o.user, live: String(o.all !== true), limit: String(PAGE), after: found.at(-1)?.id });
+    found.push(...page);
+    if (page.length < PAGE) return found;
+  }
+}
+
+/** Where the guest answers, and nothing else. */
+function reachText(l: LeaseView): string {
+  if (l.reach === null) return '-';
+  return l.reach.forwarded ? `${l.reach.host}:${l.reach.sshPort}` : l.reach.host;
+}
+
+function showCommand(lease: Command, deps: CliDeps): void {
+  lease.command('show <id>')
+    .description('one lease and everything that happened to it')
+    .addHelpText('after', '\nExample:\n  nimbus lease show i-0123456789abcdef0')
+    .action(async (id: string, _o: unknown, command: Command) => {
+      const env = envOf(command, deps);
+      const l = await env.client.get<LeaseView & { events: EventView[] }>(path`/v1/leases/${id}`);
+      env.say(l, describe(env, l));
+    });
+}
+
+function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
+  const facts: Array<[string, string]> = [
+    ['lease', `${l.id} (group ${l.groupId}, index ${l.launchIndex})`],
+    ['user', l.accountName],
+    ['state', `${l.state}${l.reason === null ? '' : `: ${l.reason}`}`],
+    ['image', `${l.imageName} (${l.imageId})`],
+    ['type', `${l.type}: ${l.memoryMb} MiB, ${l.cores} cores`],
+    ['node', `${l.node ?? '-'} in zone ${l.zone}`],
+    ...l.nics.map((n): [string, string] => ['network', `${n.network}: ${n.ip}/${n.prefix} ${n.mac} ${n.hostname}`]),
+    ['ssh', l.reach === null ? 'cannot be reached' : `ssh -p ${l.reach.sshPort} USER@${l.reach.host}`],
+    ['key pair', l.keyName ?? '-'],
+    ['created', time(l.createdAt)],
+    ['running', time(l.runningAt)],
+    l.endedAt === null ? ['ends', `${time(l.endsAt)} (in ${left(l.endsAt, env.clock.now())})`] : ['ended', time(l.endedAt)],
+    ...Object.entries(l.tags).map(([k, v]): [string, string] => ['tag', `${k} = ${v}`]),
+  ];
+  const head = facts.map(([k, v]) => `${k.padEnd(9)} ${printable(v)}`).join('\n');
+  return `${head}\n\n${events(env, l)}`;
+}
+
+function events(env: Env, l: { createdAt: number; events: readonly EventView[] }): string {
+  return renderTable(l.events, [
+    { title: 'AFTER s', value: (e) => ((e.at - l.createdAt) / 1000).toFixed(3).padStart(7) },
+    { title: 'STATE', value: (e) => e.to },
+    { title: 'EVENT', value: (e) => e.trigger },
+    { title: 'WHO', value: (e) => e.who, shrinks: true },
+    { title: 'WHY', value: (e) => e.why, shrinks: true },
+  ], env.io.width);
+}
+
+function extendCommand(lease: Command, deps: CliDeps): void {
+  lease.command('extend <ids...>')
+    .description('move the end of leases, later or sooner')
+    .option('--for <duration>', 'counted from now: 90m, 2h, 1d12h')
+    .option('--until <date>', 'at this time: 2026-12-01T18:00Z')
+    .addHelpText('after', '\nExamples:\n  nimbus lease extend i-0123456789abcdef0 --for 2d\n  nimbus lease extend i-0123456789abcdef0 --until 2026-12-01T18:00Z')
+    .action(async (ids: string[], o: { for?: string; until?: string }, command: Command) => {
+      const env = envOf(command, deps);
+      if ((o.for === undefined) === (o.until === undefined)) throw new UsageError('say how long: --for DURATION or --until DATE');
+      const body = o.for !== undefined ? { duration: o.for } : { endsAt: date(o.until ?? '') };
+      await each(env, ids, (id) => env.client.put<LeaseView>(path`/v1/leases/${id}/end`, body), (l) => `${l.id} ends ${time(l.endsAt)}`);
+    });
+}
+
+function destroyCommand(lease: Command, deps: CliDeps): void {
+  lease.command('destroy <ids...>')
+    .description('end leases and their VMs')
+    .option('--why <text>', 'for the record of the lease')
+    .option('--forget', 'their node will never answer again: give their room back without it')
+    .addHelpText('after', '\nExamples:\n  nimbus lease destroy i-0123456789abcdef0 --why "maintenance of rack 2"\n  nimbus lease destroy --forget i-0123456789abcdef0')
+    .action(async (ids: string[], o: { why?: string; forget?: boolean }, command: Command) => {
+      const env = envOf(command, deps);
+      const verb = o.forget === true ? 'forget' : 'destroy';
+      await each(env, ids, (id) => env.client.post<LeaseChange>(`${path`/v1/leases/${id}/`}${verb}`, o.why === undefined ? {} : { why: o.why }),
+        (c) => (c.before === c.after ? `${c.id} is ${c.after} already` : `${c.id} is ${c.after}, was ${c.before}`));
+    });
+}
+
+function consoleCommand(lease: Command, deps: CliDeps): void {
+  lease.command('console <id>')
+    .description("the end of a VM's serial console")
+    .addHelpText('after', '\nExample:\n  nimbus lease console i-0123456789abcdef0')
+    .action(async (id: string, _o: unknown, command: Command) => {
+      const env = envOf(command, deps);
+      const answer = await env.client.get<{ output: string; at: number }>(path`/v1/leases/${id}/console`);
+      const text = Buffer.from(answer.output, 'base64').toString();
+      env.say({ ...answer, output: text }, text.split('\n').map(printable).join('\n'));
+    });
+}

@@ -1,0 +1,55 @@
+import type { Command } from 'commander';
+import type { UsageView } from '../../manager/admin-types.ts';
+import { csv } from '../csv.ts';
+import { envOf, type CliDeps } from '../env.ts';
+import { UsageError } from '../exit.ts';
+import { since, time } from '../format.ts';
+
+export function addUsageCommand(program: Command, deps: CliDeps): void {
+  program.command('usage')
+    .description('usage records: what leases used and are charged for')
+    .option('--user <user>', 'of this user only')
+    .option('--since <when>', 'leases made since: 7d (ago) or 2026-12-01')
+    .option('--csv', 'comma-separated, one line a lease')
+    .addHelpText('after', '\nExamples:\n  nimbus usage --user alice --since 30d\n  nimbus usage --since 2026-11-01 --csv > november.csv')
+    .action(async (o: { user?: string; since?: string; csv?: boolean }, command: Command) => {
+      const env = envOf(command, deps);
+      if (o.csv === true && env.json) throw new UsageError('choose --json or --csv');
+      const from = o.since === undefined ? undefined : String(since(o.since, env.clock.now()));
+      const records = await env.client.get<UsageView[]>('/v1/usage', { user: o.user, since: from });
+      if (o.csv === true) {
+        env.io.out(usageCsv(records));
+        return;
+      }
+      env.table(records, [
+        { title: 'LEASE', value: (r) => r.lease },
+        { title: 'USER', value: (r) => r.user, shrinks: true },
+        { title: 'CREATED', value: (r) => time(r.createdAt) },
+        { title: 'ENDED', value: (r) => time(r.endedAt) },
+        { title: 'RESERVED', value: (r) => r.reservedMinutes },
+        { title: 'CHARGED', value: (r) => r.chargedMinutes },
+      ], 'There are no usage records.');
+      if (!env.json && records.length > 0) env.io.out(totals(records));
+    });
+}
+
+function totals(records: readonly UsageView[]): string {
+  const sum = (of: (r: UsageView) => number): number => records.reduce((n, r) => n + of(r), 0);
+  return `\n${records.length} ${records.length === 1 ? 'lease' : 'leases'}, ${sum((r) => r.chargedMinutes)} minutes charged, ${sum((r) => r.reservedMinutes)} reserved\n`;
+}
+
+const iso = (ms: number | null): string => (ms === null ? '' : new Date(ms).toISOString());
+
+function usageCsv(records: readonly UsageView[]): string {
+  return csv(
+    ['lease', 'user', 'created_at', 'ended_at', 'nodes', 'memory_mb', 'cores', 'used_from', 'used_until', 'reserved_minutes', 'charged_minutes'],
+    records.map((r) => {
+      const [first, last] = [r.intervals[0], r.intervals.at(-1)];
+      return [
+        r.lease, r.user, iso(r.createdAt), iso(r.endedAt), [...new Set(r.intervals.map((i) => i.node))].join(' '),
+        String(last?.memoryMb ?? ''), String(last?.cores ?? ''), iso(first?.start ?? null), iso(last?.stop ?? null),
+        String(r.reservedMinutes), String(r.chargedMinutes),
+      ];
+    }),
+  );
+}

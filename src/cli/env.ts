@@ -1,0 +1,91 @@
+/** What every command gets. */
+import type { Command } from 'commander';
+import { isFault } from '../lease/faults.ts';
+import type { Clock } from '../platform/context.ts';
+import { createAdminClient, type AdminClient } from './client.ts';
+import { Refused, SomeFailed, Unreachable } from './exit.ts';
+import { printable, type Io } from './io.ts';
+import type { NodeInstaller } from './node-installer.ts';
+import { renderTable, type Column } from './table.ts';
+
+export interface ServeOptions {
+  readonly config: string | undefined;
+  readonly data: string;
+  readonly readyFile: string | undefined;
+}
+
+export interface CliDeps {
+  readonly io: Io;
+  readonly clock: Clock;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Runs the service until it is told to stop. */
+  readonly serve: (options: ServeOptions) => Promise<void>;
+  readonly installer: NodeInstaller;
+}
+
+export interface Env extends CliDeps {
+  readonly client: AdminClient;
+  readonly dataDir: string;
+  readonly json: boolean;
+  /** A list: JSON as it came, or a table; `empty` is said where there is nothing. */
+  table<Row>(rows: readonly Row[], columns: readonly Column<Row>[], empty: string): void;
+  /** A result: JSON as it came, or sentences. */
+  say(result: unknown, text: string): void;
+}
+
+const DEFAULT_DATA = './nimbus-data';
+
+export function dataDirOf(command: Command, env: CliDeps['env']): string {
+  const { data } = command.optsWithGlobals<{ data?: string }>();
+  return data ?? (env['NIMBUS_DATA'] || DEFAULT_DATA);
+}
+
+export function envOf(command: Command, deps: CliDeps): Env {
+  const json = command.optsWithGlobals<{ json?: boolean }>().json === true;
+  const dataDir = dataDirOf(command, deps.env);
+  const print = (value: unknown): void => deps.io.out(`${JSON.stringify(value, null, 2)}\n`);
+  return {
+    ...deps, dataDir, json,
+    client: createAdminClient(dataDir),
+    table: (rows, columns, empty) => {
+      if (json) print(rows);
+      else deps.io.out(rows.length === 0 ? `${empty}\n` : renderTable(rows, columns, deps.io.width));
+    },
+    say: (result, text) => {
+      if (json) print(result);
+      else deps.io.out(text.endsWith('\n') ? text : `${text}\n`);
+    },
+  };
+}
+
+/** One item after the other, each reported, none stopping the rest. Unreachable stops all: the others would meet the same. */
+export async function each<T>(env: Env, items: readonly string[], act: (item: string) => Promise<T>, done: (result: T, item: string) => string): Promise<void> {
+  const report: unknown[] = [];
+  let failed = 0;
+  for (const item of items) {
+    try {
+      const result = await act(item);
+      report.push({ item, ok: true, result: result ?? null });
+      if (!env.json) env.io.out(`${printable(done(result, item))}\n`);
+    } catch (e) {
+      if (e instanceof Unreachable) throw e;
+      failed += 1;
+      report.push({ item, ok: false, error: asJson(e) });
+      if (!env.json) env.io.err(`${printable(item)}: ${refusal(e)}`);
+    }
+  }
+  if (env.json) env.say(report, '');
+  if (failed > 0) throw new SomeFailed(`${failed} of ${items.length} failed`);
+}
+
+export function asJson(e: unknown): { code: string; message: string; reasons: readonly string[] } {
+  if (e instanceof Refused || isFault(e)) return { code: e.code, message: e.message, reasons: e.reasons };
+  return { code: e instanceof Unreachable ? 'Unreachable' : 'Failed', message: e instanceof Error ? e.message : String(e), reasons: [] };
+}
+
+/** Sentence and reasons, each on its own line. */
+export function refusal(e: unknown): string {
+  const { code, message, reasons } = asJson(e);
+  const head = e instanceof Refused || isFault(e) ? `${printable(message)} (${code})` : printable(message);
+  return `${[head, ...reasons.map((r) => `  ${printable(r)}`)].join('\n')}\n`;
+}

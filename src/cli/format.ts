@@ -1,0 +1,43 @@
+/** Figures as administrators read and write them. */
+import { formatDuration, parseDuration } from '../lease/duration.ts';
+import { UsageError } from './exit.ts';
+
+/** `2026-11-22 17:31Z`: the zone of the log. */
+export function time(ms: number | null): string {
+  return ms === null ? '-' : `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')}Z`;
+}
+
+/** What is left until `ms`, in its two largest units. */
+export function left(ms: number | null, now: number): string {
+  if (ms === null) return '-';
+  if (ms <= now) return 'due';
+  return formatDuration((ms - now) / 1000).replace(/^(\d+[dhms])(\d+[dhms])?.*$/, '$1$2');
+}
+
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let [value, unit] = [n, 0];
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `7d` (ago) or a date that ISO 8601 knows, as ms since the epoch. */
+export function since(text: string, now: number): number {
+  const seconds = parseDuration(text);
+  return seconds === undefined ? date(text) : Math.max(0, now - seconds * 1000);
+}
+
+export function date(text: string): number {
+  const ms = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : NaN;
+  if (Number.isNaN(ms)) throw new UsageError(`"${text}" is no date; write e.g. 2026-12-01 or 2026-12-01T18:00Z`);
+  return ms;
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`"${text}" is no whole number`);
+  return Number(text);
+}
+
+export function list(text: string): string[] {
+  return text.split(',').map((t) => t.trim()).filter((t) => t !== '');
+}

@@ -1,0 +1,86 @@
+/** The command `nimbus`. It speaks with the service over a Unix socket in the data directory; `serve` is the service. */
+import { Command, CommanderError } from 'commander';
+import { ConfigError } from '../platform/config.ts';
+import { StartError } from '../platform/errors.ts';
+import { VERSION } from '../platform/version.ts';
+import { addImageCommands } from './commands/images.ts';
+import { addLeaseCommands } from './commands/leases.ts';
+import { addNetworkCommands } from './commands/networks.ts';
+import { addNodeCommands } from './commands/nodes.ts';
+import { addSiteCommands } from './commands/site.ts';
+import { addUsageCommand } from './commands/usage.ts';
+import { addUserCommands } from './commands/users.ts';
+import { asJson, refusal, type CliDeps } from './env.ts';
+import { realClock } from '../platform/real.ts';
+import { EXIT, SomeFailed, Unreachable, UsageError } from './exit.ts';
+import { sshInstaller } from './ssh-installer.ts';
+import { terminal } from './terminal.ts';
+
+export type { CliDeps, ServeOptions } from './env.ts';
+
+export interface Cli {
+  /** `argv` as Node has it. Never rejects; resolves to the exit code. */
+  run(argv: readonly string[]): Promise<number>;
+}
+
+const EXIT_CODES = `
+Exit codes:
+  0  done
+  1  the service refused, or something failed
+  2  the command line or the configuration is wrong, or the service cannot start
+  3  no service answers at the data directory`;
+
+/** `serve` runs the service; the rest is the real machine unless a test gives its own. */
+export function buildCli(given: Pick<CliDeps, 'serve'> & Partial<CliDeps>): Cli {
+  const deps: CliDeps = { io: terminal(), clock: realClock, env: process.env, installer: sshInstaller, ...given };
+  return {
+    async run(argv) {
+      try {
+        await program(deps).parseAsync([...argv], { from: 'node' });
+        return EXIT.ok;
+      } catch (e) {
+        return ending(deps, e, argv.includes('--json'));
+      }
+    },
+  };
+}
+
+function program(deps: CliDeps): Command {
+  const root = new Command('nimbus')
+    .description('Leases virtual machines on the cluster you already have.')
+    .version(VERSION, '-V, --version')
+    .option('--data <dir>', 'data directory of the service (default: $NIMBUS_DATA or ./nimbus-data)')
+    .option('--json', 'print JSON')
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true, helpWidth: deps.io.width })
+    .configureOutput({
+      writeOut: (text) => deps.io.out(text),
+      writeErr: (text) => deps.io.err(text),
+      getOutHelpWidth: () => deps.io.width,
+      getErrHelpWidth: () => deps.io.width,
+    })
+    .addHelpText('after', `
+Examples:
+  nimbus serve
+  nimbus user add alice
+  nimbus lease list
+${EXIT_CODES}`);
+  for (const add of [addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand]) {
+    add(root, deps);
+  }
+  return root;
+}
+
+/** Says what is wrong on stderr and what to do next; with --json as JSON. */
+function ending(deps: CliDeps, e: unknown, json: boolean): number {
+  // Commander has said it already; its code is 0 for help and version.
+  if (e instanceof CommanderError) return e.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (e instanceof SomeFailed) return EXIT.refused;
+  const code = e instanceof Unreachable ? EXIT.unreachable
+    : e instanceof UsageError || e instanceof ConfigError || e instanceof StartError ? EXIT.usage
+    : EXIT.refused;
+  if (json) deps.io.err(`${JSON.stringify({ error: asJson(e) })}\n`);
+  else deps.io.err(e instanceof ConfigError ? `nimbus: ${e.message}\n` : `nimbus: ${refusal(e)}`);
+  return code;
+}

@@ -1,0 +1,99 @@
+/** What administrators may send, checked once, here. */
+import { z } from 'zod';
+import { parseDuration } from '../lease/duration.ts';
+import { Fault } from '../lease/faults.ts';
+import { isName, LEASE_ID } from '../lease/ids.ts';
+
+const name = z.string().refine(isName, 'must be 1 to 64 letters, digits, ".", "_" or "-"');
+const line = (longest: number) => z.string().max(longest).regex(/^[^\0\r\n]*$/, 'must be one line');
+const path = line(4096).startsWith('/', 'must be an absolute path');
+const ipv4 = z.ipv4('must be an IPv4 address');
+const wholeNumber = z.int().nonnegative().max(2 ** 31 - 1);
+
+export const newUser = z.strictObject({ name, admin: z.boolean().default(false) });
+
+const access = z.discriminatedUnion('transport', [
+  z.strictObject({
+    transport: z.literal('local'), stateDir: path, driver: z.enum(['auto', 'qemu', 'simulated']).default('auto'),
+  }),
+  z.strictObject({
+    transport: z.literal('ssh'), host: line(255).min(1), port: z.int().min(1).max(65_535), user: line(64).min(1), hostKey: line(16_384).min(1),
+  }),
+]);
+export const newNode = z.strictObject({
+  name,
+  zone: name.default('default'),
+  memoryMb: wholeNumber.min(1),
+  cores: wholeNumber.min(1),
+  /** `*` = all */
+  networks: z.array(z.union([z.literal('*'), name])).max(100).default(['*']),
+  access,
+});
+export const nodeChange = z.strictObject({ active: z.boolean() });
+
+export const newImage = z.strictObject({ name, owner: name.nullable().default(null), file: path, description: line(255).default('') });
+export const imageChoice = z.union([
+  z.strictObject({ id: line(32).min(1) }),
+  z.strictObject({ name, owner: name.optional() }),
+], 'must be id, or name and (for a user\'s own) owner');
+
+export const newNetwork = z.strictObject({
+  name,
+  kind: z.enum(['user', 'bridge']),
+  /** IFNAMSIZ is 16 with its NUL (netdevice(7)) */
+  bridge: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/, 'must be the name of a network interface').optional(),
+  netmask: line(15).min(1),
+  gateway: ipv4.optional(),
+  dns: z.array(ipv4).max(8).optional(),
+});
+export const newAddresses = z.array(z.strictObject({
+  ip: ipv4,
+  hostname: line(253).min(1).optional(),
+  mac: line(17).min(1).optional(),
+})).min(1).max(65_536);
+
+const flag = z.enum(['true', 'false']).transform((v) => v === 'true');
+export const leaseQuery = z.strictObject({
+  user: name.optional(),
+  live: flag.default(true),
+  limit: z.coerce.number<string>().int().min(1).max(1000).default(1000),
+  after: z.string().regex(LEASE_ID, 'must be a lease id').optional(),
+});
+export const newEnd = z.union([
+  z.strictObject({ duration: z.string() }).transform(({ duration }, ctx) => {
+    const durationS = parseDuration(duration);
+    if (durationS !== undefined) return { durationS };
+    ctx.addIssue({ code: 'custom', message: `"${duration}" is no duration; write e.g. "90m", "2h" or "1d12h"` });
+    return z.NEVER;
+  }),
+  z.strictObject({ endsAt: z.int().positive() }),
+]);
+export const why = z.strictObject({ why: line(500).default('') });
+export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().optional() });
+
+/** @throws Fault ParameterInvalid with a reason for each mistake */
+export function check<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new Fault('ParameterInvalid', 'The request has mistakes.', parsed.error.issues.flatMap(reasons));
+}
+
+/** Of a choice of forms, the mistakes in the form that was meant: the one with the fewest. */
+function reasons(issue: z.core.$ZodIssue): string[] {
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const nearest = [...issue.errors].sort((a, b) => a.length - b.length)[0] ?? [];
+    return nearest.map((i) => sentence([...issue.path, ...i.path], i));
+  }
+  return [sentence(issue.path, issue)];
+}
+
+function sentence(path: PropertyKey[], issue: z.core.$ZodIssue): string {
+  const message = issue.code === 'unrecognized_keys' ? `unknown key ${issue.keys.join(', ')}` : issue.message;
+  return path.length === 0 ? message : `${path.join('.')}: ${message}`;
+}
+
+/** @throws Fault LeaseIdMalformed */
+export function leaseId(text: unknown): string {
+  if (typeof text === 'string' && LEASE_ID.test(text)) return text;
+  throw new Fault('LeaseIdMalformed', `"${String(text).slice(0, 64)}" is no lease id; one looks like i-0123456789abcdef0.`);
+}

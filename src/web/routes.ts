@@ -1,0 +1,114 @@
+/** What the administrators' door offers: one line a request, each one call of the manager. `docs/operations.md` lists them. */
+import { Router, type Request, type Response } from 'express';
+import { Fault } from '../lease/faults.ts';
+import type { AdminManager } from '../manager/admin-types.ts';
+import type { Caller, LeaseChange, Manager } from '../manager/types.ts';
+import * as input from './input.ts';
+
+/** What the door uses of the manager. */
+export interface AdministeredLeases extends Pick<Manager['leases'], 'describe' | 'end' | 'setEnd' | 'events' | 'console'> {
+  /** Ends leases whose node will never answer again; nothing is sent to it. */
+  forget(caller: Caller, ids: readonly string[], why: string): Promise<LeaseChange[]>;
+}
+export interface AdminStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly ec2: string;
+  readonly database: string;
+}
+export interface AdminServices {
+  readonly admin: AdminManager;
+  readonly manager: { readonly leases: AdministeredLeases };
+  readonly status: () => AdminStatus;
+  /** Settings that `nimbus node add` gives to agents on other machines. */
+  readonly agentConfig?: Readonly<Record<string, unknown>>;
+}
+
+/** The answer becomes JSON; undefined becomes 204. */
+export type Handler = (request: Request, caller: Caller) => Promise<unknown>;
+type Method = 'get' | 'post' | 'patch' | 'put' | 'delete';
+type Route = readonly [Method, string, Handler];
+
+export function adminRouter(services: AdminServices, run: (handler: Handler) => (req: Request, res: Response) => void): Router {
+  const router = Router();
+  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services)];
+  for (const [method, path, handler] of all) router[method](path, run(handler));
+  return router;
+}
+
+const param = (req: Request, key: string): string => String(req.params[key]);
+
+function site({ admin, status, agentConfig }: AdminServices): Route[] {
+  return [
+    ['get', '/status', async () => ({ ...status(), nodes: await admin.nodes.list() })],
+    ['get', '/agent', async () => ({ operatingKey: await admin.nodes.operatingKey(), agentConfig: agentConfig ?? null })],
+    ['get', '/usage', (req) => admin.usage.list(input.check(input.usageQuery, req.query))],
+  ];
+}
+
+function users({ users: u }: AdminManager): Route[] {
+  return [
+    ['get', '/users', () => u.list()],
+    ['post', '/users', (req) => {
+      const { name, admin } = input.check(input.newUser, req.body);
+      return u.add(name, admin);
+    }],
+    ['delete', '/users/:name', (req) => u.remove(param(req, 'name'))],
+    ['post', '/users/:name/keys', (req) => u.addKey(param(req, 'name'))],
+    ['delete', '/users/:name/keys/:key', (req) => u.deactivateKey(param(req, 'name'), param(req, 'key'))],
+  ];
+}
+
+function nodes({ nodes: n }: AdminManager): Route[] {
+  return [
+    ['get', '/nodes', () => n.list()],
+    ['post', '/nodes', (req) => n.add(input.check(input.newNode, req.body))],
+    ['patch', '/nodes/:name', (req) => n.setActive(param(req, 'name'), input.check(input.nodeChange, req.body).active)],
+    ['delete', '/nodes/:name', (req) => n.remove(param(req, 'name'))],
+  ];
+}
+
+function images({ images: i }: AdminManager): Route[] {
+  return [
+    ['get', '/images', () => i.list()],
+    ['post', '/images', (req) => i.add(input.check(input.newImage, req.body))],
+    ['delete', '/images', (req) => {
+      const which = input.check(input.imageChoice, req.query);
+      return i.remove('id' in which ? which : { name: which.name, owner: which.owner ?? null });
+    }],
+  ];
+}
+
+function networks({ networks: n }: AdminManager): Route[] {
+  return [
+    ['get', '/networks', () => n.list()],
+    ['post', '/networks', (req) => n.add(input.check(input.newNetwork, req.body))],
+    ['delete', '/networks/:name', (req) => n.remove(param(req, 'name'))],
+    ['get', '/networks/:name/addresses', (req) => n.addresses(param(req, 'name'))],
+    ['post', '/networks/:name/addresses', (req) => n.addAddresses(param(req, 'name'), input.check(input.newAddresses, req.body))],
+    ['delete', '/networks/:name/addresses/:ip', (req) => n.removeAddress(param(req, 'name'), param(req, 'ip'))],
+  ];
+}
+
+function leases({ manager: { leases: l } }: AdminServices): Route[] {
+  const id = (req: Request): string => input.leaseId(req.params['id']);
+  const reason = (req: Request, otherwise: string): string => input.check(input.why, req.body ?? {}).why || otherwise;
+  return [
+    ['get', '/leases', (req, caller) => {
+      const { user, ...query } = input.check(input.leaseQuery, req.query);
+      return l.describe(caller, { ...query, account: user });
+    }],
+    ['get', '/leases/:id', async (req, caller) => {
+      const [lease] = await l.describe(caller, { ids: [id(req)], missing: 'fault' });
+      if (lease === undefined) throw new Fault('LeaseNotFound', `The lease ${id(req)} does not exist.`);
+      return { ...lease, events: await l.events(caller, lease.id) };
+    }],
+    ['put', '/leases/:id/end', async (req, caller) => (await l.setEnd(caller, [id(req)], input.check(input.newEnd, req.body)))[0]],
+    ['post', '/leases/:id/destroy', async (req, caller) => (await l.end(caller, [id(req)], reason(req, 'ended by an administrator')))[0]],
+    ['post', '/leases/:id/forget', async (req, caller) => (await l.forget(caller, [id(req)], reason(req, 'forgotten by an administrator')))[0]],
+    ['get', '/leases/:id/console', async (req, caller) => {
+      const { bytes, at } = await l.console(caller, id(req));
+      return { output: bytes.toString('base64'), at };
+    }],
+  ];
+}
