@@ -14,7 +14,7 @@ import type { Caller, GroupView, Manager } from './types.ts';
 import { Fault } from '../lease/faults.ts';
 import type { CreateRequest } from '../lease/types.ts';
 import { leasesOfGroup } from '../store/leases.ts';
-import { leaseView } from './view.ts';
+import { leaseView, readLeases } from './view.ts';
 
 /** The manager as workers see it. */
 export interface WorkerManager {
@@ -37,7 +37,7 @@ export function createManager(deps: ManagerDeps): FullManager {
     const resolved = await resolveRequest(deps, caller, request);
     if (options?.dryRun === true) return dryRun(resolved);
     const created = await create(resolved);
-    const rows = await deps.db.query(leasesOfGroup, [created.groupId]);
+    const rows = await readLeases(deps.db, leasesOfGroup, [created.groupId]);
     return { id: created.groupId, leases: rows.map(leaseView), repeated: created.repeated };
   }
 

@@ -12,7 +12,7 @@ import { accountByName } from '../store/users.ts';
 import type { ManagerDeps } from './deps.ts';
 import { TransitionBatch, type Effects } from './transitions.ts';
 import type { Caller, EventView, LeaseChange, LeaseQuery, LeaseView, Manager, NewEnd } from './types.ts';
-import { leaseView } from './view.ts';
+import { leaseView, readLeases } from './view.ts';
 
 /** Leases that one call may name, and that one describe may answer. */
 const MOST_NAMED = 1_000;
@@ -61,15 +61,15 @@ async function describe({ ctx, db, config }: ManagerDeps, caller: Caller, q: Lea
   if (q.ids !== undefined && q.ids.length > 0) return describeNamed(db, caller, q, q.ids);
   const account = q.account === undefined ? accountOf(caller) : await namedAccount(db, caller, q.account);
   const endedAfter = new Date(ctx.clock.now() - (q.endedWithinMs ?? config.ec2.terminated_visible * 1000));
-  const after = q.after === undefined ? 0 : (await db.query(leasesByIds, [[q.after], accountOf(caller)]))[0]?.seq ?? 0;
+  const after = q.after === undefined ? 0 : (await readLeases(db, leasesByIds, [[q.after], accountOf(caller)]))[0]?.seq ?? 0;
   const limit = Math.min(q.limit ?? MOST_DESCRIBED, MOST_DESCRIBED);
-  const rows = await db.query(account === null ? leasesOfAll : leasesOfAccount, [account, endedAfter, q.live ?? false, after, limit]);
+  const rows = await readLeases(db, account === null ? leasesOfAll : leasesOfAccount, [account, endedAfter, q.live ?? false, after, limit]);
   return rows.map(leaseView);
 }
 
 async function describeNamed(db: Db, caller: Caller, q: LeaseQuery, named: readonly string[]): Promise<LeaseView[]> {
   const ids = checkIds(named);
-  const rows = await db.query(leasesByIds, [ids, accountOf(caller)]);
+  const rows = await readLeases(db, leasesByIds, [ids, accountOf(caller)]);
   if (rows.length < ids.length && q.missing !== 'skip') {
     const found = new Set(rows.map((r) => r.id));
     throw notFound(ids.filter((id) => !found.has(id)));

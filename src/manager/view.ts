@@ -1,6 +1,12 @@
 /** Rows of the lease table as doors see them. */
-import type { LeaseRow } from '../store/leases.ts';
+import type { Queryable, Statement } from '../store/db.ts';
+import type { LeaseRow, LeasesJson } from '../store/leases.ts';
 import type { LeaseView } from './types.ts';
+
+/** Answers of one of the statements that list leases. */
+export async function readLeases(q: Queryable, which: Statement<LeasesJson>, values: readonly unknown[]): Promise<LeaseRow[]> {
+  return (await q.query(which, values))[0]?.leases ?? [];
+}
 
 export function leaseView(r: LeaseRow): LeaseView {
   return {
