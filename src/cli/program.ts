@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../platform/config.ts';
 import { StartError } from '../platform/errors.ts';
+import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addLeaseCommands } from './commands/leases.ts';
@@ -11,7 +12,6 @@ import { addSiteCommands } from './commands/site.ts';
 import { addUsageCommand } from './commands/usage.ts';
 import { addUserCommands } from './commands/users.ts';
 import { asJson, refusal, type CliDeps } from './env.ts';
-import { realClock } from '../platform/real.ts';
 import { EXIT, SomeFailed, Unreachable, UsageError } from './exit.ts';
 import { sshInstaller } from './ssh-installer.ts';
 import { terminal } from './terminal.ts';
@@ -32,7 +32,7 @@ Exit codes:
 
 /** `serve` runs the service; the rest is the real machine unless a test gives its own. */
 export function buildCli(given: Pick<CliDeps, 'serve'> & Partial<CliDeps>): Cli {
-  const deps: CliDeps = { io: terminal(), clock: realClock, env: process.env, installer: sshInstaller, ...given };
+  const deps: CliDeps = { clock: realClock, env: process.env, installer: sshInstaller, ...given, io: given.io ?? terminal() };
   return {
     async run(argv) {
       try {

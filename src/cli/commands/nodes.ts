@@ -51,8 +51,9 @@ function addCommand(node: Command, deps: CliDeps): void {
     .addHelpText('after', `
 Examples:
   nimbus node add n1.example.org
-  nimbus node add 10.0.0.7 --name n7 --user nimbus --install-key ~/.ssh/cluster \\
-      --host-key SHA256:… --memory 65536 --cores 32 --zone rack2 --networks public
+  nimbus node add 10.0.0.7 --name n7 --user nimbus \\
+      --install-key ~/.ssh/cluster --host-key SHA256:… \\
+      --memory 65536 --cores 32 --zone rack2 --networks public
 
 Your key installs; the service gets a key of its own that can start the agent
 and nothing else. Running the command again repeats the installation.`)
