@@ -27,6 +27,12 @@ const PARTS = {
   boto3: { here: () => python('boto3'), install: 'python3-boto3' },
   boto2: { here: () => python('boto'), install: 'python3-boto' },
   busybox: { here: () => findProgram('busybox') !== undefined && findProgram('cpio') !== undefined, install: 'busybox-static cpio' },
+  /** The Linux guest is built of packages that apt can download (test/guests/linux.ts). */
+  linuxguest: {
+    here: () => ['apt-get', 'apt-cache', 'dpkg-deb', 'ssh', 'ssh-keygen'].every((p) => findProgram(p) !== undefined)
+      && spawnSync('apt-cache', ['show', 'linux-image-cloud-amd64', 'dropbear-bin', 'syslinux', 'mtools']).status === 0,
+    install: 'openssh-client, and the lists of "apt-get update"',
+  },
   root: { here: () => process.getuid?.() === 0, install: '(run as root)' },
 } as const;
 export type Part = keyof typeof PARTS;

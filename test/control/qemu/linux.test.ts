@@ -1,0 +1,58 @@
+/** A real Linux guest gets what the user gave: name, address, keys, user data; and it is reached where the product says. */
+import { execFile, execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { writeSeed } from '../../../src/control/agent/seed.ts';
+import type { Reach } from '../../../src/lease/types.ts';
+import { linuxGuest } from '../../guests/linux.ts';
+import { hasPart } from '../../parts.ts';
+import { atEnd, newNode, temporaryDir, until, userNic } from './fixture.ts';
+
+const run = promisify(execFile);
+const TEST_MS = 180_000;
+
+async function sshWith(key: string, reach: Reach, command: string): Promise<string> {
+  const options = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=5', 'IdentitiesOnly=yes'];
+  const args = [...options.flatMap((o) => ['-o', o]), '-i', key, '-p', `${reach.sshPort}`, `root@${reach.host}`, command];
+  return (await run('ssh', args, { timeout: 30_000 })).stdout;
+}
+
+describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () => {
+  it('is logged into with the leased key, knows its seed, and its own shutdown is told', { timeout: TEST_MS }, async () => {
+    const image = linuxGuest();
+    const key = join(await temporaryDir(), 'id');
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', key]);
+    const node = await newNode();
+    const driver = node.driver();
+    const place = await node.place();
+    const userData = '#!/bin/sh\necho "what the user gave, häßlich, 100 %"\n';
+    const spec = node.spec(place.lease, {
+      memoryMb: 128, nics: [userNic('10.31.0.77')],
+      seed: {
+        instanceId: place.lease, hostname: 'guest-77', publicKeys: [(await readFile(`${key}.pub`, 'utf8')).trim()],
+        userData: Buffer.from(userData).toString('base64'),
+      },
+    });
+    atEnd(() => driver.end(place));
+    writeSeed(place.dir, spec);
+    await driver.prepare(place, spec, image);
+    const { reach } = await driver.start(place, spec);
+    if (reach === null) throw new Error('no reach');
+    const reasons: string[] = [];
+    driver.watch(place, (reason) => reasons.push(reason));
+
+    const say = (command: string): Promise<string> => sshWith(key, reach, command);
+    const hostname = await until('an answer of sshd', () => say('hostname').catch(() => null), 120_000);
+    expect(hostname).toBe('guest-77\n');
+    expect(await say('cat /seed/user-data')).toBe(userData);
+    expect(await say('sed -n "s/^instance-id: //p" /seed/meta-data')).toBe(`"${place.lease}"\n`);
+    expect(await say('ip -o -4 address show dev eth0')).toContain('10.31.0.77/24');
+    expect((await driver.console(place, 64 * 1024)).bytes.toString()).toContain('linux guest guest-77 is up at 10.31.0.77/24');
+
+    await say('poweroff -f').catch(() => undefined);
+    await until('the exit', async () => reasons.length > 0);
+    expect(reasons[0]).toMatch(/^the guest shut itself down/);
+  });
+});
