@@ -1,5 +1,5 @@
 /** TerminateInstances, RebootInstances, GetConsoleOutput. */
-import { required } from '../inputs.ts';
+import { list as inputList, required } from '../inputs.ts';
 import { instanceId, instanceIds, instanceState, stateShape } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, struct, text, time } from '../outputs.ts';
@@ -40,12 +40,14 @@ export const rebootInstances = operation({
 export const getConsoleOutput = operation({
   name: 'GetConsoleOutput',
   summary: 'Shows the end of a guest\'s serial console.',
-  input: { InstanceId: required(instanceId) },
+  // boto 2 sends InstanceId.1.
+  input: { InstanceId: required(inputList(instanceId, 1)) },
   ignored: ['Latest'],
   output: { instanceId: text, timestamp: time, output: text },
   mutates: false,
   async run({ manager, caller }, p) {
-    const { bytes, at } = await manager.leases.console(caller, p.InstanceId, MAX_CONSOLE);
-    return { instanceId: p.InstanceId, timestamp: at, output: bytes.toString('base64') };
+    const [id] = p.InstanceId as [string];
+    const { bytes, at } = await manager.leases.console(caller, id, MAX_CONSOLE);
+    return { instanceId: id, timestamp: at, output: bytes.toString('base64') };
   },
 });
