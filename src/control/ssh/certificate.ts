@@ -4,8 +4,8 @@
  * key; that key is pinned, and each connection proves that the host holds it.
  */
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
-import { utils, type ParsedKey } from 'ssh2';
 import { fingerprint } from './hostkeys.ts';
+import { readKey } from './keys.ts';
 import { matchesPattern } from './known-hosts.ts';
 
 const HOST_CERTIFICATE = 2;
@@ -98,9 +98,7 @@ const HASHES: Readonly<Record<string, string>> = {
 const COORDINATE_BYTES: Readonly<Record<string, number>> = { 'ecdsa-sha2-nistp256': 32, 'ecdsa-sha2-nistp384': 48, 'ecdsa-sha2-nistp521': 66 };
 
 function keyObject(blob: Buffer, type: string): KeyObject {
-  const parsed: ParsedKey | Error = utils.parseKey(`${type} ${blob.toString('base64')}`);
-  if (parsed instanceof Error) throw parsed;
-  return createPublicKey(parsed.getPublicPEM());
+  return createPublicKey(readKey(Buffer.from(`${type} ${blob.toString('base64')}`), 'the authority').getPublicPEM());
 }
 
 /** RFC 5656, 3.1.2: r and s as mpints; node:crypto wants both in the curve's width. */

@@ -1,7 +1,10 @@
 /** The operating key: the service's own, made at first use; nodes let it start the agent and nothing else. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { utils, type ParsedKey } from 'ssh2';
+import ssh2, { type ParsedKey } from 'ssh2';
+
+// `utils` is not among the names that Node finds in this CommonJS package.
+const { utils } = ssh2;
 
 /** Comment of the key, by which its line in a node's authorized_keys is recognized. */
 export const OPERATE_COMMENT = 'nimbus-operate';
