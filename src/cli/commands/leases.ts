@@ -114,7 +114,7 @@ function destroyCommand(lease: Command, deps: CliDeps): void {
     .description('end leases and their VMs')
     .option('--why <text>', 'for the record of the lease')
     .option('--forget', 'their node will never answer again: give their room back without it')
-    .addHelpText('after', '\nExamples:\n  nimbus lease destroy i-0123456789abcdef0 --why "maintenance of rack 2"\n  nimbus lease destroy --forget i-0123456789abcdef0')
+    .addHelpText('after', '\nExamples:\n  nimbus lease destroy i-0123456789abcdef0 --why "repair of rack 2"\n  nimbus lease destroy --forget i-0123456789abcdef0')
     .action(async (ids: string[], o: { why?: string; forget?: boolean }, command: Command) => {
       const env = envOf(command, deps);
       const verb = o.forget === true ? 'forget' : 'destroy';

@@ -63,7 +63,8 @@ function addAddressCommands(network: Command, deps: CliDeps): void {
     .addHelpText('after', `
 Examples:
   nimbus network address add public 192.0.2.10-192.0.2.99
-  nimbus network address add public 192.0.2.5 --hostname head --mac A2:AA:BB:00:00:05
+  nimbus network address add public 192.0.2.5 --hostname head \\
+      --mac A2:AA:BB:00:00:05
   nimbus network address add public --file pool.txt`)
     .action(async (name: string, texts: string[], o: { hostname?: string; mac?: string; file?: string }, command: Command) => {
       const env = envOf(command, deps);
