@@ -26,7 +26,7 @@ import { claimUid } from './uids.ts';
 
 const START_MS = 30_000;
 const POLL_MS = 2;
-const KILL_GRACE_MS = 3_000;
+const KILL_GRACE_MS = 1_000;
 
 export interface DirectHostOptions {
   readonly clock: Clock;
