@@ -101,8 +101,10 @@ export class ImageCache {
   /** Gives verified bytes their name. */
   async adopt(tmp: string, sha256: string, bytes: number): Promise<string> {
     await chmod(tmp, 0o444);
+    const usedAt = this.#parts.clock.now();
+    utimesSync(tmp, usedAt / 1000, usedAt / 1000);
     renameSync(tmp, this.#file(sha256));
-    this.#entries.set(sha256, { bytes, usedAt: this.#parts.clock.now() });
+    this.#entries.set(sha256, { bytes, usedAt });
     this.#parts.log.info('image cached', { sha256, bytes });
     return this.#file(sha256);
   }

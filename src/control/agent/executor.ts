@@ -59,8 +59,8 @@ export class Executor {
     if (!('generation' in request)) return this.#question(request, reply);
     const { id, lease, generation } = request;
     const same = this.#underWay.get(lease)?.get(id);
-    if (same !== undefined) return same.listen(reply);
-    const remembered = this.#parts.records.get(lease)?.answers.find((d) => d.id === id);
+    if (same !== undefined && same.answered === undefined) return same.listen(reply);
+    const remembered = this.#remembered(request);
     if (remembered !== undefined) {
       reply.ack(id);
       return reply.done(remembered);
@@ -94,6 +94,10 @@ export class Executor {
     return request.generation < seen ? stale(request, seen) : undefined;
   }
 
+  #remembered({ id, lease }: LeaseRequest): Done | undefined {
+    return this.#parts.records.get(lease)?.answers.find((d) => d.id === id);
+  }
+
   #take(op: Operation, reply: Reply): void {
     const { id, lease } = op.request;
     const ofLease = this.#underWay.get(lease) ?? new Map<string, Operation>();
@@ -105,7 +109,7 @@ export class Executor {
         await this.#run(op);
       } finally {
         this.#count -= 1;
-        ofLease.delete(id);
+        if (ofLease.get(id) === op) ofLease.delete(id);
         if (ofLease.size === 0) this.#underWay.delete(lease);
       }
     });
@@ -121,6 +125,9 @@ export class Executor {
   async #run(op: Operation): Promise<void> {
     const { records, vms, log, clock } = this.#parts;
     const { id, lease, op: kind, requestId } = op.request;
+    // Its first sending may have been answered at its deadline and ended only now.
+    const remembered = this.#remembered(op.request);
+    if (remembered !== undefined) return op.answer(remembered);
     try {
       const seen = records.seen(lease);
       if (op.request.generation < seen) throw stale(op.request, seen);

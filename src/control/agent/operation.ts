@@ -48,8 +48,7 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
   /** Also for a repetition of the same request, over the same connection or another. */
   listen(reply: Reply): void {
     reply.ack(this.request.id);
-    if (this.#answer === undefined) this.#listeners.add(reply);
-    else reply.done(this.#answer);
+    this.#listeners.add(reply);
   }
 
   reach(phase: AgentPhase): void {

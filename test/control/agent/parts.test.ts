@@ -1,0 +1,106 @@
+/** Small parts: lanes, versions, output lines, records. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { realClock } from '../../../src/control/agent/clock.ts';
+import { Lanes } from '../../../src/control/agent/lanes.ts';
+import { silentLog } from '../../../src/control/agent/log.ts';
+import { fileLog } from '../../../src/control/agent/log.ts';
+import { Outbox } from '../../../src/control/agent/outbox.ts';
+import { Records } from '../../../src/control/agent/records.ts';
+import { isNewer } from '../../../src/control/agent/versions.ts';
+import { MAX_LINE } from '../../../src/control/protocol.ts';
+import type { Done } from '../../../src/control/protocol.ts';
+import { scratch } from './rig.ts';
+
+let tmp: ReturnType<typeof scratch>;
+beforeEach(() => { tmp = scratch(); });
+afterEach(() => tmp.remove());
+
+describe('lanes', () => {
+  it('keep order within a lane and never exceed what may run at once', async () => {
+    await fc.assert(fc.asyncProperty(fc.array(fc.constantFrom('a', 'b', 'c', 'd'), { maxLength: 30 }), fc.integer({ min: 1, max: 4 }), async (names, parallel) => {
+      const lanes = new Lanes(parallel);
+      const order: string[] = [];
+      const inLane = new Set<string>();
+      let most = 0;
+      names.forEach((name, i) => lanes.add(name, async () => {
+        expect(inLane.has(name)).toBe(false);
+        inLane.add(name);
+        most = Math.max(most, inLane.size);
+        await new Promise((resolve) => { setImmediate(resolve); });
+        inLane.delete(name);
+        order.push(`${name}${i}`);
+      }));
+      await lanes.idle();
+      expect(most).toBeLessThanOrEqual(parallel);
+      expect(order).toHaveLength(names.length);
+      for (const lane of 'abcd') expect(order.filter((o) => o.startsWith(lane))).toEqual(names.flatMap((n, i) => (n === lane ? [`${n}${i}`] : [])));
+    }));
+  });
+});
+
+describe('versions', () => {
+  it.each([
+    ['1.0.1', '1.0.0', true], ['1.10.0', '1.9.9', true], ['2.0.0', '1.99.99', true], ['1.0.0', '1.0.0', false], ['1.0.0', '1.0.1', false],
+    ['1.0.0', '1.0.0-rc.1', true], ['1.0.0-rc.1', '1.0.0', false], ['1.0.0-rc.2', '1.0.0-rc.1', true], ['1.0.0-rc.10', '1.0.0-rc.9', true],
+    ['1.0.0-beta', '1.0.0-alpha', true], ['1.0.0-alpha.1', '1.0.0-alpha', true], ['1.0.0-alpha.beta', '1.0.0-alpha.1', true], ['1.0.0+b', '1.0.0+a', false],
+    ['nonsense', '1.0.0', false], ['1.0.0', 'nonsense', false], ['', '', false],
+  ])('%s is newer than %s: %s', (a, b, expected) => expect(isNewer(a, b)).toBe(expected));
+});
+
+describe('lines out', () => {
+  const done = (id: string, size = 0): Done => ({ id, ok: true, result: { console: 'x'.repeat(size), truncated: false, at: 0 }, stamps: {} });
+
+  it('group what is ready, drop phases that an answer tells, and keep each line within the limit', () => {
+    const sent: string[] = [];
+    const box = new Outbox(2, (text) => sent.push(text));
+    box.ack('a');
+    box.ack('b');
+    box.progress('a', 'started', 1);
+    box.progress('c', 'started', 1);
+    for (const id of 'abc') box.done(done(id, id === 'c' ? 0 : MAX_LINE / 2));
+    box.done(done('d', MAX_LINE));
+    box.line({ pong: 1, at: 2 });
+    box.flush();
+    const lines = sent.join('').trimEnd().split('\n');
+    expect(lines.every((l) => Buffer.byteLength(l) <= MAX_LINE)).toBe(true);
+    expect(lines[0]).toBe('{"ack":["a","b"]}');
+    expect(lines.filter((l) => l.includes('progress'))).toHaveLength(0);
+    const answers = lines.filter((l) => l.startsWith('{"done"')).flatMap((l) => (JSON.parse(l) as { done: Done[] }).done);
+    expect(answers.map((d) => [d.id, d.ok])).toEqual([['a', true], ['b', true], ['c', true], ['d', false]]);
+    expect(lines.at(-1)).toBe('{"pong":1,"at":2}');
+  });
+});
+
+describe('records', () => {
+  it('keep tombstones for thirty days', () => {
+    let now = 1_800_000_000_000;
+    const clock = { ...realClock, now: () => now };
+    const dir = join(tmp.dir, 'leases');
+    const records = new Records(dir, clock, silentLog);
+    records.save({ ...records.of('i-old'), generation: 5, state: 'removed' });
+    now += 29 * 86_400_000;
+    expect(new Records(dir, clock, silentLog).seen('i-old')).toBe(5);
+    now += 2 * 86_400_000;
+    records.save({ ...records.of('i-new'), generation: 1, state: 'removed' });
+    expect(readdirSync(dir)).toEqual(['i-new.json']);
+    expect(records.seen('i-old')).toBe(-1);
+  });
+
+  it('hold no user data', () => {
+    const records = new Records(join(tmp.dir, 'leases'), realClock, silentLog);
+    expect(JSON.stringify(records.save(records.of('i-1')))).not.toContain('userData');
+  });
+});
+
+describe('the log', () => {
+  it('is bounded', () => {
+    const file = join(tmp.dir, 'agent.log');
+    const log = fileLog(file, realClock);
+    for (let i = 0; i < 700; i++) log.info('x'.repeat(4000), { i });
+    expect(readdirSync(tmp.dir).sort()).toEqual(['agent.log', 'agent.log.1']);
+    expect(existsSync(file)).toBe(true);
+  });
+});
