@@ -13,7 +13,7 @@ import type { Context } from '../platform/context.ts';
 import { newImageId } from '../platform/ids.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import {
-  commonImagesCalled, imageById, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
+  commonImagesCalled, imageById, imagesOfAccount, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
 } from '../store/images.ts';
 import { lockBelongings, removeAllTags } from '../store/tags.ts';
 import { draftFor, INCOMING, settle, takeBytes, takeFile, type Place, type Taken } from './intake.ts';
@@ -45,15 +45,15 @@ export interface ImageRepository {
   add(image: NewImageFile): Promise<ImageRow>;
   /** Refused while live leases use it. @throws Fault */
   remove(which: ImageName): Promise<ImageRow>;
-  /** Every image of an account, inside the transaction that removes the account. Call `tidy` after the commit. */
-  removeAllOf(tx: Queryable, images: readonly ImageRow[]): Promise<void>;
+  /** Every image of an account, inside the transaction that removes it. Returns what removes the files after the commit. */
+  removeAllOf(tx: Queryable, accountId: number): Promise<() => Promise<void>>;
   /** The bytes, in chunks that fit one `put`. */
   open(image: ImageRef): AsyncIterable<Buffer>;
   /** Where a row's `file` lies. */
   path(file: string): string;
   /** Has the built-in guest be a common image, of these bytes. An administrator who removed or replaced it is obeyed. */
   ensureBuiltin(bytes: Buffer): Promise<void>;
-  /** Removes what interrupted additions left, and files of removed images that no live lease needs. */
+  /** At the start, before any addition: removes what interrupted ones left, and files of removed images that no live lease needs. */
   tidy(): Promise<void>;
 }
 
@@ -133,8 +133,10 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
       return image;
     },
 
-    async removeAllOf(tx, images) {
+    async removeAllOf(tx, accountId) {
+      const images = await tx.query(imagesOfAccount, [accountId]);
       for (const image of images) await markRemoved(tx, image, ctx.clock.now());
+      return async () => void await Promise.all(images.map(dropFile));
     },
 
     async *open(image) {

@@ -35,6 +35,7 @@ export const FAULTS = {
   NodeRefused: f('InternalError', 500, 'WorkspaceResourceRequestDeniedFault', 'The VMM node refused or failed the operation.'),
   UserNotFound: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'No user has this name.'),
   UserExists: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'A user of this name exists already.'),
+  UserInUse: f('InvalidParameterValue', 400, 'WorkspaceCreationFault', 'The user has live leases.'),
   TypeUnknown: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The site offers no such instance type.'),
   ZoneUnknown: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The site has no such availability zone.'),
   NoCapacity: f('InsufficientInstanceCapacity', 500, 'WorkspaceResourceRequestDeniedFault', 'No node has room now; the reasons name each node.'),

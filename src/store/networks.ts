@@ -76,15 +76,20 @@ export const freeAddressesOf = statement<never>('free-addresses-of', `
 export const addressesOf = statement<AddressRow>('addresses-of', `
   SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address WHERE network_id = $1 ORDER BY id`);
 
-/** $1 network id, $2 ip, $3 hostname, $4 mac; no row when one of them is taken */
-export const insertAddress = statement<AddressRow>('insert-address', `
-  INSERT INTO network_address (network_id, ip, hostname, mac) VALUES ($1, $2::inet, $3, $4)
+/** $1 network id; $2 ips, $3 hostnames, $4 MACs in parallel arrays, in the order in which they shall be leased. Those taken by others are left out. */
+export const insertAddresses = statement<AddressRow>('insert-addresses', `
+  INSERT INTO network_address (network_id, ip, hostname, mac)
+  SELECT $1, x.ip::inet, x.hostname, x.mac FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS x(ip, hostname, mac, n) ORDER BY x.n
   ON CONFLICT DO NOTHING RETURNING id, host(ip) AS ip, hostname, mac, lease_id`);
 
-/** $1 network id, $2 ip, $3 hostname, $4 mac: what stands in the way of an address */
-export const addressesLike = statement<AddressRow>('addresses-like', `
-  SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address
-   WHERE (network_id = $1 AND (ip = $2::inet OR hostname = $3)) OR mac = $4`);
+/** $1 network id, $2 ips, $3 hostnames, $4 MACs: what stands in the way, a few of them */
+export const addressesInTheWay = statement<AddressRow & { network: string }>('addresses-in-the-way', `
+  SELECT a.id, host(a.ip) AS ip, a.hostname, a.mac, a.lease_id, n.name AS network FROM network_address a JOIN network n ON n.id = a.network_id
+   WHERE (a.network_id = $1 AND (a.ip = ANY($2::inet[]) OR a.hostname = ANY($3::text[]))) OR a.mac = ANY($4::text[]) ORDER BY a.id LIMIT 10`);
+
+/** $1 network id, $2 ip */
+export const addressByIp = statement<AddressRow>('address-by-ip', `
+  SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address WHERE network_id = $1 AND ip = $2::inet`);
 
 /** $1 network id, $2 ip; no row when it is leased or not in the pool */
 export const deleteFreeAddress = statement<AddressRow>('delete-free-address', `

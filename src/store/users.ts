@@ -36,12 +36,12 @@ export const insertAccount = statement<{ id: number }>('insert-account', `
 export const insertAccessKey = statement<never>('insert-access-key', `
   INSERT INTO access_key (access_key, account_id, secret, created_at) VALUES ($1, $2, $3, $4)`);
 
-/** $1 account: how many keys it has, switched off ones included */
-export const countAccessKeys = statement<{ keys: number }>('count-access-keys', 'SELECT count(*) AS keys FROM access_key WHERE account_id = $1');
+/** $1 account */
+export const countActiveKeys = statement<{ keys: number }>('count-active-keys', 'SELECT count(*) AS keys FROM access_key WHERE account_id = $1 AND active');
 
-/** $1 account, $2 access key; a row when it exists, active or not */
+/** $1 account, $2 access key: it stays listed, its secret is erased; a row when it exists, active or not */
 export const deactivateAccessKey = statement<{ access_key: string }>('deactivate-access-key', `
-  UPDATE access_key SET active = false WHERE account_id = $1 AND access_key = $2 RETURNING access_key`);
+  UPDATE access_key SET active = false, secret = '' WHERE account_id = $1 AND access_key = $2 RETURNING access_key`);
 
 export interface UserRow extends AccountRow {
   keys: Array<{ accessKey: string; active: boolean }>;

@@ -1,0 +1,18 @@
+/** What administrators do, composed. */
+import type { AdminManager } from '../admin-types.ts';
+import type { AdminDeps } from './deps.ts';
+import { imageAdministration } from './images.ts';
+import { networkAdministration } from './networks.ts';
+import { nodeAdministration } from './nodes.ts';
+import { usageAdministration } from './usage.ts';
+import { userAdministration } from './users.ts';
+
+export function createAdminManager(deps: AdminDeps): AdminManager {
+  return {
+    users: userAdministration(deps),
+    nodes: nodeAdministration(deps),
+    images: imageAdministration(deps),
+    networks: networkAdministration(deps),
+    usage: usageAdministration(deps),
+  };
+}

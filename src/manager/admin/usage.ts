@@ -1,0 +1,30 @@
+/** The usage report. A live lease is shown with what it would be charged if it ended now. */
+import { chargedMinutes, reservedMinutes } from '../../accounting/charge.ts';
+import { Fault } from '../../lease/faults.ts';
+import { usageReport, userEverCalled, type UsageReportRow } from '../../store/usage-report.ts';
+import type { AdminManager, UsageView } from '../admin-types.ts';
+import type { AdminDeps } from './deps.ts';
+
+const MOST_RECORDS = 100_000;
+
+export function usageAdministration({ ctx, db, config }: AdminDeps): AdminManager['usage'] {
+  const granularityS = config.accounting.charge_granularity;
+
+  function view(row: UsageReportRow, now: number): UsageView {
+    return {
+      lease: row.lease_id, user: row.user_name, createdAt: row.created_at, endedAt: row.closed_at, intervals: row.intervals,
+      reservedMinutes: reservedMinutes(row.reserved_s, row.closed_at === null, granularityS),
+      chargedMinutes: row.charged_minutes ?? chargedMinutes(row.intervals, now, granularityS),
+    };
+  }
+
+  return {
+    async list({ user, since }) {
+      if (user !== undefined && (await db.query(userEverCalled, [user])).length === 0) throw new Fault('UserNotFound', `No user is or was named ${user}`);
+      const rows = await db.query(usageReport, [user ?? null, since === undefined ? null : new Date(since), MOST_RECORDS + 1]);
+      if (rows.length > MOST_RECORDS) throw new Fault('TooMany', `The report would have more than ${MOST_RECORDS} records: narrow it by user or time`);
+      const now = ctx.clock.now();
+      return rows.map((row) => view(row, now));
+    },
+  };
+}
