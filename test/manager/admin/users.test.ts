@@ -1,0 +1,129 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createCredentials } from '../../../src/manager/credentials.ts';
+import { keyCases } from '../../../src/manager/keys.ts';
+import type { Clock } from '../../../src/platform/context.ts';
+import { statement } from '../../../src/store/db.ts';
+import { accountByName } from '../../../src/store/users.ts';
+import { callerOf } from '../../support/caller.ts';
+import { testContext } from '../../support/context.ts';
+import { addImage, addLease } from '../../support/rows.ts';
+import { ED25519_LINE } from '../ssh-keys/fixtures.ts';
+import { openSite, type Site } from './site.ts';
+
+let site: Site;
+beforeAll(async () => {
+  site = await openSite();
+});
+afterAll(() => site.close());
+
+/** Seconds that pass only when told. */
+const clock = (): Clock & { pass(ms: number): void } => {
+  let now = 0;
+  return { now: () => now, monotonic: () => now, after: () => ({ cancel: () => undefined }), pass: (ms) => void (now += ms) };
+};
+const fresh = () => createCredentials({ db: site.t.db, clock: clock() });
+
+describe('add', () => {
+  test('makes a user with credentials that work', async () => {
+    const made = await site.admin.users.add('alice', true);
+    expect(made).toMatchObject({ name: 'alice', ownerId: expect.stringMatching(/^\d{12}$/), accessKey: expect.stringMatching(/^NIMB[A-Z2-7]{16}$/), secretKey: expect.stringMatching(/^[A-Za-z0-9]{40}$/) });
+    expect(await fresh().find(made.accessKey)).toMatchObject({ secret: made.secretKey, name: 'alice', ownerId: made.ownerId, admin: true });
+    expect(await site.admin.users.list()).toEqual([expect.objectContaining({ name: 'alice', admin: true, accessKeys: [{ accessKey: made.accessKey, active: true }] })]);
+  });
+
+  test('a name that is taken is refused, also at the same moment', async () => {
+    const both = await Promise.allSettled([site.admin.users.add('twice', false), site.admin.users.add('twice', false)]);
+    expect(both.map((r) => r.status).sort()).toEqual(['fulfilled', 'rejected']);
+    await expect(site.admin.users.add('twice', false)).rejects.toMatchObject({ code: 'UserExists' });
+  });
+
+  test.each(['', 'common', '../x', 'a b', 'x\0', 'alice~1'])('the name %j is refused', async (name) => {
+    await expect(site.admin.users.add(name, false)).rejects.toMatchObject({ code: 'ParameterInvalid' });
+  });
+});
+
+describe('access keys', () => {
+  test('further ones work beside the first; a deactivated one stays listed and its secret is erased', async () => {
+    const first = await site.admin.users.add('keys', false);
+    const second = await site.admin.users.addKey('keys');
+    await site.admin.users.deactivateKey('keys', first.accessKey);
+    expect(await fresh().find(first.accessKey)).toBeNull();
+    expect(await fresh().find(second.accessKey)).toMatchObject({ name: 'keys' });
+    const user = (await site.admin.users.list()).find((u) => u.name === 'keys');
+    expect(user?.accessKeys).toEqual(expect.arrayContaining([{ accessKey: first.accessKey, active: false }, { accessKey: second.accessKey, active: true }]));
+    const left = await site.t.db.query(statement<{ secret: string }>('test-secret', 'SELECT secret FROM access_key WHERE access_key = $1'), [first.accessKey]);
+    expect(left).toEqual([{ secret: '' }]);
+  });
+
+  test('ten are the most; a deactivated one makes room', async () => {
+    const { accessKey } = await site.admin.users.add('many', false);
+    for (let i = 1; i < 10; i++) await site.admin.users.addKey('many');
+    await expect(site.admin.users.addKey('many')).rejects.toMatchObject({ code: 'TooMany' });
+    await site.admin.users.deactivateKey('many', accessKey);
+    await site.admin.users.addKey('many');
+  });
+
+  test('unknown users and keys are named', async () => {
+    await site.admin.users.add('plain', false);
+    const other = await site.admin.users.add('other', false);
+    await expect(site.admin.users.addKey('nobody')).rejects.toMatchObject({ code: 'UserNotFound' });
+    await expect(site.admin.users.deactivateKey('nobody\0', 'x')).rejects.toMatchObject({ code: 'UserNotFound' });
+    for (const key of [other.accessKey, 'x', '', 'x\0']) {
+      await expect(site.admin.users.deactivateKey('plain', key)).rejects.toMatchObject({ code: 'CredentialsUnknown' });
+    }
+  });
+});
+
+describe('the credentials cache', () => {
+  test('answers from memory for a second, then asks again', async () => {
+    const time = clock();
+    const credentials = createCredentials({ db: site.t.db, clock: time });
+    const { accessKey } = await site.admin.users.add('cached', false);
+    expect(await credentials.find(accessKey)).not.toBeNull();
+    await site.admin.users.deactivateKey('cached', accessKey);
+    time.pass(999);
+    expect(await credentials.find(accessKey)).not.toBeNull();
+    time.pass(1);
+    expect(await credentials.find(accessKey)).toBeNull();
+  });
+
+  test('what PostgreSQL cannot hold, or nobody has, is unknown', async () => {
+    for (const key of ['', 'x\0', 'x'.repeat(10_000), 'NIMBAAAAAAAAAAAAAAAA']) expect(await fresh().find(key)).toBeNull();
+  });
+});
+
+describe('remove', () => {
+  test('is refused while leases live, and names them', async () => {
+    await site.admin.users.add('busy', false);
+    const [account] = await site.t.db.query(accountByName, ['busy']);
+    const image = await addImage(site.t.db, null, 'busy-image');
+    const lease = await addLease(site.t.db, { accountId: account!.id, imageId: image });
+    await expect(site.admin.users.remove('busy')).rejects.toMatchObject({ code: 'UserInUse', reasons: [`lease ${lease} lives`] });
+  });
+
+  test('takes credentials, key pairs and images; the name is free, and what a namesake has is new', async () => {
+    const old = await site.admin.users.add('leaver', false);
+    const [account] = await site.t.db.query(accountByName, ['leaver']);
+    const keys = keyCases({ ctx: testContext(), db: site.t.db });
+    await keys.import(callerOf(account!.id), 'k', Buffer.from(ED25519_LINE), { tags: { a: 'b' } });
+    const file = join(site.dir, 'disk');
+    writeFileSync(file, Buffer.alloc(512));
+    await site.admin.images.add({ name: 'disk', owner: 'leaver', file, description: '' });
+    const common = await addImage(site.t.db, null, 'leaver-image');
+    await addLease(site.t.db, { accountId: account!.id, imageId: common, ended: true });
+
+    await site.admin.users.remove('leaver');
+    expect(await fresh().find(old.accessKey)).toBeNull();
+    expect(readdirSync(join(site.dir, 'images', 'leaver'))).toEqual([]);
+    expect(existsSync(file)).toBe(true);
+    await expect(site.admin.users.remove('leaver')).rejects.toMatchObject({ code: 'UserNotFound' });
+
+    const again = await site.admin.users.add('leaver', false);
+    expect(again.ownerId).not.toBe(old.ownerId);
+    const [namesake] = await site.t.db.query(accountByName, ['leaver']);
+    expect(await keys.list(callerOf(namesake!.id))).toEqual([]);
+    await site.admin.images.add({ name: 'disk', owner: 'leaver', file, description: '' });
+  });
+});
