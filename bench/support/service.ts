@@ -21,7 +21,7 @@ export async function startBenchService(toml: string): Promise<BenchService> {
 }
 
 /** Fields 14 and 15 of /proc/PID/stat are user and system time in ticks of 10 ms (proc(5)). */
-function cpuMs(pid: number): number {
+export function cpuMs(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
