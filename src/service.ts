@@ -26,7 +26,6 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
-import { allNodes } from './store/nodes.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
@@ -105,7 +104,9 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   });
   await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
   await parts.monitor.start();
-  await settleNodes(ctx, control, db);
+  await withDeadline(ctx.clock, NODES_WAIT_MS, 'waiting for VMM nodes', parts.monitor.settled()).catch((e: unknown) => {
+    ctx.log.warn('some VMM nodes have not answered; starting without them', { reason: errorText(e) });
+  });
   parts.start();
   const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile: options.readyFile }, onStop);
   return { ready, manager: parts.manager, admin };
@@ -157,23 +158,6 @@ function startWork(
       sweeper.start();
     },
   };
-}
-
-/** Waits until each node has answered or said why not, so that the first request finds the pool as it is. */
-async function settleNodes(ctx: Context, control: ControlClient, db: Db): Promise<void> {
-  const waiting = new Set((await db.query(allNodes)).map((n) => n.id));
-  const settled = (id: number): boolean => control.state(id).up || control.state(id).reason !== null;
-  const all = new Promise<void>((resolve) => {
-    const look = (): void => {
-      for (const id of waiting) if (settled(id)) waiting.delete(id);
-      if (waiting.size === 0) resolve();
-    };
-    control.onState(look);
-    look();
-  });
-  await withDeadline(ctx.clock, NODES_WAIT_MS, 'waiting for VMM nodes', all).catch(() => {
-    ctx.log.warn('some VMM nodes have not answered yet; starting without them', { nodes: waiting.size });
-  });
 }
 
 async function openDoors(

@@ -16,6 +16,8 @@ export interface NodeMonitor {
   start(): Promise<void>;
   /** Reads the table now: a node was added, changed or removed. */
   reload(): Promise<void>;
+  /** Resolves when every node has answered, or has said why not, and what it said is written. */
+  settled(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -28,10 +30,20 @@ export function createNodeMonitor(deps: {
   let stopped = false;
   /** Reports of one node follow each other. */
   const last = new Map<number, Promise<void>>();
+  /** Nodes that have not been heard of yet. */
+  const unheard = new Set<number>();
+  let allHeard: () => void = () => undefined;
 
   async function reload(): Promise<void> {
-    control.setNodes((await db.query(allNodes)).map((n) => ({ id: n.id, name: n.name, access: n.access })));
+    const nodes = await db.query(allNodes);
+    for (const { id } of nodes) if (!last.has(id)) unheard.add(id);
+    control.setNodes(nodes.map((n) => ({ id: n.id, name: n.name, access: n.access })));
     deps.invalidatePool();
+  }
+
+  function heard(nodeId: number): void {
+    unheard.delete(nodeId);
+    if (unheard.size === 0) allHeard();
   }
 
   async function follow(state: ChannelState): Promise<void> {
@@ -70,7 +82,7 @@ export function createNodeMonitor(deps: {
         const before = last.get(state.nodeId) ?? Promise.resolve();
         last.set(state.nodeId, before.then(() => follow(state)).catch((e: unknown) => {
           ctx.log.warn('the state of a node could not be followed', { node: deps.nodeName(state.nodeId), error: (e as Error).message });
-        }));
+        }).finally(() => heard(state.nodeId)));
       });
       control.onVmEvent((nodeId, event) => {
         const at = event.at - control.state(nodeId).clockOffsetMs;
@@ -82,6 +94,10 @@ export function createNodeMonitor(deps: {
       arm();
     },
     reload,
+    settled: () => new Promise((resolve) => {
+      allHeard = resolve;
+      if (unheard.size === 0) resolve();
+    }),
     async stop() {
       stopped = true;
       timer?.cancel();
