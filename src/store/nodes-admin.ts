@@ -1,18 +1,8 @@
 /** Statements on VMM nodes that administrators and descriptions use. */
-import type { NodeAccess } from '../lease/node.ts';
 import { statement } from './db.ts';
+import type { NodeRow } from './nodes.ts';
 
-export interface NodeAdminRow {
-  id: number;
-  name: string;
-  zone: string;
-  memory_mb: number;
-  cores: number;
-  memory_used: number;
-  cores_used: number;
-  networks: string[];
-  active: boolean;
-  access: NodeAccess;
+export interface NodeAdminRow extends NodeRow {
   reachable: boolean;
   last_seen: number | null;
   last_error: string | null;
