@@ -10,6 +10,7 @@ import { withDeadline } from '../../platform/deadline.ts';
 import { newOperationId } from '../../platform/ids.ts';
 import { VERSION } from '../../platform/version.ts';
 import { createControlClient } from '../client/client.ts';
+import { excerpt } from '../client/lines.ts';
 import { sshTransport } from '../client/ssh.ts';
 import type { NodeStatus } from '../protocol.ts';
 import type { NodeAccess } from '../types.ts';
@@ -22,6 +23,8 @@ import { trustHost, type TrustedHost, type TrustOptions } from './trust.ts';
 
 const OLDEST_NODE = [20, 19] as const;
 const NODE_PLACES = ['node', '/usr/bin/node', '/usr/local/bin/node'];
+/** POSIX shells, exit status of a command that was not found. */
+const COMMAND_NOT_FOUND = 127;
 const STEP_MS = 30_000;
 const COPY_MS = 600_000;
 const MAX_AUTHORIZED_KEYS = 1024 * 1024;
@@ -141,9 +144,10 @@ type FoundNode = { readonly path: string } | { readonly path: null; readonly why
 async function findNode(client: Client): Promise<FoundNode> {
   let why = 'the host has no Node';
   for (const place of NODE_PLACES) {
-    const { code, stdout } = await runRemote(client, [place, '-p', 'JSON.stringify([process.execPath,process.versions.node])']);
+    const { code, stdout, stderr } = await runRemote(client, [place, '-p', 'JSON.stringify([process.execPath,process.versions.node])']);
     const line = stdout.trim().split('\n').at(-1) ?? '';
     const [, path, major, minor] = /^\["(\/[^"\\]+)","(\d+)\.(\d+)\.[^"]*"\]$/.exec(line) ?? [];
+    if (code !== COMMAND_NOT_FOUND && path === undefined) why = `the host does not run ${place}: ${excerpt((stderr || stdout).trim())}`;
     if (code !== 0 || path === undefined) continue;
     const [wantMajor, wantMinor] = OLDEST_NODE;
     if (Number(major) > wantMajor || (Number(major) === wantMajor && Number(minor) >= wantMinor)) return { path };

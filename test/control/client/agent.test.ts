@@ -36,10 +36,10 @@ const localNode = (): NodeRef => {
   nodes += 1;
   return nodeRef(nodes, { transport: 'local', stateDir: join(dir, `node ${nodes}`), driver: 'simulated', agentConfig: { simulated: { startMs: 0, stopMs: 0 } } });
 };
-const over = (refs: readonly NodeRef[], privateKeyFile = '/nonexistent'): Watched => {
+const over = (refs: readonly NodeRef[], options: { privateKeyFile?: string; silenceMs?: number } = {}): Watched => {
   const w = watched(ctx, {
-    transport: createTransports(ctx, { agentProgram: program, privateKeyFile }),
-    // eslint-disable-next-line @typescript-eslint/require-await
+    transport: createTransports(ctx, { agentProgram: program, privateKeyFile: options.privateKeyFile ?? '/nonexistent' }),
+    silenceMs: options.silenceMs ?? 10_000,
     imageSource: async function* () { yield bytes; },
   });
   w.client.setNodes(refs);
@@ -59,6 +59,20 @@ test('an agent beside the service: image sent, VM started, seen after the agent 
   expect((await down).reason).toBe('the agent was ended by SIGKILL');
   await w.when(node.id, isUp);
   expect(await w.client.ask(node.id, listRequest())).toMatchObject({ result: { vms: [{ state: 'running', image: expect.any(String) as string }] } });
+});
+
+test('an agent that hangs is reported as silent, ended and replaced; its VMs stay', async () => {
+  const node = localNode();
+  const w = over([node], { silenceMs: 3000 });
+  await w.when(node.id, isUp);
+  await collect(w.client, [{ nodeId: node.id, requests: [startRequest(image)] }]);
+  const hung = pidOf(w, node.id);
+  const down = w.when(node.id, isDown);
+  process.kill(hung, 'SIGSTOP');
+  expect((await down).reason).toBe('silent for 3000 ms');
+  await w.when(node.id, isUp);
+  expect(pidOf(w, node.id)).not.toBe(hung);
+  expect(await w.client.ask(node.id, listRequest())).toMatchObject({ result: { vms: [{ state: 'running' }] } });
 });
 
 test('the agent lives in a session of its own and knows nothing of the service’s secrets', async () => {
@@ -120,7 +134,7 @@ describe.skipIf(!hasPart('sshd'))('installed over SSH', () => {
     expect(report).toMatchObject({ missing: [], status: { driver: 'simulated', vms: 0 } });
     expect(report.command.slice(2)).toEqual(['serve', '--state', join(sshd.home, '.nimbus', 'control'), '--driver', 'simulated']);
 
-    const w = over([nodeRef(800, report.access)], operating.privateFile);
+    const w = over([nodeRef(800, report.access)], { privateKeyFile: operating.privateFile });
     await w.when(800, isUp);
     expect(await collect(w.client, [{ nodeId: 800, requests: [startRequest(image)] }])).toMatchObject([{ done: { ok: true, result: { vm: { state: 'running' } } } }]);
     const down = w.when(800, isDown);

@@ -230,7 +230,6 @@ const missing = (r: AgentRequest) => ({ id: r.id, ok: false as const, error: { c
 describe('images', () => {
   const bytes = Buffer.alloc(PUT_CHUNK * 20 + 77, 'nimbus');
   const image = imageOf(bytes);
-  // eslint-disable-next-line @typescript-eslint/require-await
   const source = async function* () {
     for (let i = 0; i < bytes.length; i += 100_000) yield bytes.subarray(i, i + 100_000);
   };

@@ -107,13 +107,13 @@ describe.skipIf(!hasPart('sshd'))('channels over sshd', () => {
   test('a half-open connection is down within the silence allowed; others are not held up', async () => {
     const [frozen, fine] = [await node(), await node()];
     const proxy = await halfOpenProxy(frozen.host, frozen.port);
-    const { client, when } = over([way(frozen, { port: proxy.port }), way(fine)], { silenceMs: 500, connectMs: 300 });
+    const { client, when } = over([way(frozen, { port: proxy.port }), way(fine)], { silenceMs: 2000, connectMs: 1500 });
     await Promise.all([when(1, isUp), when(2, isUp)]);
     proxy.freeze();
     const lost = collect(client, [{ nodeId: 1, requests: [listRequest()] }]);
     await client.ask(2, listRequest());
-    expect(await lost).toMatchObject([{ lost: 'unreachable', reason: 'silent for 500 ms' }]);
-    expect((await when(1, (s) => s.reason?.includes('no connection') ?? false)).reason).toMatch(/no connection within 300 ms/);
+    expect(await lost).toMatchObject([{ lost: 'unreachable', reason: 'silent for 2000 ms' }]);
+    expect((await when(1, (s) => s.reason?.includes('no connection') ?? false)).reason).toMatch(/no connection within 1500 ms/);
     proxy.thaw();
     await when(1, isUp);
     await client.close();
@@ -143,6 +143,17 @@ describe.skipIf(!hasPart('sshd'))('channels over sshd', () => {
     expect(answers.filter((a) => 'done' in a && a.done.ok)).toHaveLength(16);
   });
 
+  test.each([
+    ['lines', 'yes', /no hello among the first 50 lines; the node says "y" instead/],
+    ['bytes', 'cat /dev/zero', /a line is too long/],
+  ])('a node that sends endless %s is let go of, and others are served', async (_, command, reason) => {
+    const [bad, good] = [await node(), await node()];
+    writeFileSync(bad.authorizedKeys, line.replace(/command="[^"]*"/, `command="${command}"`));
+    const { client, when } = over([way(bad), way(good)], { reconnectMaxMs: 60_000 });
+    expect((await when(1, isDown)).reason).toMatch(reason);
+    await client.ask(2, listRequest());
+  });
+
   test('closing leaves no connection and no agent', async () => {
     const { client, when } = over([way(await node())]);
     const { hello } = await when(1, isUp);
@@ -151,7 +162,6 @@ describe.skipIf(!hasPart('sshd'))('channels over sshd', () => {
   });
 });
 
-// eslint-disable-next-line @typescript-eslint/require-await
 async function* sourceOf(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
