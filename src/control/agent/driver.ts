@@ -26,6 +26,8 @@ export interface DriverStatus {
 
 export interface Driver {
   readonly name: DriverName;
+  /** True when it needs neither a VM's directory nor a seed; else both, `seed/` in the directory, are there before `prepare`. */
+  readonly fileless?: boolean;
   /** Makes the VM's own disk over the cached, read-only base image. Repeatable. */
   prepare(place: VmPlace, spec: VmSpec, baseImage: string): Promise<void>;
   /** Starts a prepared VM; resolves when the VMM says that it runs. Rejects with AgentFault and leaves no process. */

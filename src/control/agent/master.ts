@@ -108,6 +108,7 @@ export class Master {
     this.#vms.close();
     // The socket goes before the lock: who holds the lock next makes a new one of the same name.
     await this.#socket?.close();
+    this.#options.records.close();
     await this.#options.lock.release();
     this.#over();
   }

@@ -1,15 +1,12 @@
 /**
- * What the node remembers of each lease: one JSON file a lease, replaced by rename. A removed lease leaves a tombstone (its
- * generation and last answers) for 30 days, so that a late start cannot follow a destroy.
- *
- * Nothing is synced to disk: what survives a crash of the agent survives in the page cache, and a crash of the machine
- * ends its VMs and the service's channels with it.
+ * What the node remembers of each lease, kept in a journal (`leases.journal`) and in memory. A removed lease leaves a
+ * tombstone (its generation and last answers) for 30 days, so that a late start cannot follow a destroy.
  */
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { isName } from '../../lease/ids.ts';
 import type { Done, DriverName, VmInfo, VmState } from '../protocol.ts';
 import type { Clock } from './clock.ts';
+import { Journal } from './journal.ts';
 import type { Log } from './log.ts';
 
 const TOMBSTONE_MS = 30 * 86_400_000;
@@ -41,20 +38,19 @@ export class Records {
   readonly #live = new Map<string, LeaseRecord>();
   readonly #tombstones = new Map<string, LeaseRecord>();
   readonly #seen = new Map<string, number>();
-  readonly #dir: string;
+  readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Sentences on files that cannot be read, each with how to mend it. */
+  /** Sentences on what cannot be read, each with how to mend it. */
   readonly problems: string[] = [];
 
-  constructor(dir: string, clock: Clock, log: Log) {
-    this.#dir = dir;
+  constructor(file: string, clock: Clock, log: Log) {
+    this.#journal = new Journal(file);
     this.#clock = clock;
     this.#log = log;
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const records = readdirSync(dir).flatMap((file) => this.#read(file)).sort((a, b) => a.changedAt - b.changedAt);
-    for (const r of records) this.#index(r);
+    this.#load(file);
     this.#prune();
+    this.#journal.rewrite(this.#all());
   }
 
   get(lease: string): LeaseRecord | undefined {
@@ -94,15 +90,33 @@ export class Records {
       changedAt: this.#clock.now(),
     };
     this.#index(r);
-    const file = this.#file(r.lease);
-    writeFileSync(`${file}.tmp`, JSON.stringify(r), { mode: 0o600 });
-    renameSync(`${file}.tmp`, file);
     if (r.state === 'removed') this.#prune();
+    this.#journal.append(r);
+    if (this.#journal.outgrown) this.#journal.rewrite(this.#all());
     return r;
   }
 
-  #file(lease: string): string {
-    return join(this.#dir, `${lease}.json`);
+  close(): void {
+    this.#journal.close();
+  }
+
+  *#all(): Iterable<LeaseRecord> {
+    yield* this.#tombstones.values();
+    yield* this.#live.values();
+  }
+
+  #load(file: string): void {
+    let damaged = 0;
+    for (const value of this.#journal.read()) {
+      if (isRecord(value)) this.#index(value);
+      else damaged += 1;
+    }
+    const kept = this.#journal.damagedFile;
+    if (damaged > 0) {
+      this.#journal.setAside();
+      this.#log.warn('records cannot be read', { file, damaged, kept });
+    }
+    if (existsSync(kept)) this.problems.push(`${kept} has entries that cannot be read, so VMs may run that are not listed; look for them, then remove the file`);
   }
 
   #index(r: LeaseRecord): void {
@@ -116,36 +130,17 @@ export class Records {
     for (const r of this.#tombstones.values()) {
       if (this.#tombstones.size <= MAX_TOMBSTONES && this.#clock.now() - r.changedAt < TOMBSTONE_MS) return;
       this.#tombstones.delete(r.lease);
-      rmSync(this.#file(r.lease), { force: true });
-    }
-  }
-
-  #read(file: string): LeaseRecord[] {
-    const path = join(this.#dir, file);
-    if (file.endsWith('.tmp')) {
-      rmSync(path, { force: true });
-      return [];
-    }
-    try {
-      return [check(JSON.parse(readFileSync(path, 'utf8')), file)];
-    } catch (e) {
-      const why = e instanceof Error ? e.message : String(e);
-      this.#log.warn('record cannot be read', { path, why });
-      if (this.problems.length < 100) this.problems.push(`record ${path} cannot be read (${why}); remove the lease or the file`);
-      return [];
     }
   }
 }
 
 const STATES: readonly VmState[] = ['propagated', 'starting', 'running', 'paused', 'stopped', 'removed'];
 
-/** The files are the agent's own; this tells a damaged or foreign one, no more. */
-function check(value: unknown, file: string): LeaseRecord {
-  const r = value as Partial<LeaseRecord> | null;
-  if (typeof r !== 'object' || r === null || r.format !== FORMAT) throw new Error('not a record of this format');
-  if (typeof r.lease !== 'string' || !isName(r.lease) || file !== `${r.lease}.json`) throw new Error('its name is not its lease');
-  const sound = Number.isSafeInteger(r.generation) && Number.isFinite(r.changedAt) && Array.isArray(r.answers)
+/** The journal is the agent's own; this tells a damaged or foreign entry, no more. */
+function isRecord(value: unknown): value is LeaseRecord {
+  const r = value as Partial<LeaseRecord> | null | undefined;
+  return typeof r === 'object' && r !== null && r.format === FORMAT
+    && typeof r.lease === 'string' && isName(r.lease)
+    && Number.isSafeInteger(r.generation) && Number.isFinite(r.changedAt) && Array.isArray(r.answers)
     && r.state !== undefined && STATES.includes(r.state) && (r.sha256 === null || typeof r.sha256 === 'string');
-  if (!sound) throw new Error('fields are missing');
-  return r as LeaseRecord;
 }

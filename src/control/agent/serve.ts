@@ -61,7 +61,7 @@ async function hold(options: ServeOptions, lock: Lock): Promise<void> {
   const log = fileLog(join(stateDir, 'agent.log'), clock);
   let master: Master;
   try {
-    const records = new Records(join(stateDir, 'leases'), clock, log);
+    const records = new Records(join(stateDir, 'leases.journal'), clock, log);
     master = new Master({ stateDir, config, driver: driverFor(options, records, log), records, lock, clock, log });
     await master.start();
   } catch (e) {

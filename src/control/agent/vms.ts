@@ -96,8 +96,10 @@ export class Vms {
     const place = this.place(op.request.lease);
     op.reach('propagate-begun');
     const base = await op.step(() => cache.ensure(spec.image));
-    mkdirSync(place.dir, { recursive: true, mode: 0o700 });
-    writeSeed(place.dir, spec);
+    if (driver.fileless !== true) {
+      mkdirSync(place.dir, { recursive: true, mode: 0o700 });
+      writeSeed(place.dir, spec);
+    }
     await op.step(() => driver.prepare(place, spec, base));
     op.reach('propagated');
   }

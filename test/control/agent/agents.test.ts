@@ -1,6 +1,6 @@
 /** Agents as processes: who holds a directory, who passes on, what happens when one dies or is replaced. */
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_LINE, PUT_CHUNK } from '../../../src/control/protocol.ts';
@@ -228,14 +228,13 @@ describe('the ground it stands on', () => {
     await agent.open();
     await agent.ask(start(LEASE, 1, makeImage(tmp.dir)));
     await agent.leave();
-    writeFileSync(join(state, 'leases', 'i-2.json'), '{"format":1');
-    writeFileSync(join(state, 'leases', 'passwd'), 'root:x:0:0');
+    appendFileSync(join(state, 'leases.journal'), 'root:x:0:0\n{"format":1}\n{"lease":"i-2","form');
     const next = serve();
     await next.open();
     const status = await next.ask({ op: 'status', id: opId(), deadlineMs: 5000 });
     expect(status.ok && 'status' in status.result ? status.result.status : undefined).toMatchObject({
-      vms: 1, missing: [expect.stringContaining('i-2.json'), expect.stringContaining('passwd')],
+      vms: 1, missing: [expect.stringContaining('leases.journal.damaged')],
     });
-    expect(readdirSync(join(state, 'leases')).sort()).toEqual([`${LEASE}.json`, 'i-2.json', 'passwd'].sort());
+    expect(readFileSync(join(state, 'leases.journal.damaged'), 'utf8')).toContain('root:x:0:0');
   });
 });

@@ -38,12 +38,9 @@ const json = async (args: string[]): Promise<unknown> => JSON.parse((await run([
 describe('by hand, with no agent there', () => {
   it('a VM lives from create to remove', async () => {
     const image = makeImage(tmp.dir);
-    const key = join(tmp.dir, 'key.pub');
-    writeFileSync(key, '# mine\nssh-ed25519 AAAA me\n');
-    expect(await run(['create', '--name', 'web', '--memory', '128', '--image', image.path, '--public-key', key])).toMatchObject({
+    expect(await run(['create', '--name', 'web', '--memory', '128', '--image', image.path])).toMatchObject({
       code: 0, err: '', out: expect.stringMatching(/^web is running: generation 1, 128 MB, 1 core, image /),
     });
-    expect(readFileSync(join(state, 'vms', 'web', 'seed', 'meta-data'), 'utf8')).toContain('ssh-ed25519 AAAA me');
     expect(await json(['info', 'web'])).toMatchObject({ vm: { lease: 'web', state: 'running', generation: 1, memoryMb: 128 } });
     expect(await json(['pause', 'web'])).toMatchObject({ vm: { state: 'paused' } });
     expect(await json(['unpause', 'web'])).toMatchObject({ vm: { state: 'running' } });
@@ -113,8 +110,11 @@ describe.skipIf(!hasPart('qemu'))('by hand, with QEMU', () => {
       if (code !== 0) throw new Error(err);
       return out;
     };
-    const created = JSON.parse(await qemu('create', 'real', '--memory', '32', '--image', image)) as { vm: { pid: number } };
+    const key = join(tmp.dir, 'key.pub');
+    writeFileSync(key, '# mine\nssh-ed25519 AAAA me\n');
+    const created = JSON.parse(await qemu('create', 'real', '--memory', '32', '--image', image, '--public-key', key)) as { vm: { pid: number } };
     try {
+      expect(readFileSync(join(state, 'vms', 'real', 'seed', 'meta-data'), 'utf8')).toContain('- "ssh-ed25519 AAAA me"');
       await expect.poll(async () => Buffer.from((JSON.parse(await qemu('console', 'real')) as { console: string }).console, 'base64').toString(), { timeout: 20_000 })
         .toContain('nimbus-workspace guest real');
       expect(JSON.parse(await qemu('pause', 'real'))).toMatchObject({ vm: { state: 'paused', pid: created.vm.pid } });

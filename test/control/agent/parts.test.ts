@@ -1,12 +1,11 @@
 /** Small parts: lanes, versions, output lines, records. */
-import { existsSync, readdirSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { realClock } from '../../../src/control/agent/clock.ts';
 import { Lanes } from '../../../src/control/agent/lanes.ts';
-import { silentLog } from '../../../src/control/agent/log.ts';
-import { fileLog } from '../../../src/control/agent/log.ts';
+import { fileLog, silentLog } from '../../../src/control/agent/log.ts';
 import { Outbox } from '../../../src/control/agent/outbox.ts';
 import { Records } from '../../../src/control/agent/records.ts';
 import { isNewer } from '../../../src/control/agent/versions.ts';
@@ -75,22 +74,52 @@ describe('lines out', () => {
 });
 
 describe('records', () => {
+  const open = (clock = realClock): Records => new Records(join(tmp.dir, 'leases.journal'), clock, silentLog);
+
   it('keep tombstones for thirty days', () => {
     let now = 1_800_000_000_000;
     const clock = { ...realClock, now: () => now };
-    const dir = join(tmp.dir, 'leases');
-    const records = new Records(dir, clock, silentLog);
-    records.save({ ...records.of('i-old'), generation: 5, state: 'removed' });
+    const first = open(clock);
+    first.save({ ...first.of('i-old'), generation: 5, state: 'removed' });
     now += 29 * 86_400_000;
-    expect(new Records(dir, clock, silentLog).seen('i-old')).toBe(5);
+    const records = open(clock);
+    expect(records.seen('i-old')).toBe(5);
     now += 2 * 86_400_000;
     records.save({ ...records.of('i-new'), generation: 1, state: 'removed' });
-    expect(readdirSync(dir)).toEqual(['i-new.json']);
-    expect(records.seen('i-old')).toBe(-1);
+    expect([records.seen('i-old'), records.seen('i-new')]).toEqual([-1, 1]);
+    const next = open(clock);
+    expect([next.seen('i-old'), next.seen('i-new')]).toEqual([-1, 1]);
+  });
+
+  it('are the same to the next agent, whatever was saved, and a torn end harms only itself', () => {
+    const change = fc.record({ lease: fc.constantFrom('i-1', 'i-2', 'i-3'), generation: fc.nat(9), state: fc.constantFrom('running', 'paused', 'stopped', 'removed') });
+    fc.assert(fc.property(fc.array(change, { maxLength: 20 }), fc.boolean(), (changes, torn) => {
+      const { dir, remove } = scratch();
+      try {
+        const file = join(dir, 'leases.journal');
+        const records = new Records(file, realClock, silentLog);
+        for (const c of changes) records.save({ ...records.of(c.lease), ...c } as ReturnType<Records['of']>);
+        records.close();
+        if (torn) appendFileSync(file, '{"format":1,"lease":"i-1","gener');
+        const next = new Records(file, realClock, silentLog);
+        for (const lease of ['i-1', 'i-2', 'i-3']) expect(next.get(lease)).toEqual(records.get(lease));
+        expect(next.problems).toHaveLength(torn ? 1 : 0);
+        next.close();
+      } finally {
+        remove();
+      }
+    }));
+  });
+
+  it('are written anew when most of the journal is outdated', () => {
+    const records = open();
+    for (let i = 0; i < 200; i++) records.save({ ...records.of('i-1'), generation: i, state: 'running', reason: 'x'.repeat(50_000) });
+    expect(statSync(join(tmp.dir, 'leases.journal')).size).toBeLessThan(5 * 1024 * 1024);
+    expect(open().get('i-1')?.generation).toBe(199);
   });
 
   it('hold no user data', () => {
-    const records = new Records(join(tmp.dir, 'leases'), realClock, silentLog);
+    const records = open();
     expect(JSON.stringify(records.save(records.of('i-1')))).not.toContain('userData');
   });
 });

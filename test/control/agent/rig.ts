@@ -66,11 +66,12 @@ export interface Rig {
 export async function makeRig(dir: string, options: { simulated?: Partial<SimulatedConfig>; cacheBytes?: number; parallel?: number; wrap?: (driver: Driver) => Driver } = {}): Promise<Rig> {
   const clock = realClock;
   const log = silentLog;
-  const simulated = createSimulatedDriver({
-    ...DEFAULTS.simulated, startMs: 0, stopMs: 0, ...options.simulated, clock, random: Math.random,
-  });
+  // As a real one, with a directory and a seed for each VM.
+  const simulated = Object.assign(createSimulatedDriver({
+    ...DEFAULTS.simulated, startMs: 0, stopMs: 0, ...options.simulated, clock, random: Math.random, file: join(dir, 'simulated.journal'),
+  }), { fileless: false });
   const driver = options.wrap?.(simulated) ?? simulated;
-  const records = new Records(join(dir, 'leases'), clock, log);
+  const records = new Records(join(dir, 'leases.journal'), clock, log);
   const events: VmEvent[] = [];
   const cache = new ImageCache({
     dir: join(dir, 'cache'), limitBytes: options.cacheBytes ?? 1024 * 1024 * 1024, clock, log,

@@ -1,5 +1,6 @@
 /** Which driver runs a node's VMs. */
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import type { DriverName } from '../../protocol.ts';
 import type { Clock } from '../clock.ts';
 import type { AgentConfig } from '../config.ts';
@@ -29,7 +30,7 @@ export function chooseDriver(choice: DriverChoice, recorded: DriverName | undefi
 
 /** @throws AgentFault BadRequest when the driver's part of the configuration is wrong */
 export function createDriver(name: DriverName, { clock, log, config, stateDir }: DriverParts): Driver {
-  if (name === 'simulated') return createSimulatedDriver({ ...config.simulated, clock, random });
+  if (name === 'simulated') return createSimulatedDriver({ ...config.simulated, clock, random, file: join(stateDir, 'simulated.journal') });
   return createQemuDriver({ clock, log, stateDir, forwardPorts: config.forwardPorts, settings: config.qemu, helper: config.helper });
 }
 

@@ -1,23 +1,24 @@
 /**
- * A VMM that only pretends, with delays and failures by configuration. The VM is a file in its directory, so it outlives
- * the agent as a real one does. It has no guest that could be reached.
+ * A VMM that only pretends, with delays and failures by configuration. Its VMs are entries of a journal in the state
+ * directory, so they outlive the agent as real ones do. They have no guest that could be reached.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Clock, Timer } from '../clock.ts';
 import { sleep } from '../clock.ts';
 import type { SimulatedConfig, SimulatedFault } from '../config.ts';
 import type { Driver, DriverStatus, RunningVm, VmPlace } from '../driver.ts';
 import { AgentFault } from '../fault.ts';
+import { Journal } from '../journal.ts';
 
 export interface SimulatedOptions extends SimulatedConfig {
   readonly clock: Clock;
   /** Uniform in [0, 1) */
   readonly random: () => number;
+  readonly file: string;
 }
 
 interface SimulatedVm {
-  readonly state: 'running' | 'paused' | 'off';
+  readonly lease: string;
+  readonly state: 'running' | 'paused' | 'off' | 'gone';
   /** How often the guest has booted; its console shows each. */
   readonly boots: number;
 }
@@ -32,6 +33,9 @@ export function createSimulatedDriver(options: SimulatedOptions): Driver {
 
 class SimulatedDriver implements Driver {
   readonly name = 'simulated' as const;
+  readonly fileless = true;
+  readonly #journal: Journal;
+  readonly #vms = new Map<string, SimulatedVm>();
   readonly #options: SimulatedOptions;
   readonly #struck = new Map<SimulatedFault, number>();
   /** Lease → how to break its operation that hangs. */
@@ -39,6 +43,9 @@ class SimulatedDriver implements Driver {
 
   constructor(options: SimulatedOptions) {
     this.#options = options;
+    this.#journal = new Journal(options.file);
+    for (const vm of this.#journal.read()) if (vm !== undefined) this.#keep(vm as SimulatedVm);
+    this.#journal.rewrite(this.#vms.values());
   }
 
   prepare(place: VmPlace): Promise<void> {
@@ -48,19 +55,19 @@ class SimulatedDriver implements Driver {
   async start(place: VmPlace): Promise<RunningVm> {
     if (this.#options.startMs > 0) await sleep(this.#options.clock, this.#options.startMs);
     await this.#strike('start', place);
-    return running(write(place, { state: 'running', boots: 1 }));
+    return running(this.#change({ lease: place.lease, state: 'running', boots: 1 }));
   }
 
   find(place: VmPlace): Promise<RunningVm | null> {
-    const vm = read(place);
-    return Promise.resolve(vm === null || vm.state === 'off' ? null : running(vm));
+    const vm = this.#vms.get(place.lease);
+    return Promise.resolve(vm === undefined || vm.state === 'off' ? null : running(vm));
   }
 
   watch(place: VmPlace, onExit: (reason: string) => void): () => void {
     const exit = this.#options.exits.find((e) => place.lease.startsWith(e.lease));
     if (exit === undefined) return () => undefined;
     const timer: Timer = this.#options.clock.after(exit.afterMs, () => {
-      write(place, { ...need(place), state: 'off' });
+      this.#change({ ...this.#need(place), state: 'off' });
       onExit('the simulated guest has powered off');
     }, true);
     return () => timer.cancel();
@@ -68,31 +75,32 @@ class SimulatedDriver implements Driver {
 
   async reboot(place: VmPlace): Promise<void> {
     await this.#strike('reboot', place);
-    const vm = need(place);
-    write(place, { ...vm, boots: vm.boots + 1 });
+    const vm = this.#need(place);
+    this.#change({ ...vm, boots: vm.boots + 1 });
   }
 
   async pause(place: VmPlace): Promise<void> {
     await this.#strike('pause', place);
-    write(place, { ...need(place), state: 'paused' });
+    this.#change({ ...this.#need(place), state: 'paused' });
   }
 
   async resume(place: VmPlace): Promise<void> {
     await this.#strike('resume', place);
-    write(place, { ...need(place), state: 'running' });
+    this.#change({ ...this.#need(place), state: 'running' });
   }
 
   async end(place: VmPlace): Promise<void> {
     this.#hanging.get(place.lease)?.();
-    if (read(place) === null) return;
+    const vm = this.#vms.get(place.lease);
+    if (vm === undefined) return;
     if (this.#options.stopMs > 0) await sleep(this.#options.clock, this.#options.stopMs);
     await this.#strike('end', place);
-    rmSync(file(place), { force: true });
+    this.#change({ ...vm, state: 'gone' });
   }
 
   async console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
     await this.#strike('console', place);
-    const boots = read(place)?.boots ?? 0;
+    const boots = this.#vms.get(place.lease)?.boots ?? 0;
     const all = Buffer.from(`nimbus-workspace guest ${place.lease} is up (simulated)\r\n`.repeat(boots));
     return { bytes: all.subarray(Math.max(0, all.length - maxBytes)), truncated: all.length > maxBytes };
   }
@@ -115,6 +123,24 @@ class SimulatedDriver implements Driver {
     return Promise.resolve();
   }
 
+  #need(place: VmPlace): SimulatedVm {
+    const vm = this.#vms.get(place.lease);
+    if (vm === undefined || vm.state === 'off') throw new AgentFault('WrongState', `the VM ${place.lease} does not run`);
+    return vm;
+  }
+
+  #change(vm: SimulatedVm): SimulatedVm {
+    this.#keep(vm);
+    this.#journal.append(vm);
+    if (this.#journal.outgrown) this.#journal.rewrite(this.#vms.values());
+    return vm;
+  }
+
+  #keep(vm: SimulatedVm): void {
+    if (vm.state === 'gone') this.#vms.delete(vm.lease);
+    else this.#vms.set(vm.lease, vm);
+  }
+
   /** Until the VM is ended, as a hypervisor that is killed. */
   #hang(place: VmPlace): Promise<void> {
     return new Promise((_, reject) => {
@@ -124,29 +150,6 @@ class SimulatedDriver implements Driver {
       });
     });
   }
-}
-
-const file = (place: VmPlace): string => join(place.dir, 'simulated.json');
-
-function read(place: VmPlace): SimulatedVm | null {
-  try {
-    return JSON.parse(readFileSync(file(place), 'utf8')) as SimulatedVm;
-  } catch (e) {
-    if ((e as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new AgentFault('DriverFailed', `${file(place)} cannot be read: ${String(e)}`);
-  }
-}
-
-function write(place: VmPlace, vm: SimulatedVm): SimulatedVm {
-  writeFileSync(`${file(place)}.tmp`, JSON.stringify(vm), { mode: 0o600 });
-  renameSync(`${file(place)}.tmp`, file(place));
-  return vm;
-}
-
-function need(place: VmPlace): SimulatedVm {
-  const vm = read(place);
-  if (vm === null || vm.state === 'off') throw new AgentFault('WrongState', `the VM ${place.lease} does not run`);
-  return vm;
 }
 
 function running(vm: SimulatedVm): RunningVm {
