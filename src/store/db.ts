@@ -59,7 +59,13 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
     connectionTimeoutMillis: 10_000,
     options: '-c timezone=UTC',
   });
-  pool.on('error', (e) => options.log.warn('a database connection was lost while idle', { error: e.message }));
+  let closing = false;
+  // An 'error' that nobody hears ends the process. The pool listens while a connection is idle only; one that is lost
+  // inside a transaction says so on the client itself, and the transaction's next statement rejects.
+  pool.on('connect', (client) => client.on('error', (e: Error) => {
+    if (!closing) options.log.warn('a database connection was lost', { error: e.message });
+  }));
+  pool.on('error', () => undefined);
   const run = async <Row>(on: pg.Pool | pg.PoolClient, s: Statement<Row>, values: readonly unknown[] = []): Promise<Row[]> =>
     (await on.query({ name: s.name, text: s.text, values: [...values] })).rows as Row[];
 
@@ -81,7 +87,10 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
         client.release(broken);
       }
     },
-    close: () => pool.end(),
+    close() {
+      closing = true;
+      return pool.end();
+    },
   };
 }
 

@@ -4,11 +4,14 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startEmbedded, type Embedded, type EmbeddedOptions } from '../../src/store/embedded/start.ts';
 import { isAlive } from '../../src/store/embedded/postmaster.ts';
 import { testContext } from '../support/context.ts';
 import { hasPart } from '../parts.ts';
+
+// Several clusters are made one after the other, each synced to a disk that other tests write to.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let root: string;
 let dataDir: string;
@@ -134,7 +137,9 @@ describe('a PostgreSQL that outlived its service', () => {
     const first = await start();
     // Its socket is gone: nobody can reach it any more.
     rmSync(join(dataDir, 'run', 'pg', '.s.PGSQL.5432'));
-    const second = await startEmbedded({ ...testContext(), clock: hasty() }, { dataDir });
+    const context = testContext();
+    const clock = leaping(() => context.lines.some((l) => l.message.includes('without an answer')));
+    const second = await startEmbedded({ ...context, clock }, { dataDir });
     running.push(second);
     expect(second.adopted).toBe(false);
     expect(second.pid).not.toBe(first.pid);
@@ -149,10 +154,11 @@ describe('a PostgreSQL that outlived its service', () => {
   });
 });
 
-/** A real clock on which deadlines come a hundred times sooner. */
-function hasty(): ReturnType<typeof testContext>['clock'] {
+/** A real clock that leaps a second at each look, until `over`. */
+function leaping(over: () => boolean): ReturnType<typeof testContext>['clock'] {
   const { clock } = testContext();
-  return { ...clock, monotonic: () => clock.monotonic() * 100 };
+  let leapt = 0;
+  return { ...clock, monotonic: () => clock.monotonic() + (over() ? leapt : (leapt += 1000)) };
 }
 
 /** A service that is killed: starts PostgreSQL, says its pid, waits for the end. */

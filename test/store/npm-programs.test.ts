@@ -1,12 +1,14 @@
 import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { npmNative, prepareNpmPrograms, removeCopy } from '../../src/store/embedded/npm-programs.ts';
 import { run } from '../../src/store/embedded/run.ts';
 import { startEmbedded } from '../../src/store/embedded/start.ts';
 import { testContext } from '../support/context.ts';
 import { hasPart } from '../parts.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 const native = npmNative();
 const NOBODY = { uid: 65534, gid: 65534 };

@@ -50,7 +50,7 @@ export function spawnPostmaster(place: ClusterPlace, programs: Programs, identit
   const dirs = openDirs([place.cluster, place.socketDir]);
   const log = openSync(place.logFile, 'a', 0o600);
   const settings = Object.entries({ ...SETTINGS, unix_socket_directories: dirs.inChild(1) }).map(([k, v]) => `${k}=${v}`);
-  const args = ['-D', dirs.inChild(0), ...[...settings, mark(place.cluster)].flatMap((s) => ['-c', s])];
+  const args = ['-D', dirs.inChild(0), ...[mark(place.cluster), ...settings].flatMap((s) => ['-c', s])];
   const child = spawn(join(programs.bin, 'postgres'), args, {
     cwd: '/', env: PROGRAM_ENV, detached: true, stdio: ['ignore', log, log, ...dirs.descriptors], ...identity,
   });
