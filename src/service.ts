@@ -15,7 +15,7 @@ import { createAdminManager } from './manager/admin/index.ts';
 import type { AdminManager } from './manager/admin-types.ts';
 import { createManager, type FullManager } from './manager/index.ts';
 import { createNodePool, type NodePool } from './manager/pool.ts';
-import { firstStart } from './manager/first-start.ts';
+import { agentConfig, firstStart } from './manager/first-start.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { openDataDir, type DataDir } from './platform/datadir.ts';
@@ -168,7 +168,10 @@ async function openDoors(
   const { url } = await ec2.listen();
   onStop('EC2 door', () => ec2.close());
   const ready: Ready = { ec2: url, pid: process.pid, version: VERSION };
-  const adminServer = await createAdminServer({ ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, status: () => ({ ...ready, database: d.databaseKind }) });
+  const adminServer = await createAdminServer({
+    ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
+    status: () => ({ ...ready, database: d.databaseKind }),
+  });
   onStop('admin door', () => adminServer.close());
   if (d.readyFile !== undefined) {
     writeFileSync(`${d.readyFile}.${process.pid}`, `${JSON.stringify(ready)}\n`);

@@ -49,7 +49,8 @@ async function ensureNode({ ctx, db, config, nodesDir, machine }: Deps, node: Co
   }
 }
 
-function agentConfig({ images, network, simulated }: Config): Readonly<Record<string, unknown>> {
+/** What the site's configuration says to agents, on this machine and on others. */
+export function agentConfig({ images, network, simulated }: Config): Readonly<Record<string, unknown>> {
   return {
     cacheMb: images.node_cache_mb,
     forwardPorts: network.forward_ports.split('-').map(Number),
