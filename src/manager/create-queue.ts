@@ -10,6 +10,7 @@ import type { Queryable } from '../store/db.ts';
 import { groupsByToken, insertGroups, insertLeases, liveLeaseCounts } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
 import { holdNetworks } from '../store/networks.ts';
+import { holdAccounts } from '../store/users.ts';
 import { changeNodeUse, lockNodes } from '../store/nodes.ts';
 import type { ManagerDeps } from './deps.ts';
 import { assignNics } from './nics.ts';
@@ -155,8 +156,10 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   return mine.flatMap((p) => p.leases.map((l) => l.intentId));
 }
 
-/** Images and networks were looked up before; from here to the commit they cannot be removed. */
+/** Users, images and networks were looked up before; from here to the commit they cannot be removed. */
 async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promise<void> {
+  const accounts = [...new Set(planned.map((p) => p.request.accountId))];
+  if ((await tx.query(holdAccounts, [accounts])).length < accounts.length) throw new Fault('AuthFailure', 'the user has just been removed');
   const images = [...new Set(planned.map((p) => p.request.image.id))];
   if ((await tx.query(holdImages, [images])).length < images.length) throw new Fault('ImageNotFound', 'the image has just been removed');
   const networks = [...new Set(planned.flatMap((p) => p.request.networks.map((n) => n.name)))];

@@ -33,7 +33,7 @@ export interface Serve {
 export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-'))): Promise<Serve> {
   const [config, dataDir, readyFile, logFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json'), join(root, 'service.log')];
   const listen = toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n';
-  writeFileSync(config, `${listen}${toml}\n[log]\nfile = ${JSON.stringify(logFile)}\n`);
+  writeFileSync(config, `${toml}\n${listen}[log]\nfile = ${JSON.stringify(logFile)}\n`);
   rmSync(readyFile, { force: true });
   // A process group of its own, so that a test can end exactly this group.
   const child = spawn(process.execPath, [NIMBUS, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
