@@ -16,6 +16,8 @@ import {
 import { createAdminClient, type AdminClient } from './cli/client.ts';
 import { breakdown } from './lease/phases.ts';
 import type { EventView, LeaseView } from './manager/types.ts';
+import { sleep } from './platform/deadline.ts';
+import { realClock } from './platform/real.ts';
 
 const CONFIG = `[ec2]
 listen = "127.0.0.1:0"
@@ -37,18 +39,18 @@ const READY_MS = 60_000;
 const STATE_MS = 60_000;
 const POLL_MS = 50;
 
-const startedAt = performance.now();
-const seconds = (): string => `${((performance.now() - startedAt) / 1000).toFixed(2).padStart(6)} s`;
+const startedAt = realClock.monotonic();
+const seconds = (): string => `${((realClock.monotonic() - startedAt) / 1000).toFixed(2).padStart(6)} s`;
 const say = (text: string): void => console.log(text);
 const step = (text: string): void => say(`${seconds()}  ${text}`);
 
 async function until<T>(what: string, ms: number, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  const deadline = performance.now() + ms;
+  const deadline = realClock.monotonic() + ms;
   for (;;) {
     const found = await look();
     if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new Error(`${what} did not happen within ${ms / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    if (realClock.monotonic() > deadline) throw new Error(`${what} did not happen within ${ms / 1000} s`);
+    await sleep(realClock, POLL_MS);
   }
 }
 

@@ -20,7 +20,7 @@ import { Executor } from './executor.ts';
 import type { Lock } from './lock.ts';
 import type { Log } from './log.ts';
 import { answerQuestion } from './questions.ts';
-import { Records } from './records.ts';
+import { type Records } from './records.ts';
 import { recoverVms } from './recover.ts';
 import { listenAt } from './socket.ts';
 import type { AgentSocket } from './socket.ts';

@@ -16,9 +16,8 @@ import type { VmHost } from './host.ts';
 import { FILES } from './launch.ts';
 import type { Launch } from './launch.ts';
 import { VmLink } from './link.ts';
-import { ForwardPorts } from './ports.ts';
+import { type ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
-import type { Programs } from './programs.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
 import type { VmRecord } from './record.ts';
 
@@ -31,7 +30,6 @@ const TRIM_MS = 2_000;
 export interface QemuDriverParts {
   readonly clock: Clock;
   readonly log: Log;
-  readonly programs: Programs;
   readonly host: VmHost;
   readonly facts: NodeFacts;
   readonly ports: ForwardPorts;
@@ -53,11 +51,11 @@ export class QemuDriver implements Driver {
   }
 
   async prepare(place: VmPlace, spec: VmSpec, baseImage: string): Promise<void> {
-    const { programs, host } = this.#parts;
+    const { host } = this.#parts;
     const { diskMb, image } = spec;
     if (host.ownUids) await closeParent(place.dir);
     await prepareOverlay({
-      dir: place.dir, base: baseImage, baseFormat: image.format, diskMb, qemuImg: programs.qemuImg, foreignUid: host.ownUids,
+      dir: place.dir, base: baseImage, baseFormat: image.format, diskMb, foreignUid: host.ownUids,
     });
   }
 
