@@ -24,8 +24,8 @@ export interface DriverParts {
 /** `auto` stays with the driver of the VMs that are there, so that an installed or removed QEMU does not orphan them. */
 export function chooseDriver(choice: DriverChoice, recorded: DriverName | undefined): DriverName {
   if (choice !== 'auto') return choice;
-  const { qemu, qemuImg } = findPrograms({});
-  return recorded ?? (isExecutable(qemu) && isExecutable(qemuImg) ? 'qemu' : 'simulated');
+  const { qemu } = findPrograms({});
+  return recorded ?? (isExecutable(qemu) ? 'qemu' : 'simulated');
 }
 
 /** @throws AgentFault BadRequest when the driver's part of the configuration is wrong */

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { sleep } from '../clock.ts';
+import { sleep, within } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { VmPlace } from '../driver.ts';
 import { qemuArguments } from '../drivers/qemu/argv.ts';
@@ -56,14 +56,13 @@ export class DirectHost implements VmHost {
     if (!isRoot && launch.nics.some((nic) => nic.kind === 'bridge')) {
       throw new AgentFault('NotPermitted', 'networks on a bridge need root: let the agent use the helper (docs/operations.md, "Helper")');
     }
-    if ((await findVmProcess(place, null)) !== null) throw new AgentFault('WrongState', `${place.lease} runs already`);
     const dir = await openVmDirectory(place, policy.stateDirs, agent, this.ownUids);
     try {
       const uid = await this.#giveUid(place, dir);
       await createTaps(policy.programs.ip, place.lease, launch.nics, policy.bridges, uid ?? agent.uid);
       return { pid: await this.#spawn(place.lease, launch, dir, uid) };
     } catch (e) {
-      await this.#clear(place, null);
+      await this.#removeTaps(place);
       throw e;
     } finally {
       await dir.handle.close();
@@ -81,6 +80,10 @@ export class DirectHost implements VmHost {
     if (vm !== null && !(await killVm(vm, this.#o.clock, KILL_GRACE_MS))) {
       throw new AgentFault('DriverFailed', `process ${vm.pid} of ${place.lease} does not end`);
     }
+    await this.#removeTaps(place);
+  }
+
+  async #removeTaps(place: VmPlace): Promise<void> {
     if (this.#o.isRoot) await deleteTaps(this.#o.policy.programs.ip, place.lease);
   }
 
@@ -104,10 +107,12 @@ export class DirectHost implements VmHost {
       const child = spawn(prlimit, argv, { cwd: dir.path, detached: true, stdio: ['ignore', 'ignore', errors.fd], env: {}, ...ids });
       child.once('error', (e) => { ended = e.message; });
       child.once('exit', (code, signal) => { ended ??= `ended with ${signal ?? `status ${code}`}`; });
+      const exited = new Promise<void>((resolve) => void child.once('close', () => resolve()).once('error', () => resolve()));
       child.unref();
       const greeted = await this.#greets(dir, () => ended !== null);
       if (greeted && child.pid !== undefined) return child.pid;
       child.kill('SIGKILL');
+      await within(this.#o.clock, KILL_GRACE_MS, exited, () => new AgentFault('DriverFailed', `process ${child.pid} of ${lease} does not end`));
       const words = lastWords(await readErrors(errors));
       const what = ended ?? `did not answer within ${START_MS} ms`;
       throw new AgentFault('DriverFailed', `QEMU ${what}${words === '' ? '' : `: ${words}`}`);

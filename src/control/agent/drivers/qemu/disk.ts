@@ -4,12 +4,10 @@ import { access, chmod, link, rename, rm, stat, symlink } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import { AgentFault } from '../../fault.ts';
 import { FILES } from './launch.ts';
-import { run } from './programs.ts';
-import { readQcow2 } from './qcow2.ts';
+import { readQcow2, writeOverlay } from './qcow2.ts';
 
 const MIB = 1024 * 1024;
 const SECTOR = 512;
-const CREATE_MS = 30_000;
 
 export interface OverlayOptions {
   readonly dir: string;
@@ -17,7 +15,6 @@ export interface OverlayOptions {
   readonly baseFormat: 'raw' | 'qcow2';
   /** 0 = as large as the base */
   readonly diskMb: number;
-  readonly qemuImg: string;
   /** The VM will run under another uid than the agent's. */
   readonly foreignUid: boolean;
 }
@@ -28,11 +25,9 @@ export async function prepareOverlay(o: OverlayOptions): Promise<void> {
   if (await exists(disk)) return;
   const size = Math.max(await baseSize(o.base, o.baseFormat), o.diskMb * MIB);
   await placeBase(o);
-  const unfinished = `${FILES.disk}.new`;
-  const args = ['create', '-q', '-f', 'qcow2', '-F', o.baseFormat, '-b', FILES.base, unfinished, `${size}`];
-  await run(o.qemuImg, args, { ms: CREATE_MS, cwd: o.dir });
-  await chmod(join(o.dir, unfinished), 0o600);
-  await rename(join(o.dir, unfinished), disk);
+  await rm(`${disk}.new`, { force: true });
+  await writeOverlay(`${disk}.new`, size, FILES.base, o.baseFormat);
+  await rename(`${disk}.new`, disk);
 }
 
 /**

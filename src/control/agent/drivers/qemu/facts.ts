@@ -23,7 +23,6 @@ export interface FactsOptions {
 
 const PACKAGES: readonly (readonly [keyof Programs, string, string])[] = [
   ['qemu', 'qemu-system-x86_64', 'qemu-system-x86'],
-  ['qemuImg', 'qemu-img', 'qemu-utils'],
   ['prlimit', 'prlimit', 'util-linux'],
   ['env', 'env', 'coreutils'],
 ];

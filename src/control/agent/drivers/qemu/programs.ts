@@ -6,7 +6,6 @@ import { AgentFault } from '../../fault.ts';
 
 export interface Programs {
   readonly qemu: string;
-  readonly qemuImg: string;
   readonly ip: string;
   /** util-linux: sets the limits of a process. */
   readonly prlimit: string;
@@ -18,7 +17,6 @@ export interface Programs {
 const DIRECTORIES = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/libexec'];
 const NAMES: { readonly [P in keyof Programs]: readonly string[] } = {
   qemu: ['qemu-system-x86_64', 'qemu-kvm'],
-  qemuImg: ['qemu-img'],
   ip: ['ip'],
   prlimit: ['prlimit'],
   env: ['env'],
@@ -31,7 +29,6 @@ export function findPrograms(given: Partial<Programs>): Programs {
     DIRECTORIES.flatMap((dir) => names.map((name) => join(dir, name))).find(isExecutable) ?? names[0] ?? '';
   return {
     qemu: given.qemu ?? find(NAMES.qemu),
-    qemuImg: given.qemuImg ?? find(NAMES.qemuImg),
     ip: given.ip ?? find(NAMES.ip),
     prlimit: given.prlimit ?? find(NAMES.prlimit),
     env: given.env ?? find(NAMES.env),
