@@ -8,7 +8,6 @@ export function bad(at: string, rule: string): never {
 }
 
 /** Printable text: no control characters, so it can stand in a log line, a table and an argument vector. */
- 
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 export function text(max: number, pattern?: RegExp): Check<string> {
