@@ -8,7 +8,7 @@ const client = createSignedClient(service.ec2, service.credentials, 4);
 try {
   const empty = service.rssMb();
   for (let made = 0; made < LEASES; made += 100) {
-    const run = await client.call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '100', MaxCount: '100' });
+    const run = await client.call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '100', MaxCount: '100', ClientToken: `memory-${made}` });
     if (run.status !== 200) throw new Error(run.body);
   }
   const leases = async (): Promise<Array<{ state: string }>> => (await service.admin('lease', 'list')) as Array<{ state: string }>;

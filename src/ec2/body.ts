@@ -54,9 +54,10 @@ export function createBodyReader(maxBytes: number): BodyReader {
             kept += chunk.length;
             chunks.push(chunk);
           });
-          request.once('end', resolve);
-          request.once('error', () => reject(new ClientGone()));
-          request.once('close', () => reject(new ClientGone()));
+          const gone = (): void => { reject(new ClientGone()); };
+          request.once('end', () => { request.off('close', gone); resolve(); });
+          request.once('error', gone);
+          request.once('close', gone);
         });
         if (refused !== undefined) throw refused;
         return chunks.length === 1 ? chunks[0] as Buffer : Buffer.concat(chunks);

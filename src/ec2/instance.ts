@@ -7,7 +7,7 @@ import { list as inputList, string as inputString } from './inputs.ts';
 import type { FilterTable } from './filters.ts';
 import { boolean, integer, list, optional, struct, text, time } from './outputs.ts';
 import type { OutputOf } from './outputs.ts';
-import { leaseTags, tagItems, tagSet } from './tags.ts';
+import { leaseTagItems, tagSet } from './tags.ts';
 import { isoSeconds } from './time.ts';
 
 export const instanceId = inputString({ pattern: LEASE_ID, fault: 'LeaseIdMalformed', must: 'is not an instance id', max: 64 });
@@ -100,7 +100,7 @@ export function instanceItem(lease: LeaseView): InstanceItem {
     blockDeviceMapping: NOTHING,
     virtualizationType: 'hvm',
     clientToken: lease.clientToken ?? '',
-    tagSet: tagItems(leaseTags(lease)),
+    tagSet: leaseTagItems(lease),
     hypervisor: 'kvm',
     networkInterfaceSet: NOTHING,
     ebsOptimized: false,

@@ -81,10 +81,20 @@ export function endFromTags(tags: Readonly<Record<string, string>>): NewEnd | un
   return { endsAt };
 }
 
-/** A lease's own tags and the ones that the service adds. */
+/** The tags that the service adds to a lease's own. */
+function addedTags(lease: LeaseView): Array<{ key: string; value: string }> {
+  const added: Array<{ key: string; value: string }> = [];
+  if (lease.endsAt !== null) added.push({ key: ENDS_TAG, value: isoSeconds(lease.endsAt) });
+  if (lease.reach?.forwarded === true) added.push({ key: SSH_TAG, value: `ssh -p ${lease.reach.sshPort} root@${lease.reach.host}` });
+  return added;
+}
+
+export function leaseTagItems(lease: LeaseView): Array<{ key: string; value: string }> {
+  const own = tagItems(lease.tags);
+  own.push(...addedTags(lease));
+  return own;
+}
+
 export function leaseTags(lease: LeaseView): Readonly<Record<string, string>> {
-  const tags: Record<string, string> = { ...lease.tags };
-  if (lease.endsAt !== null) tags[ENDS_TAG] = isoSeconds(lease.endsAt);
-  if (lease.reach?.forwarded === true) tags[SSH_TAG] = `ssh -p ${lease.reach.sshPort} root@${lease.reach.host}`;
-  return tags;
+  return { ...lease.tags, ...Object.fromEntries(addedTags(lease).map((t) => [t.key, t.value])) };
 }
