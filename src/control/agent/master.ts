@@ -11,6 +11,7 @@ import { PROTOCOLS } from '../protocol.ts';
 import type { AgentHello } from '../protocol.ts';
 import { encodeLine } from '../wire.ts';
 import { ImageCache } from './cache.ts';
+import { within } from './clock.ts';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
 import { Connection } from './connection.ts';
@@ -29,6 +30,8 @@ import { isNewer } from './versions.ts';
 import { Vms } from './vms.ts';
 
 const MAX_CONNECTIONS = 64;
+/** Shorter than a newer agent waits for an older one: an operation that hangs must not keep a node from being upgraded. */
+const FINISH_MS = 100_000;
 /** QEMU starts cost CPU and disk; simulated ones cost nothing and wait in timers. */
 const PARALLEL = { qemu: 32, simulated: 1024 } as const;
 
@@ -103,7 +106,8 @@ export class Master {
 
   async #stop(why: string): Promise<void> {
     this.#options.log.info('agent ends', { why });
-    await this.#executor.retire(why);
+    await within(this.#options.clock, FINISH_MS, this.#executor.retire(why), () => new Error(`work is under way after ${FINISH_MS} ms`))
+      .catch((e: unknown) => this.#options.log.error('agent ends over unfinished work', { why: String(e) }));
     for (const connection of [...this.#connections]) connection.close(why);
     this.#vms.close();
     // The socket goes before the lock: who holds the lock next makes a new one of the same name.
