@@ -24,10 +24,13 @@ const FILES = 5;
 export function openLog(clock: Clock, options: LogOptions): OpenLog {
   const transport = options.file === '' ? stderrTransport() : fileTransport(options.file);
   const logger = winston.createLogger({ levels: LEVELS, level: options.level, format: winston.format.json({ deterministic: false }), transports: [transport] });
+  let open = true;
   const finished = new Promise<void>((resolve) => transport.once('finish', () => resolve()));
   return {
-    log: logOn(logger, clock, LEVELS[options.level], {}),
+    log: logOn((entry) => { if (open) logger.log(entry as winston.LogEntry); }, clock, LEVELS[options.level], {}),
     close: () => {
+      // What still comes to an end behind the caller may speak; nobody listens any more.
+      open = false;
       logger.end();
       return finished;
     },
@@ -48,11 +51,11 @@ function fileTransport(filename: string): winston.transport {
   return transport;
 }
 
-function logOn(logger: winston.Logger, clock: Clock, threshold: number, bound: LogFields): Log {
+function logOn(emit: (entry: object) => void, clock: Clock, threshold: number, bound: LogFields): Log {
   const write = (level: LogLevel) => (message: string, fields?: LogFields): void => {
     if (LEVELS[level] > threshold) return;
     const head = { time: new Date(clock.now()).toISOString(), level, message: redactText(message) };
-    logger.log(Object.assign({ ...head, ...redactFields({ ...bound, ...fields }) }, head));
+    emit(Object.assign({ ...head, ...redactFields({ ...bound, ...fields }) }, head));
   };
   return {
     debug: write('debug'),
@@ -60,6 +63,6 @@ function logOn(logger: winston.Logger, clock: Clock, threshold: number, bound: L
     warn: write('warn'),
     error: write('error'),
     debugging: threshold >= LEVELS.debug,
-    child: (fields) => logOn(logger, clock, threshold, { ...bound, ...fields }),
+    child: (fields) => logOn(emit, clock, threshold, { ...bound, ...fields }),
   };
 }

@@ -66,3 +66,13 @@ test('whatever is logged becomes bounded JSON', () => {
     JSON.stringify(redact(value));
   }));
 });
+
+test('a line after the close is dropped, not thrown', async () => {
+  const file = join(root, 'nimbus.log');
+  const { log, close } = openLog(realClock, { level: 'info', file });
+  const child = log.child({ part: 'late' });
+  log.info('before');
+  await close();
+  child.warn('after');
+  expect(readFileSync(file, 'utf8')).not.toContain('after');
+});

@@ -51,5 +51,6 @@ function openSshPrivateKey(privateKey: KeyObject, key: PublicKey, random: Random
     sshString(key.blob), sshString(Buffer.concat([secret, padding])),
   ]);
   const lines = body.toString('base64').match(/.{1,70}/g) ?? [];
-  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----'].join('\n');
+  // OpenSSH refuses a file of this format whose last line has no end.
+  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join('\n');
 }
