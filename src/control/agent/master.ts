@@ -81,6 +81,8 @@ export class Master {
     await recoverVms({ clock, log, driver, records, vms: this.#vms });
     this.#socket = await listenAt(stateDir, (socket) => this.serve({ input: socket, output: socket, name: 'relay' }));
     log.info('agent holds the directory', { version: VERSION, driver: driver.name, vms: records.live().length });
+    // What the driver measures once per boot (the accelerator) is measured now, not on the first lease's time.
+    driver.status().catch((e: unknown) => log.warn('the driver could not look at the node', { error: String(e) }));
   }
 
   serve(peer: Peer): void {
