@@ -47,8 +47,10 @@ describe.skipIf(native === undefined)('PostgreSQL from the npm package', () => {
   test('opens a cluster of its version although another version is found first', async () => {
     const options = { dataDir: join(root, 'data') };
     const context = testContext();
-    const first = await startEmbedded(context, { ...options, bin: prepareNpmPrograms(native ?? '', null).bin });
+    const programs = prepareNpmPrograms(native ?? '', hasPart('root') ? NOBODY : null);
+    const first = await startEmbedded(context, { ...options, bin: programs.bin });
     await first.stop();
+    if (programs.copy !== null) removeCopy(programs.copy);
     const second = await startEmbedded(context, options);
     try {
       expect(context.lines.filter((l) => l.message === 'PostgreSQL runs').map((l) => l.fields['version'])).toEqual([18, 18]);
