@@ -1,9 +1,11 @@
 /** An agent beside the service: a child process in a session of its own, spoken to through pipes. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock, Context } from '../../platform/context.ts';
+import { errorCode } from '../../platform/errors.ts';
+import { mergedSettings } from '../agent-settings.ts';
 import type { NodeAccess } from '../types.ts';
 import { logStderr } from './stderr.ts';
 import type { AgentLink, Transport } from './transport.ts';
@@ -40,8 +42,12 @@ export function localTransport(ctx: Context, access: NodeAccess & { transport: '
 async function writeConfig(access: NodeAccess & { transport: 'local' }): Promise<string | undefined> {
   if (access.agentConfig === undefined) return undefined;
   const file = join(access.stateDir, 'agent.json');
+  const before = await readFile(file, 'utf8').catch((e: unknown) => {
+    if (errorCode(e) === 'ENOENT') return undefined;
+    throw e;
+  });
   const temporary = `${file}.${process.pid}`;
-  await writeFile(temporary, JSON.stringify(access.agentConfig, null, 2), { mode: 0o600 });
+  await writeFile(temporary, `${JSON.stringify(mergedSettings(before, access.agentConfig, file), null, 2)}\n`, { mode: 0o600 });
   await rename(temporary, file);
   return file;
 }

@@ -10,6 +10,7 @@ import { withDeadline } from '../../platform/deadline.ts';
 import { newOperationId } from '../../platform/ids.ts';
 import { VERSION } from '../../platform/version.ts';
 import { createControlClient } from '../client/client.ts';
+import { mergedSettings, withReach } from '../agent-settings.ts';
 import { excerpt } from '../client/lines.ts';
 import { sshTransport } from '../client/ssh.ts';
 import type { NodeStatus } from '../protocol.ts';
@@ -28,6 +29,7 @@ const COMMAND_NOT_FOUND = 127;
 const STEP_MS = 30_000;
 const COPY_MS = 600_000;
 const MAX_AUTHORIZED_KEYS = 1024 * 1024;
+const MAX_SETTINGS = 1024 * 1024;
 
 export interface InstallOptions {
   readonly target: SshTarget;
@@ -169,10 +171,11 @@ async function copyAgent(files: RemoteFiles, directory: string, node: FoundNode,
   return node.path === null ? [remote] : [node.path, remote];
 }
 
-async function writeSettings(files: RemoteFiles, home: string, { agentConfig }: InstallOptions): Promise<string[]> {
+async function writeSettings(files: RemoteFiles, home: string, { agentConfig, target }: InstallOptions): Promise<string[]> {
   if (agentConfig === undefined) return [];
   const path = `${home}/.nimbus/agent.json`;
-  await files.write(path, `${JSON.stringify(agentConfig, null, 2)}\n`, 0o600);
+  const settings = withReach(mergedSettings(await files.read(path, MAX_SETTINGS), agentConfig, path), target.host);
+  await files.write(path, `${JSON.stringify(settings, null, 2)}\n`, 0o600);
   return ['--config', path];
 }
 

@@ -80,6 +80,19 @@ describe.skipIf(!hasPart('sshd'))('adding a node over SSH', () => {
     expect(readFileSync(sshd.authorizedKeys, 'utf8')).toBe(before);
   });
 
+  test('the settings that an administrator wrote for the agent stay; the site\'s are brought up to date', async () => {
+    const sshd = await host();
+    await installNode(ctx, await settings(sshd, { agentConfig: { cacheMb: 7 } }));
+    const file = join(sshd.home, '.nimbus', 'agent.json');
+    const helper = { command: ['sudo', '-n', '/opt/nimbus/workspace-control', 'helper'] };
+    writeFileSync(file, JSON.stringify({ cacheMb: 7, helper }));
+    await installNode(ctx, await settings(sshd, { agentConfig: { cacheMb: 8 } }));
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({ cacheMb: 8, helper });
+    writeFileSync(file, 'cacheMb = 7');
+    await expect(settings(sshd, { agentConfig: { cacheMb: 9 } }).then((o) => installNode(ctx, o))).rejects.toThrow(/agent\.json is no JSON object; mend it or remove it/);
+    expect(readFileSync(file, 'utf8')).toBe('cacheMb = 7');
+  });
+
   test('the operating key starts the agent whatever it asks for: no command, no forwarding, no files, no terminal', async () => {
     const sshd = await host();
     await installNode(ctx, await settings(sshd));
