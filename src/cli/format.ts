@@ -1,4 +1,5 @@
 /** Figures as administrators read and write them. */
+import { isIPv4 } from 'node:net';
 import { formatDuration, parseDuration } from '../lease/duration.ts';
 import { UsageError } from './exit.ts';
 
@@ -36,6 +37,11 @@ export function date(text: string): number {
 export function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new UsageError(`"${text}" is no whole number`);
   return Number(text);
+}
+
+export function ipv4(text: string): string {
+  if (!isIPv4(text)) throw new UsageError(`"${text}" is no IPv4 address`);
+  return text;
 }
 
 export function list(text: string): string[] {

@@ -20,11 +20,12 @@ export interface AddNodeOptions {
   readonly zone: string;
   readonly networks?: string[];
   readonly driver: string;
+  readonly guestAddress?: string;
 }
 
 export async function addNode(env: Env, host: string, o: AddNodeOptions): Promise<void> {
   const name = o.name ?? (/^[\d.]+$|:/.test(host) ? host.replaceAll(':', '-').replace(/^-+|-+$/g, '') : (host.split('.')[0] ?? host));
-  const request = { host, port: o.port, user: o.user, installKey: o.installKey, hostKey: o.hostKey, knownHosts: o.knownHosts, driver: driver(o.driver) };
+  const request = { host, port: o.port, user: o.user, installKey: o.installKey, hostKey: o.hostKey, knownHosts: o.knownHosts, driver: driver(o.driver), guestAddress: o.guestAddress };
   const installed = await install(env, request, o.yes === true);
   const { status } = installed;
   const access: NodeAccess = { transport: 'ssh', host, port: o.port, user: o.user, hostKey: installed.hostKey };
@@ -37,7 +38,7 @@ export async function addNode(env: Env, host: string, o: AddNodeOptions): Promis
     + `host key ${installed.fingerprint} is pinned`);
 }
 
-export async function upgradeNode(env: Env, nodes: readonly NodeView[], name: string, o: { installKey?: string; driver: string }): Promise<Installed> {
+export async function upgradeNode(env: Env, nodes: readonly NodeView[], name: string, o: { installKey?: string; driver: string; guestAddress?: string }): Promise<Installed> {
   const node = nodes.find((n) => n.name === name);
   if (node === undefined) throw new Refused('NodeNotFound', 'no VMM node has this name');
   const target = /^(.+)@\[?(.+?)\]?:(\d+)$/.exec(node.address);
@@ -45,7 +46,7 @@ export async function upgradeNode(env: Env, nodes: readonly NodeView[], name: st
     throw new Refused('Unsupported', 'the node is on the machine of the service; its agent is upgraded with the service');
   }
   const [, user = '', host = '', port = ''] = target;
-  return install(env, { host, port: Number(port), user, installKey: o.installKey, hostKey: node.hostKey, knownHosts: undefined, driver: driver(o.driver) }, false);
+  return install(env, { host, port: Number(port), user, installKey: o.installKey, hostKey: node.hostKey, knownHosts: undefined, driver: driver(o.driver), guestAddress: o.guestAddress }, false);
 }
 
 type Ready = Installed & { readonly status: NodeStatus };

@@ -1,4 +1,5 @@
 /** The installer over SSH, with what `ssh` itself would use on the administrator's machine. */
+import { lookup } from 'node:dns/promises';
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -30,7 +31,7 @@ export const sshInstaller: NodeInstaller = {
       agentProgram: packageFile('dist/workspace-control.cjs'),
       executable: executable(),
       driver: request.driver,
-      agentConfig: request.agentConfig ?? undefined,
+      agentConfig: { ...request.agentConfig, qemu: await forwarding(request) },
       progress: steps(watcher),
     });
     return {
@@ -39,6 +40,17 @@ export const sshInstaller: NodeInstaller = {
     };
   },
 };
+
+/**
+ * Ports that lead to guests are opened where users are, not on the node's loopback; a node that is reached by loopback is
+ * this machine, and so are its users.
+ */
+async function forwarding({ host, guestAddress }: InstallRequest): Promise<{ bindAddress: string; reachHost: string }> {
+  const address = guestAddress ?? await lookup(host, { family: 4 }).then((found) => found.address, (e: unknown) => {
+    throw new UsageError(`${host} has no IPv4 address (${errorText(e)}); name the one at which its guests are reached with --guest-address`, { cause: e });
+  });
+  return { bindAddress: address.startsWith('127.') ? address : '0.0.0.0', reachHost: address };
+}
 
 async function identities({ installKey }: InstallRequest): ReturnType<typeof installIdentities> {
   try {

@@ -41,7 +41,8 @@ async function ensureNode({ ctx, db, config, nodesDir, machine }: Deps, node: Co
   const memoryMb = node.memory_mb || Math.max(Math.floor(machine.memoryMb / 2), LEAST_VMS * (smallest?.memory_mb ?? 0));
   const cores = node.cores || Math.max(machine.cores, LEAST_VMS * (smallest?.cores ?? 1));
   const access: NodeAccess = {
-    transport: 'local', stateDir: join(nodesDir, node.name), driver: node.driver, agentConfig: agentConfig(config),
+    transport: 'local', stateDir: join(nodesDir, node.name), driver: node.driver,
+    agentConfig: { ...agentConfig(config), qemu: { bindAddress: node.guest_address, reachHost: node.guest_address } },
   };
   const [kept] = await db.query(ensureLocalNode, [node.name, node.zone, memoryMb, cores, JSON.stringify(access), new Date(ctx.clock.now())]);
   if (kept !== undefined && (kept.memory_mb !== memoryMb || kept.cores !== cores)) {

@@ -32,6 +32,8 @@ const localNode = z.strictObject({
   memory_mb: z.int().nonnegative().default(0),
   cores: z.int().nonnegative().default(0),
   driver: z.enum(['auto', 'qemu', 'simulated']).default('auto'),
+  /** Address of this machine at which users reach guests behind forwarded ports */
+  guest_address: z.ipv4().default('127.0.0.1'),
 });
 
 const DEFAULT_TYPES = {

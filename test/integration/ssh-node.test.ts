@@ -23,7 +23,7 @@ describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))(
   beforeAll(async () => {
     set = sshdSet();
     const admin = set.key('admin');
-    sshd = await set.make();
+    sshd = await set.make({ host: '127.0.1.9' });
     writeFileSync(sshd.authorizedKeys, `${admin.publicLine}\n`, { mode: 0o600 });
     serve = await startServe('local_nodes = []\n');
     await serve.admin('node', 'add', sshd.host, '--name', 'far', '--user', sshd.user, '--port', String(sshd.port), '--host-key', sshd.hostKey,
@@ -62,7 +62,8 @@ describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))(
     const instance = await describe1(id);
     const command = instance?.Tags?.find((t) => t.Key === 'nimbus:ssh')?.Value ?? '';
     const [, port, at] = /^ssh -p (\d+) (\S+)$/.exec(command) ?? [];
-    expect(instance?.PublicIpAddress).toBe(at?.split('@')[1]);
+    expect(instance?.PublicIpAddress).toBe(sshd.host);
+    expect(at?.split('@')[1]).toBe(sshd.host);
     const say = async (what: string): Promise<string> =>
       (await run('ssh', [...SSH_OPTIONS.flatMap((o) => ['-o', o]), '-i', keyFile, '-p', port ?? '', at ?? '', what], { timeout: 30_000 })).stdout;
     await expect.poll(() => say('hostname').catch(() => ''), { timeout: 120_000, interval: 500 }).not.toBe('');

@@ -2,9 +2,11 @@ import type { Command } from 'commander';
 import type { NodeView } from '../../manager/admin-types.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
-import { list, wholeNumber } from '../format.ts';
+import { ipv4, list, wholeNumber } from '../format.ts';
 import { printable } from '../io.ts';
 import { addNode, upgradeNode, type AddNodeOptions } from '../node-add.ts';
+
+const GUEST_ADDRESS = "address of the node at which users reach guests behind forwarded ports (default: what the host's name leads to)";
 
 export function addNodeCommands(program: Command, deps: CliDeps): void {
   const node = program.command('node').description('machines that run VMs');
@@ -25,8 +27,9 @@ export function addNodeCommands(program: Command, deps: CliDeps): void {
     .description("put this version's agent on SSH nodes; VMs run on")
     .option('--install-key <file>', 'your private key for the nodes (default: SSH agent, ~/.ssh/id_*)')
     .option('--driver <driver>', 'auto, qemu or simulated', 'auto')
+    .option('--guest-address <ip>', GUEST_ADDRESS, ipv4)
     .addHelpText('after', '\nExample:\n  nimbus node upgrade n1 n2 --install-key ~/.ssh/cluster')
-    .action(async (names: string[], o: { installKey?: string; driver: string }, command: Command) => {
+    .action(async (names: string[], o: { installKey?: string; driver: string; guestAddress?: string }, command: Command) => {
       const env = envOf(command, deps);
       const nodes = await env.client.get<NodeView[]>('/v1/nodes');
       await each(env, names, (name) => upgradeNode(env, nodes, name, o), (r, name) => `${name} runs agent ${r.agentVersion}`);
@@ -48,6 +51,7 @@ function addCommand(node: Command, deps: CliDeps): void {
     .option('--zone <zone>', 'availability zone', 'default')
     .option('--networks <names>', 'networks that reach the node, with commas (default: all)', list)
     .option('--driver <driver>', 'auto, qemu or simulated', 'auto')
+    .option('--guest-address <ip>', GUEST_ADDRESS, ipv4)
     .addHelpText('after', `
 Examples:
   nimbus node add n1.example.org
