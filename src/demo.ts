@@ -37,7 +37,14 @@ strategy = "round-robin"
 `;
 const READY_MS = 60_000;
 const STATE_MS = 60_000;
+const END_MS = 15_000;
 const POLL_MS = 50;
+
+/** Ctrl-C, a signal, or a reader that went away: everything is taken down in order, as at the end. */
+class Interrupted extends Error {}
+let interrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => { interrupted = true; });
+process.stdout.on('error', () => { interrupted = true; });
 
 const startedAt = realClock.monotonic();
 const seconds = (): string => `${((realClock.monotonic() - startedAt) / 1000).toFixed(2).padStart(6)} s`;
@@ -47,6 +54,7 @@ const step = (text: string): void => say(`${seconds()}  ${text}`);
 async function until<T>(what: string, ms: number, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
   const deadline = realClock.monotonic() + ms;
   for (;;) {
+    if (interrupted) throw new Interrupted();
     const found = await look();
     if (found !== undefined) return found;
     if (realClock.monotonic() > deadline) throw new Error(`${what} did not happen within ${ms / 1000} s`);
@@ -57,20 +65,20 @@ async function until<T>(what: string, ms: number, look: () => Promise<T | undefi
 interface Site {
   readonly ec2: string;
   readonly dataDir: string;
-  readonly process: ChildProcess;
 }
 
-async function startSite(root: string): Promise<Site> {
+async function startSite(root: string, onChild: (child: ChildProcess) => void): Promise<Site> {
   const [config, dataDir, readyFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json')];
   writeFileSync(config, `${CONFIG}[log]\nfile = "${join(root, 'service.log')}"\n`);
   const program = fileURLToPath(new URL('nimbus.mjs', import.meta.url));
-  const child = spawn(process.execPath, [program, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(process.execPath, [program, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  onChild(child);
   const ready = await until('the service’s start', READY_MS, () => {
     if (child.exitCode !== null) throw new Error(`the service ended with exit code ${child.exitCode}`);
     return existsSync(readyFile) ? (JSON.parse(readFileSync(readyFile, 'utf8')) as { ec2: string; version: string }) : undefined;
   });
   step(`service ${ready.version} answers at ${ready.ec2} (pid ${child.pid ?? '?'})`);
-  return { ec2: ready.ec2, dataDir, process: child };
+  return { ec2: ready.ec2, dataDir };
 }
 
 /** Prints events of the leases as they are written, until `done` says so. */
@@ -115,45 +123,63 @@ async function sayConsoles(client: EC2Client, ids: readonly string[]): Promise<v
   }
 }
 
-async function story(root: string): Promise<void> {
-  const site = await startSite(root);
-  const admin = createAdminClient(site.dataDir);
+async function story(site: Site, admin: AdminClient): Promise<void> {
+  const real = await sayNodes(admin);
+  const user = await admin.post<{ accessKey: string; secretKey: string }>('/v1/users', { name: 'demo' });
+  step(`user demo has access key ${user.accessKey}`);
+  const client = new EC2Client({ endpoint: site.ec2, region: 'nimbus', credentials: { accessKeyId: user.accessKey, secretAccessKey: user.secretKey } });
+  await client.send(new CreateKeyPairCommand({ KeyName: 'demo', KeyType: 'ed25519' }));
+  step('RunInstances: a group of two VMs for ten minutes');
+  const run = await client.send(new RunInstancesCommand({
+    ImageId: 'nimbus-guest', InstanceType: 'm1.small', MinCount: 2, MaxCount: 2, KeyName: 'demo',
+    TagSpecifications: [{ ResourceType: 'instance', Tags: [{ Key: 'nimbus:duration', Value: '10m' }, { Key: 'Name', Value: 'demo' }] }],
+  }));
+  const ids = (run.Instances ?? []).map((i) => i.InstanceId ?? '');
+  const shown = new Map<string, number>();
+  const running = await follow(admin, ids, (leases) => leases.every((l) => l.state === 'Running'), shown);
+  step('addresses');
+  const described = await client.send(new DescribeInstancesCommand({ InstanceIds: ids }));
+  sayAddresses((described.Reservations ?? []).flatMap((r) => r.Instances ?? []), real);
+  step('console output of the guests');
+  await sayConsoles(client, ids);
+  step('where the time went, ms');
+  for (const lease of running) {
+    step(`  ${lease.id} on ${lease.node ?? '?'}: ${breakdown(lease.phases).map((b) => `${b.name} ${Math.round(b.ms)}`).join(', ')}`);
+  }
+  step('TerminateInstances');
+  await client.send(new TerminateInstancesCommand({ InstanceIds: ids }));
+  await follow(admin, ids, (leases) => leases.every((l) => l.state === 'Terminated'), shown);
+  step('usage records');
+  for (const u of await admin.get<Array<{ lease: string; user: string; chargedMinutes: number; intervals: Array<{ node: string; start: number; stop: number | null }> }>>('/v1/usage')) {
+    const ms = u.intervals.reduce((sum, i) => sum + ((i.stop ?? i.start) - i.start), 0);
+    step(`  ${u.lease}  ${u.user}  on ${u.intervals.map((i) => i.node).join(', ')} for ${(ms / 1000).toFixed(1)} s, charged ${u.chargedMinutes} min`);
+  }
+  client.destroy();
+}
+
+/** Ends what runs, also when the story broke off: VMs would outlive their service. */
+async function takeDown(child: ChildProcess, admin: AdminClient): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const live = await admin.get<LeaseView[]>('/v1/leases', { live: 'true' }).catch(() => []);
+    for (const lease of live) await admin.post(`/v1/leases/${lease.id}/destroy`, { why: 'the demo ends' });
+    const deadline = realClock.monotonic() + END_MS;
+    while (live.length > 0 && realClock.monotonic() < deadline) {
+      if ((await admin.get<LeaseView[]>('/v1/leases', { live: 'true' })).length === 0) break;
+      await sleep(realClock, POLL_MS);
+    }
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  }
+  step('service stopped');
+}
+
+async function demo(root: string): Promise<void> {
+  let child: ChildProcess | undefined;
+  const admin = createAdminClient(join(root, 'data'));
   try {
-    const real = await sayNodes(admin);
-    const user = await admin.post<{ accessKey: string; secretKey: string }>('/v1/users', { name: 'demo' });
-    step(`user demo has access key ${user.accessKey}`);
-    const client = new EC2Client({ endpoint: site.ec2, region: 'nimbus', credentials: { accessKeyId: user.accessKey, secretAccessKey: user.secretKey } });
-    await client.send(new CreateKeyPairCommand({ KeyName: 'demo', KeyType: 'ed25519' }));
-    step('RunInstances: a group of two VMs for ten minutes');
-    const run = await client.send(new RunInstancesCommand({
-      ImageId: 'nimbus-guest', InstanceType: 'm1.small', MinCount: 2, MaxCount: 2, KeyName: 'demo',
-      TagSpecifications: [{ ResourceType: 'instance', Tags: [{ Key: 'nimbus:duration', Value: '10m' }, { Key: 'Name', Value: 'demo' }] }],
-    }));
-    const ids = (run.Instances ?? []).map((i) => i.InstanceId ?? '');
-    const shown = new Map<string, number>();
-    const running = await follow(admin, ids, (leases) => leases.every((l) => l.state === 'Running'), shown);
-    step('addresses');
-    const described = await client.send(new DescribeInstancesCommand({ InstanceIds: ids }));
-    sayAddresses((described.Reservations ?? []).flatMap((r) => r.Instances ?? []), real);
-    step('console output of the guests');
-    await sayConsoles(client, ids);
-    step('where the time went, ms');
-    for (const lease of running) {
-      step(`  ${lease.id} on ${lease.node ?? '?'}: ${breakdown(lease.phases).map((b) => `${b.name} ${Math.round(b.ms)}`).join(', ')}`);
-    }
-    step('TerminateInstances');
-    await client.send(new TerminateInstancesCommand({ InstanceIds: ids }));
-    await follow(admin, ids, (leases) => leases.every((l) => l.state === 'Terminated'), shown);
-    step('usage records');
-    for (const u of await admin.get<Array<{ lease: string; user: string; chargedMinutes: number; intervals: Array<{ node: string; start: number; stop: number | null }> }>>('/v1/usage')) {
-      const ms = u.intervals.reduce((sum, i) => sum + ((i.stop ?? i.start) - i.start), 0);
-      step(`  ${u.lease}  ${u.user}  on ${u.intervals.map((i) => i.node).join(', ')} for ${(ms / 1000).toFixed(1)} s, charged ${u.chargedMinutes} min`);
-    }
-    client.destroy();
+    await story(await startSite(root, (started) => { child = started; }), admin);
   } finally {
-    site.process.kill('SIGTERM');
-    if (site.process.exitCode === null && site.process.signalCode === null) await once(site.process, 'exit');
-    step('service stopped');
+    if (child !== undefined) await takeDown(child, admin);
   }
 }
 
@@ -161,10 +187,14 @@ async function story(root: string): Promise<void> {
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 const root = mkdtempSync(join(tmpdir(), 'nimbus-demo-'));
 try {
-  await story(root);
+  await demo(root);
   rmSync(root, { recursive: true, force: true });
   step('nothing is left behind');
 } catch (e) {
+  if (e instanceof Interrupted) {
+    rmSync(root, { recursive: true, force: true });
+    process.exit(130);
+  }
   console.error(`demo: ${(e as Error).message}\nIts files are kept in ${root}; service.log there says more.`);
   process.exitCode = 1;
 }
