@@ -9,7 +9,7 @@ export function addUsageCommand(program: Command, deps: CliDeps): void {
   program.command('usage')
     .description('usage records: what leases used and are charged for')
     .option('--user <user>', 'of this user only')
-    .option('--since <when>', 'leases made since: 7d (ago) or 2026-12-01')
+    .option('--since <when>', 'leases that lived at or after: 7d (ago) or 2026-12-01')
     .option('--csv', 'comma-separated, one line a lease')
     .addHelpText('after', '\nExamples:\n  nimbus usage --user alice --since 30d\n  nimbus usage --since 2026-11-01 --csv > november.csv')
     .action(async (o: { user?: string; since?: string; csv?: boolean }, command: Command) => {

@@ -10,7 +10,7 @@ import { withDeadline } from '../../platform/deadline.ts';
 import { newOperationId } from '../../platform/ids.ts';
 import { VERSION } from '../../platform/version.ts';
 import { createControlClient } from '../client/client.ts';
-import { mergedSettings, withReach } from '../agent-settings.ts';
+import { mergedSettings } from '../agent-settings.ts';
 import { excerpt } from '../client/lines.ts';
 import { sshTransport } from '../client/ssh.ts';
 import type { NodeStatus } from '../protocol.ts';
@@ -171,10 +171,10 @@ async function copyAgent(files: RemoteFiles, directory: string, node: FoundNode,
   return node.path === null ? [remote] : [node.path, remote];
 }
 
-async function writeSettings(files: RemoteFiles, home: string, { agentConfig, target }: InstallOptions): Promise<string[]> {
+async function writeSettings(files: RemoteFiles, home: string, { agentConfig }: InstallOptions): Promise<string[]> {
   if (agentConfig === undefined) return [];
   const path = `${home}/.nimbus/agent.json`;
-  const settings = withReach(mergedSettings(await files.read(path, MAX_SETTINGS), agentConfig, path), target.host);
+  const settings = mergedSettings(await files.read(path, MAX_SETTINGS), agentConfig, path);
   await files.write(path, `${JSON.stringify(settings, null, 2)}\n`, 0o600);
   return ['--config', path];
 }
