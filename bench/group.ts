@@ -10,7 +10,7 @@ try {
   const answers: number[] = [];
   for (let i = 0; i < 8; i += 1) {
     const started = performance.now();
-    const run = await client.call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: String(N), MaxCount: String(N) });
+    const run = await client.call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: String(N), MaxCount: String(N), ClientToken: `group-${i}` });
     if (run.status !== 200) throw new Error(run.body);
     answers.push(performance.now() - started);
     const group = /<reservationId>(r-[0-9a-f]+)/.exec(run.body)?.[1] ?? '';
