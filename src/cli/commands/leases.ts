@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { breakdown } from '../../lease/phases.ts';
 import type { EventView, LeaseChange, LeaseView } from '../../manager/types.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
@@ -81,6 +82,8 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
     l.endedAt === null ? ['ends', `${time(l.endsAt)} (in ${left(l.endsAt, env.clock.now())})`] : ['ended', time(l.endedAt)],
     ...Object.entries(l.tags).map(([k, v]): [string, string] => ['tag', `${k} = ${v}`]),
   ];
+  const steps = breakdown(l.phases);
+  if (steps.length > 0) facts.push(['start', steps.map((s) => `${s.name} ${Math.round(s.ms)} ms`).join(', ')]);
   const head = facts.map(([k, v]) => `${k.padEnd(9)} ${printable(v)}`).join('\n');
   return `${head}\n\n${events(env, l)}`;
 }
