@@ -29,14 +29,18 @@ export interface Serve {
   kill(): Promise<void>;
 }
 
-/** `root`: a directory that an earlier service left, to start on its data again. */
-export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-'))): Promise<Serve> {
+/**
+ * `root`: a directory that an earlier service left, to start on its data again. `within`: a command that runs another, such
+ * as `nsenter`, before the service's own.
+ */
+export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-')), within: readonly string[] = []): Promise<Serve> {
   const [config, dataDir, readyFile, logFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json'), join(root, 'service.log')];
   const listen = toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n';
   writeFileSync(config, `${toml}\n${listen}[log]\nfile = ${JSON.stringify(logFile)}\n`);
   rmSync(readyFile, { force: true });
   // A process group of its own, so that a test can end exactly this group.
-  const child = spawn(process.execPath, [NIMBUS, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  const [program = '', ...before] = [...within, process.execPath];
+  const child = spawn(program, [...before, NIMBUS, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => { stderr = (stderr + chunk.toString()).slice(-20_000); });
   await fileAppears(readyFile, child, () => stderr);
