@@ -6,7 +6,7 @@
 import { Fault, isFault } from '../lease/faults.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import { newGroupId, newLeaseId, newOperationId } from '../platform/ids.ts';
-import type { Queryable } from '../store/db.ts';
+import { isUnavailable, type Queryable } from '../store/db.ts';
 import { groupsByToken, insertGroups, insertLeases, liveLeaseCounts } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
 import { holdNetworks } from '../store/networks.ts';
@@ -49,8 +49,9 @@ async function runBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[])
     } catch (e) {
       deps.pool.invalidate();
       if (!(e instanceof RoomTaken) || attempt === MOST_ATTEMPTS) {
-        // One bad request must not fail its neighbours: each is tried alone.
-        if (requests.length > 1) return inTurn(deps, requests);
+        // One bad request must not fail its neighbours: each is tried alone. But a batch whose commit was not answered may
+        // have been written, and would be written twice.
+        if (requests.length > 1 && !isUnavailable(e)) return inTurn(deps, requests);
         throw e instanceof RoomTaken ? new Fault('Busy', 'other requests took the room several times; try again') : e;
       }
     }
@@ -73,12 +74,13 @@ async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedReques
   await deps.pool.ready();
   const outcomes = new Map<number, Outcome>();
   const planned: Planned[] = [];
-  const stillOpen = (): Entry[] => requests.map((request, index) => ({ request, index })).filter((e) => !outcomes.has(e.index));
+  const { entries, repeats } = byToken(requests);
   const intentIds = await deps.db.transaction(async (tx) => {
-    await answerRepeats(tx, stillOpen(), outcomes);
-    await refuseOverLimit(deps, tx, stillOpen(), outcomes);
-    for (const entry of stillOpen()) {
-      const p = await plan(deps, entry);
+    await answerRepeats(tx, entries, outcomes);
+    const open = entries.filter((e) => !outcomes.has(e.index));
+    const live = await liveLeases(tx, open);
+    for (const entry of open) {
+      const p = await plan(deps, entry, live);
       if (isFault(p)) outcomes.set(entry.index, p);
       else planned.push(p);
     }
@@ -88,8 +90,34 @@ async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedReques
     throw e;
   });
   if (intentIds.length > 0) deps.handOver(intentIds);
+  for (const { entry, first } of repeats) outcomes.set(entry.index, repeatOf(entry.request, first.request, outcomes.get(first.index)));
   return requests.map((_, i) => outcomes.get(i) ?? new Fault('Internal', 'the request was lost'));
 }
+
+/** Of equal client tokens in one batch the first is tried; the others take no room and get its answer. */
+function byToken(requests: readonly ResolvedRequest[]): { entries: Entry[]; repeats: Array<{ entry: Entry; first: Entry }> } {
+  const firsts = new Map<string, Entry>();
+  const entries: Entry[] = [];
+  const repeats: Array<{ entry: Entry; first: Entry }> = [];
+  for (const [index, request] of requests.entries()) {
+    const entry = { request, index };
+    const key = `${request.accountId} ${request.clientToken}`;
+    const first = request.clientToken === null ? undefined : firsts.get(key);
+    if (first !== undefined) repeats.push({ entry, first });
+    else {
+      entries.push(entry);
+      firsts.set(key, entry);
+    }
+  }
+  return { entries, repeats };
+}
+
+function repeatOf(request: ResolvedRequest, first: ResolvedRequest, outcome: Outcome | undefined): Outcome {
+  if (request.hash !== first.hash) return tokenMismatch(request);
+  return outcome === undefined || outcome instanceof Error ? outcome ?? new Fault('Internal', 'the request was lost') : { ...outcome, repeated: true };
+}
+
+const tokenMismatch = (r: ResolvedRequest): Fault => new Fault('TokenMismatch', `client token ${r.clientToken} was used before with other parameters`);
 
 /** A client token that was used before answers with what it made then, room or no room. */
 async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes: Map<number, Outcome>): Promise<void> {
@@ -102,28 +130,29 @@ async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes:
     if (before === undefined) continue;
     outcomes.set(index, before.request_hash === r.hash
       ? { groupId: before.id, repeated: true }
-      : new Fault('TokenMismatch', `client token ${r.clientToken} was used before with other parameters`));
+      : tokenMismatch(r));
   }
 }
 
-async function refuseOverLimit(deps: ManagerDeps, tx: Queryable, entries: readonly Entry[], outcomes: Map<number, Outcome>): Promise<void> {
-  if (entries.length === 0) return;
-  const most = deps.config.lease.max_per_user;
+async function liveLeases(tx: Queryable, entries: readonly Entry[]): Promise<Map<number, number>> {
+  if (entries.length === 0) return new Map();
   const accounts = [...new Set(entries.map((e) => e.request.accountId))];
-  const live = new Map((await tx.query(liveLeaseCounts, [accounts])).map((r) => [r.account_id, r.leases]));
-  for (const { request: r, index } of entries) {
-    const used = live.get(r.accountId) ?? 0;
-    if (used + r.minCount <= most) live.set(r.accountId, used + r.minCount);
-    else outcomes.set(index, new Fault('TooMany', `you asked for ${r.minCount} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]));
-  }
+  return new Map((await tx.query(liveLeaseCounts, [accounts])).map((r) => [r.account_id, r.leases]));
 }
 
-async function plan(deps: ManagerDeps, { request, index }: Entry): Promise<Planned | Fault> {
+/** Places one request within its user's limit; `live` counts what users have, with what this batch gives them. */
+async function plan(deps: ManagerDeps, { request, index }: Entry, live: Map<number, number>): Promise<Planned | Fault> {
+  const most = deps.config.lease.max_per_user;
+  const used = live.get(request.accountId) ?? 0;
+  if (used + request.minCount > most) {
+    return new Fault('TooMany', `you asked for ${request.minCount} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]);
+  }
   const placement = await deps.pool.place({
     memoryMb: request.resources.memoryMb, cores: request.resources.cores, networks: request.networks.map((n) => n.name),
-    zone: request.zone ?? undefined, minCount: request.minCount, maxCount: request.maxCount,
+    zone: request.zone ?? undefined, minCount: request.minCount, maxCount: Math.min(request.maxCount, most - used),
   });
   if (isFault(placement)) return placement;
+  live.set(request.accountId, used + placement.length);
   const { random } = deps.ctx;
   return {
     request, index, groupId: newGroupId(random),

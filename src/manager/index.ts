@@ -1,19 +1,20 @@
 /** The manager: the only way in for doors and workers. Each use case is one transaction. */
 import { createCredentials } from './credentials.ts';
-import { createLeaseCreator } from './create-queue.ts';
+import { createLeaseCreator, type Created } from './create-queue.ts';
 import type { ManagerDeps } from './deps.ts';
 import { imageCases } from './images.ts';
 import { keyCases } from './keys.ts';
 import { leaseCases, type LeaseCases } from './leases.ts';
 import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
-import { resolveRequest } from './resolve.ts';
+import { requestHash, resolveRequest } from './resolve.ts';
 import { siteCases } from './site.ts';
 import { tagCases } from './tags.ts';
 import type { Caller, GroupView, Manager } from './types.ts';
 import { Fault } from '../lease/faults.ts';
 import type { CreateRequest } from '../lease/types.ts';
-import { leasesOfGroup } from '../store/leases.ts';
+import { isUnavailable } from '../store/db.ts';
+import { groupsByToken, leasesOfGroup } from '../store/leases.ts';
 import { leaseView, readLeases } from './view.ts';
 
 /** The manager as workers see it. */
@@ -34,11 +35,25 @@ export function createManager(deps: ManagerDeps): FullManager {
   const recorder = createRecorder(deps);
 
   async function createLeases(caller: Caller, request: CreateRequest, options?: { dryRun?: boolean }): Promise<GroupView> {
-    const resolved = await resolveRequest(deps, caller, request);
-    if (options?.dryRun === true) return dryRun(resolved);
-    const created = await create(resolved);
-    const rows = await readLeases(deps.db, leasesOfGroup, [created.groupId]);
-    return { id: created.groupId, leases: rows.map(leaseView), repeated: created.repeated };
+    const dry = options?.dryRun === true;
+    const resolved = await resolveRequest(deps, caller, request).catch((e: unknown) => {
+      if (dry || request.clientToken === undefined || isUnavailable(e)) throw e;
+      return e as Error;
+    });
+    if (resolved instanceof Error) return groupOf(await madeEarlier(caller, request, resolved));
+    return dry ? dryRun(resolved) : groupOf(await create(resolved));
+  }
+
+  async function groupOf({ groupId, repeated }: Created): Promise<GroupView> {
+    const rows = await readLeases(deps.db, leasesOfGroup, [groupId]);
+    return { id: groupId, leases: rows.map(leaseView), repeated };
+  }
+
+  /** A repeated request is answered as it was the first time, though its key pair or image is gone by now. */
+  async function madeEarlier(caller: Caller, request: CreateRequest, refusal: Error): Promise<Created> {
+    const [before] = await deps.db.query(groupsByToken, [[caller.accountId], [request.clientToken]]);
+    if (before === undefined || before.request_hash !== requestHash(request)) throw refusal;
+    return { groupId: before.id, repeated: true };
   }
 
   async function dryRun(r: Awaited<ReturnType<typeof resolveRequest>>): Promise<never> {

@@ -1,25 +1,23 @@
 /** The use cases on leases that exist: describe, end, reboot, move the end, read the console, show the trail. */
 import { Fault } from '../lease/faults.ts';
-import { LEASE_ID } from '../lease/ids.ts';
 import type { Actor, Trigger } from '../lease/states.ts';
-import { formatDuration } from '../lease/duration.ts';
 import { newOperationId } from '../platform/ids.ts';
 import {
-  dueLeases, eventsOfLease, insertEvents, leasePlace, leasesByIds, leasesOfAccount, leasesOfAll, lockLeases, moveEnds, type LockedLease,
+  dueLeases, eventsOfLease, leasePlace, leasesByIds, leasesOfAccount, leasesOfAll, lockLeases, type LockedLease,
 } from '../store/leases.ts';
-import type { Db, Queryable } from '../store/db.ts';
+import { isUnavailable, type Db } from '../store/db.ts';
+import { inHalves } from '../platform/halves.ts';
 import { accountByName } from '../store/users.ts';
 import type { ManagerDeps } from './deps.ts';
+import { moveEnd } from './lease-end.ts';
+import { accountOf, checkIds, lockNamed, MOST_NAMED, notFound } from './named-leases.ts';
 import { TransitionBatch, type Effects } from './transitions.ts';
 import type { Caller, EventView, LeaseChange, LeaseQuery, LeaseView, Manager, NewEnd } from './types.ts';
 import { leaseView, readLeases } from './view.ts';
 
-/** Leases that one call may name, and that one describe may answer. */
-const MOST_NAMED = 1_000;
+/** Leases that one describe may answer. */
 const MOST_DESCRIBED = 10_000;
 const CONSOLE_BYTES = 64 * 1024;
-/** An end this near is no lease time any more; ask for the end instead. */
-const SHORTEST_S = 1;
 
 type Cases = Pick<Manager['leases'], 'describe' | 'end' | 'reboot' | 'setEnd' | 'console' | 'events'>;
 
@@ -41,20 +39,6 @@ export function leaseCases(deps: ManagerDeps): LeaseCases {
     events: (caller, id) => events(deps, caller, id),
     sweep: () => sweep(deps),
   };
-}
-
-const accountOf = (caller: Caller): number | null => (caller.admin ? null : caller.accountId);
-
-function checkIds(ids: readonly string[]): string[] {
-  if (ids.length > MOST_NAMED) throw new Fault('ParameterInvalid', `at most ${MOST_NAMED} leases can be named at once`);
-  for (const id of ids) {
-    if (!LEASE_ID.test(id)) throw new Fault('LeaseIdMalformed', `Invalid id: "${id.slice(0, 64)}" (expecting "i-...")`);
-  }
-  return [...new Set(ids)];
-}
-
-function notFound(ids: readonly string[]): Fault {
-  return new Fault('LeaseNotFound', ids.length === 1 ? `The instance ID '${ids[0]}' does not exist` : `The instance IDs '${ids.join(', ')}' do not exist`);
 }
 
 async function describe({ ctx, db, config }: ManagerDeps, caller: Caller, q: LeaseQuery): Promise<LeaseView[]> {
@@ -82,14 +66,6 @@ async function namedAccount(db: Db, caller: Caller, name: string): Promise<numbe
   if (account === undefined) throw new Fault('UserNotFound', `no user is named ${name}`);
   if (!caller.admin && account.id !== caller.accountId) throw new Fault('NotAuthorized', 'only administrators see the leases of others');
   return account.id;
-}
-
-/** Locks the named leases; a missing or foreign one fails the call before anything is written. */
-async function lockNamed(tx: Queryable, caller: Caller, ids: readonly string[]): Promise<Map<string, LockedLease>> {
-  const leases = new Map((await tx.query(lockLeases, [ids, accountOf(caller)])).map((l) => [l.id, l]));
-  const missing = ids.filter((id) => !leases.has(id));
-  if (missing.length > 0) throw notFound(missing);
-  return leases;
 }
 
 async function change(
@@ -131,33 +107,13 @@ function follow(deps: ManagerDeps, effects: Effects): void {
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
 }
 
-async function setEnd(deps: ManagerDeps, caller: Caller, named: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
-  const ids = checkIds(named);
-  const now = deps.ctx.clock.now();
-  const endsAt = 'endsAt' in end ? end.endsAt : now + end.durationS * 1000;
-  checkEnd(deps, now, endsAt);
+async function setEnd(deps: ManagerDeps, caller: Caller, ids: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
   await deps.db.transaction(async (tx) => {
-    const leases = [...(await lockNamed(tx, caller, ids)).values()];
-    for (const l of leases) {
-      if (l.final || l.state === 'Ending' || l.state === 'Corrupted') throw new Fault('StateRefused', `The lease ${l.id} is over`, [`it is ${l.state}`]);
-    }
+    await moveEnd(deps, tx, caller, ids, end);
+    // Thrown inside, so that what was tried is rolled back.
     if (dryRun) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
-    await tx.query(moveEnds, [leases.map((l) => l.id), leases.map(() => new Date(endsAt)), leases.map((l) => Math.ceil((endsAt - l.created_at) / 1000))]);
-    await tx.query(insertEvents, [JSON.stringify(leases.map((l) => ({
-      lease_id: l.id, at: new Date(now).toISOString(), from_state: l.state, to_state: l.state, trigger: endsAt >= l.ends_at ? 'extended' : 'shortened',
-      who: caller.name, why: `ends ${new Date(endsAt).toISOString()} instead of ${new Date(l.ends_at).toISOString()}`, request_id: caller.requestId,
-    })))]);
   });
   return describe(deps, caller, { ids });
-}
-
-function checkEnd({ config }: ManagerDeps, now: number, endsAt: number): void {
-  const seconds = (endsAt - now) / 1000;
-  const most = config.lease.max_duration;
-  if (!(seconds >= SHORTEST_S)) throw new Fault('DurationRefused', 'the new end lies in the past; end the lease instead');
-  if (seconds > most) {
-    throw new Fault('DurationRefused', `a lease may end at most ${formatDuration(most)} from now`, [`lease.max_duration = ${formatDuration(most)}, asked ${formatDuration(seconds)}`]);
-  }
 }
 
 async function readConsole(deps: ManagerDeps, caller: Caller, id: string, maxBytes: number): Promise<{ bytes: Buffer; at: number }> {
@@ -182,19 +138,28 @@ async function events(deps: ManagerDeps, caller: Caller, id: string): Promise<Ev
 }
 
 async function sweep(deps: ManagerDeps): Promise<number> {
-  const now = deps.ctx.clock.now();
-  const due = await deps.db.query(dueLeases, [new Date(now), MOST_NAMED]);
+  const due = await deps.db.query(dueLeases, [new Date(deps.ctx.clock.now()), MOST_NAMED]);
   if (due.length === 0) return 0;
+  // A lease whose end cannot be written must not keep the others from ending on time.
+  const ended = await inHalves<string, boolean>(due.map((d) => d.id), (ids) => endDue(deps, ids), isUnavailable);
+  const failed = ended.find((e) => e instanceof Error);
+  if (failed !== undefined) deps.ctx.log.error('some leases could not be ended on time; trying again', { error: failed.message, leases: ended.filter((e) => e instanceof Error).length });
+  return ended.filter((e) => e === true).length;
+}
+
+/** True for each that was ended; its end may have been moved between the look and the lock. */
+async function endDue(deps: ManagerDeps, ids: readonly string[]): Promise<boolean[]> {
+  const now = deps.ctx.clock.now();
+  const over = new Set<string>();
   const effects = await deps.db.transaction(async (tx) => {
     const batch = newBatch(deps);
-    for (const lease of await tx.query(lockLeases, [due.map((d) => d.id), null])) {
-      // The end may have been moved between the look and the lock.
-      if (lease.ends_at > now) continue;
+    for (const lease of await tx.query(lockLeases, [ids, null])) {
       const why = 'the lease’s time is over';
-      batch.apply(lease, { trigger: 'end', actor: 'sweeper', who: 'sweeper', why, at: now, requestId: null }, { reasonCode: 'Server.LeaseExpired', reason: why });
+      const cause = { trigger: 'end', actor: 'sweeper', who: 'sweeper', why, at: now, requestId: null } as const;
+      if (lease.ends_at <= now && batch.apply(lease, cause, { reasonCode: 'Server.LeaseExpired', reason: why })) over.add(lease.id);
     }
     return batch.write(tx);
   });
   follow(deps, effects);
-  return due.length;
+  return ids.map((id) => over.has(id));
 }

@@ -12,22 +12,31 @@ import type { ManagerDeps } from './deps.ts';
 import type { Recorder } from './recorder.ts';
 
 export interface NodeCases {
-  /** The channel to the node is up: its state is written, its VMs are compared, what waits for it is due. */
-  up(nodeId: number, hello: AgentHello, vms: readonly VmInfo[]): Promise<readonly AgentRequest[]>;
+  /**
+   * The channel to the node is up: its state is written, its VMs are compared, what waits for it is due. `list` asks the
+   * node for its VMs. Returns the requests that remove VMs without a lease.
+   */
+  up(nodeId: number, hello: AgentHello, list: () => Promise<readonly VmInfo[]>): Promise<readonly AgentRequest[]>;
   down(nodeId: number, reason: string): Promise<void>;
 }
 
 /** States in which a VM must exist on the node; in others a `start` or `remove` is under way or waits. */
 const EXPECTS_VM = (s: LeaseState): boolean => STATES[s].vm && !['Starting', 'Ending', 'Corrupted', 'ReadyingForTransport'].includes(s);
 
+/** States in which a VM that has stopped already was started, though the answer has not come yet. */
+const MAY_HAVE_RUN = (s: LeaseState): boolean => ['Unpropagated', 'Propagating', 'Propagated', 'Starting'].includes(s);
+
 export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
   const { ctx, db, pool } = deps;
   return {
-    async up(nodeId, hello, vms) {
+    async up(nodeId, hello, list) {
+      // Read before the node is asked: a VM that starts between the two is not missed in an older list.
+      const held = await db.query(leasesHeldOn, [nodeId]);
+      const vms = await list();
       const now = new Date(ctx.clock.now());
       await db.query(recordNodeState, [nodeId, true, now, null, hello.version, hello.driver, hello.bootId]);
       pool.setReachable(nodeId, true);
-      const orphans = await compare(nodeId, vms);
+      const orphans = await compare(nodeId, held, vms);
       await db.query(wakeIntents, [nodeId, now]);
       return orphans;
     },
@@ -38,13 +47,11 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
   };
 
   /** Reports leases whose VM is gone; returns the requests that remove VMs without a lease. */
-  async function compare(nodeId: number, vms: readonly VmInfo[]): Promise<AgentRequest[]> {
-    const running = new Set(vms.filter((v) => v.state === 'running' || v.state === 'paused' || v.state === 'starting').map((v) => v.lease));
-    const held = await db.query(leasesHeldOn, [nodeId]);
-    const gone = held.filter((l) => EXPECTS_VM(l.state) && !running.has(l.id));
-    await Promise.all(gone.map((l) => recorder.report({
+  async function compare(nodeId: number, held: readonly HeldLease[], vms: readonly VmInfo[]): Promise<AgentRequest[]> {
+    const there = new Map(vms.map((v) => [v.lease, v]));
+    await Promise.all(held.filter((l) => isGone(l, there.get(l.id))).map((l) => recorder.report({
       kind: 'vm-exited', lease: l.id, generation: l.generation, node: pool.name(nodeId), at: ctx.clock.now(), requestId: null,
-      reason: vms.find((v) => v.lease === l.id)?.reason ?? 'the VM was gone when its node answered again',
+      reason: there.get(l.id)?.reason ?? 'the VM was gone when its node answered again',
     })));
     return orphanRemovals(vms.filter((v) => v.state !== 'removed'));
   }
@@ -56,6 +63,11 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
       generation: Math.max(v.generation, known.get(v.lease)?.generation ?? 0) + 1,
     }));
   }
+}
+
+function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
+  if (vm?.state === 'running' || vm?.state === 'paused' || vm?.state === 'starting') return false;
+  return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease.state) && vm?.state === 'stopped' && vm.generation === lease.generation);
 }
 
 const isOrphan = (lease: HeldLease | undefined): boolean => lease === undefined || isFinal(lease.state);

@@ -3,10 +3,13 @@
  * a thousand starts costs a few commits. A report of an older generation finishes its intent and changes nothing else.
  */
 import { createBatcher } from '../platform/batcher.ts';
+import { inHalves } from '../platform/halves.ts';
 import { Fault } from '../lease/faults.ts';
 import type { LeasePhase } from '../lease/phases.ts';
-import { STATES, type IntentKind, type Trigger } from '../lease/states.ts';
+import { STATES, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
 import type { Reach } from '../lease/types.ts';
+import { isUnavailable, type Queryable } from '../store/db.ts';
+import { startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
 import type { ManagerDeps } from './deps.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
@@ -25,6 +28,10 @@ export type Report = {
   | { readonly kind: 'failed'; readonly intentId: string; readonly intent: IntentKind; readonly code: string; readonly reason: string; readonly superseded: boolean }
   | { readonly kind: 'vm-exited'; readonly reason: string }
 );
+
+/** States of a VM that is there and stays what it is whatever is asked of it meanwhile. */
+const OUTLIVES_INTENTS = (s: LeaseState | undefined): boolean =>
+  s === 'Running' || s === 'Rebooting' || s === 'Pausing' || s === 'Paused' || s === 'Resuming';
 
 const MOST_IN_BATCH = 256;
 const MOST_WAITING = 100_000;
@@ -54,10 +61,11 @@ export function createRecorder(deps: ManagerDeps): Recorder {
     most: MOST_IN_BATCH,
     mostWaiting: MOST_WAITING,
     full: () => new Fault('Busy', 'too many reports of agents are waiting'),
-    run: async (reports) => {
+    // A report that cannot be written must not keep its neighbours from being.
+    run: (all) => inHalves<Report, void>(all, async (reports) => {
       await record(deps, reports);
       return reports.map(() => undefined);
-    },
+    }, isUnavailable),
   });
   return {
     report: (r) => batcher.add(r),
@@ -71,10 +79,11 @@ async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<vo
   const now = ctx.clock.now();
   const effects = await db.transaction(async (tx) => {
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
+    const exited = await exitsOfThisVm(tx, leases, reports);
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity);
     for (const r of reports) {
       const lease = leases.get(r.lease);
-      if (lease !== undefined) applyReport(batch, lease, r, now);
+      if (lease !== undefined) applyReport(batch, lease, r, now, exited.has(r));
     }
     return batch.write(tx);
   });
@@ -82,7 +91,18 @@ async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<vo
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
 }
 
-function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number): void {
+/**
+ * A VM that ended while a reboot or the like was on its way says so under the generation that it knew. It is the lease's
+ * VM all the same when nothing has started another one since.
+ */
+async function exitsOfThisVm(tx: Queryable, leases: ReadonlyMap<string, LockedLease>, reports: readonly Report[]): Promise<Set<Report>> {
+  const older = reports.filter((r) => r.kind === 'vm-exited' && r.generation < (leases.get(r.lease)?.generation ?? 0) && OUTLIVES_INTENTS(leases.get(r.lease)?.state));
+  if (older.length === 0) return new Set();
+  const started = new Map((await tx.query(startGenerations, [[...new Set(older.map((r) => r.lease))]])).map((s) => [s.lease_id, s.generation]));
+  return new Set(older.filter((r) => r.generation >= (started.get(r.lease) ?? 0)));
+}
+
+function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number, thisVm: boolean): void {
   const cause = (trigger: Trigger, why: string): Cause => ({ trigger, actor: 'agent', who: `node ${r.node}`, why, at: r.at, requestId: r.requestId });
   const current = r.generation === lease.generation;
   switch (r.kind) {
@@ -97,16 +117,22 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       return;
     case 'failed':
       batch.finish(r.intentId, r.superseded ? 'superseded' : 'failed', r.reason);
-      if (!current || r.superseded) return;
+      if (!current) return;
+      // Of the newest generation the node cannot have seen a newer one: the table has fallen behind it.
+      if (r.superseded && r.intent === 'remove') batch.again(lease, r.intent, r.requestId);
       for (const trigger of ON_FAILED[r.intent]) {
         batch.apply(lease, cause(trigger, r.reason), { reasonCode: r.code, reason: r.reason });
       }
       return;
     case 'vm-exited':
-      if (current && STATES[lease.state].vm) {
-        batch.apply(lease, cause('vm-exited', r.reason), { reasonCode: 'Client.InstanceInitiatedShutdown', reason: r.reason });
-      }
+      if (current || thisVm) vmExited(batch, lease, r.reason, cause);
   }
+}
+
+function vmExited(batch: TransitionBatch, lease: LockedLease, reason: string, cause: (trigger: Trigger, why: string) => Cause): void {
+  // A VM that is over before its start was recorded was started: the agent's answer, or its phases, are still on their way.
+  if (lease.running_at === null) for (const before of ['propagated', 'start-begun'] as const) batch.apply(lease, cause(before, ''));
+  if (STATES[lease.state].vm) batch.apply(lease, cause('vm-exited', reason), { reasonCode: 'Client.InstanceInitiatedShutdown', reason });
 }
 
 function finishDone(

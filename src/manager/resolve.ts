@@ -49,7 +49,7 @@ export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: Creat
   if (r.keyName !== undefined && key === null) throw new Fault('KeyPairNotFound', `The key pair '${r.keyName}' does not exist`);
   if ((r.userData?.length ?? 0) > MOST_USER_DATA) throw new Fault('UserDataMalformed', `User data is limited to ${MOST_USER_DATA} bytes`);
   const networks = await networksOf(deps, r.networks ?? type.networks);
-  checkTags(r.tags ?? {});
+  checkTags(r.tags ?? {}, r.durationS !== undefined);
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
     image, type: type.name, resources, networks, zone: r.zone ?? null, keyName: r.keyName ?? null, publicKey: key?.public_key ?? null,
@@ -87,7 +87,8 @@ async function networksOf({ db, config }: ManagerDeps, names: readonly string[])
   });
 }
 
-function requestHash(r: CreateRequest): string {
+/** Digest of what the user asked, the client token apart. */
+export function requestHash(r: CreateRequest): string {
   const { clientToken: _, userData, tags, ...rest } = r;
   const sorted = (o: object): Array<[string, unknown]> => Object.entries(o).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256')

@@ -1,36 +1,41 @@
 /** What a tag may be (EC2 user guide, "Tag restrictions"). */
 import { Fault } from '../lease/faults.ts';
+import { isWritable } from '../lease/text.ts';
 
 export const MOST_TAGS = 50;
 const LONGEST_KEY = 128;
 const LONGEST_VALUE = 256;
-/** `nimbus:` tags are the service's own: the lease's end and the like. Doors read those that users may set before they come here. */
+/** `nimbus:` tags are the service's own: the lease's end and the like. */
 const RESERVED = ['aws:', 'nimbus:'];
-/** XML 1.0 has no way to write these, and PostgreSQL has none for NUL. */
-const UNWRITABLE = /[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Surrogate}/u;
+/** The one of them that is kept as the user wrote it, so that tools which compare what they asked with what is find no drift. */
+export const DURATION_TAG = 'nimbus:duration';
 
-/** @throws Fault TagRefused, TagLimit */
-export function checkTags(tags: Readonly<Record<string, string>>): void {
+/**
+ * `timed`: the call sets the lease's time too, so its tags may say so.
+ * @throws Fault TagRefused, TagLimit
+ */
+export function checkTags(tags: Readonly<Record<string, string>>, timed = false): void {
   const entries = Object.entries(tags);
   if (entries.length > MOST_TAGS) throw tagLimit([`${entries.length} asked`]);
   for (const [key, value] of entries) {
-    checkKey(key);
+    checkKey(key, timed);
     const length = characters(value);
     if (length > LONGEST_VALUE) throw refused(`Tag value exceeds the maximum length of ${LONGEST_VALUE} characters`, key, `${length} characters`);
-    if (UNWRITABLE.test(value)) throw refused('Tag value holds characters that are not allowed', key, 'control characters');
+    if (!isWritable(value)) throw refused('Tag value holds characters that are not allowed', key, 'control characters');
   }
 }
 
-function checkKey(key: string): void {
+function checkKey(key: string, timed: boolean): void {
+  if (timed && key === DURATION_TAG) return;
   const reserved = RESERVED.find((prefix) => key.toLowerCase().startsWith(prefix));
   if (reserved !== undefined) throw refused(`Tag keys starting with '${reserved}' are reserved for internal use`, key, 'reserved');
   const length = characters(key);
   if (length === 0) throw refused('Tag key cannot be empty', key, 'empty');
   if (length > LONGEST_KEY) throw refused(`Tag key exceeds the maximum length of ${LONGEST_KEY} characters`, key, `${length} characters`);
-  if (UNWRITABLE.test(key)) throw refused('Tag key holds characters that are not allowed', key, 'control characters');
+  if (!isWritable(key)) throw refused('Tag key holds characters that are not allowed', key, 'control characters');
 }
 
-export const isWritable = (text: string): boolean => !UNWRITABLE.test(text);
+export { isWritable };
 
 export function tagLimit(reasons: readonly string[]): Fault {
   return new Fault('TagLimit', `A resource has at most ${MOST_TAGS} tags`, reasons);

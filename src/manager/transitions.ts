@@ -3,6 +3,7 @@
  * usage intervals, node room and addresses that follow from them. The only place that changes a lease's state.
  */
 import { chargedMinutes } from '../accounting/charge.ts';
+import { writable } from '../lease/text.ts';
 import { isFinal, transition, type Actor, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Reach } from '../lease/types.ts';
@@ -10,7 +11,7 @@ import { releaseAddresses } from '../network/addresses.ts';
 import { newOperationId } from '../platform/ids.ts';
 import type { Random } from '../platform/context.ts';
 import type { Queryable } from '../store/db.ts';
-import { finishIntents, insertIntents } from '../store/intents.ts';
+import { finishIntents, insertIntents, supersedeIntents } from '../store/intents.ts';
 import {
   closeIntervals, closeRecords, insertEvents, intervalsOf, openIntervals, updateLeases, type LockedLease,
 } from '../store/leases.ts';
@@ -18,6 +19,8 @@ import { changeNodeUse, lockNodes } from '../store/nodes.ts';
 
 /** A poll leaves a new intent to the process that wrote it for so long. */
 export const HANDOVER_MS = 30_000;
+/** Far below what a generation may be; a node that refuses this one refuses every one. */
+const HIGHEST_AGAIN = 2 ** 29;
 
 export interface Cause {
   readonly trigger: Trigger;
@@ -57,6 +60,7 @@ export class TransitionBatch {
   private readonly opened: object[] = [];
   private readonly closed = new Map<string, number>();
   private readonly releases: LockedLease[] = [];
+  private readonly abandoned: string[] = [];
 
   constructor(private readonly random: Random, private readonly now: number, private readonly granularityS: number) {}
 
@@ -65,18 +69,34 @@ export class TransitionBatch {
     const row = transition(lease.state, cause.trigger);
     if (row === undefined || !row.by.includes(cause.actor)) return false;
     const from = lease.state;
+    const at = this.within(lease, cause.at);
     lease.state = row.to;
     lease.final = isFinal(row.to);
     this.events.push({
-      lease_id: lease.id, at: iso(cause.at), from_state: from, to_state: row.to, trigger: cause.trigger,
-      who: cause.who, why: cause.why, request_id: cause.requestId,
+      lease_id: lease.id, at: iso(at), from_state: from, to_state: row.to, trigger: cause.trigger,
+      who: cause.who, why: writable(cause.why), request_id: cause.requestId,
     });
     const update = this.touch(lease, outcome);
-    if (row.to === 'Running' && lease.running_at === null) update.runningAt = cause.at;
-    if (lease.final) update.endedAt = cause.at;
+    if (row.to === 'Running' && lease.running_at === null) update.runningAt = lease.running_at = at;
+    if (lease.final) update.endedAt = at;
     if (row.intent !== undefined && lease.node_id !== null) this.intend(lease, row.intent, cause.requestId);
-    this.followUsage(lease, from, cause.at);
-    if (lease.final) this.release(lease, cause.at);
+    this.followUsage(lease, from, cause.trigger, at);
+    if (lease.final) this.release(lease, at);
+    if (cause.trigger === 'forget') this.abandoned.push(lease.id);
+    // Nothing of it is on a node: there is no agent whose word the end could wait for.
+    if (row.to === 'Ending' && lease.node_id === null) this.apply(lease, { ...cause, trigger: 'ended', actor: 'service' });
+    return true;
+  }
+
+  /**
+   * The node has seen a higher generation than the table has, as after a restored backup: the same work, above it. Doubling
+   * finds it in a few steps; false when there is no end to it.
+   */
+  again(lease: LockedLease, kind: IntentKind, requestId: string | null): boolean {
+    if (lease.node_id === null || lease.generation > HIGHEST_AGAIN) return false;
+    lease.generation *= 2;
+    this.touch(lease, {});
+    this.intend(lease, kind, requestId);
     return true;
   }
 
@@ -90,12 +110,12 @@ export class TransitionBatch {
     if (!lease.holding) return;
     lease.holding = false;
     this.touch(lease, {});
-    this.closed.set(lease.id, at);
+    this.close(lease, this.within(lease, at));
     this.releases.push(lease);
   }
 
   finish(intentId: string, state: 'done' | 'failed' | 'superseded', error: string | null): void {
-    this.finished.push({ id: intentId, state, error });
+    this.finished.push({ id: intentId, state, error: error === null ? null : writable(error) });
   }
 
   async write(tx: Queryable): Promise<Effects> {
@@ -109,6 +129,7 @@ export class TransitionBatch {
     if (this.intents.size > 0) {
       await tx.query(insertIntents, [JSON.stringify([...this.intents.values()]), at, new Date(this.now + HANDOVER_MS)]);
     }
+    if (this.abandoned.length > 0) await tx.query(supersedeIntents, [this.abandoned, at]);
     if (this.opened.length > 0) await tx.query(openIntervals, [JSON.stringify(this.opened)]);
     if (this.closed.size > 0) await this.writeUsage(tx);
     if (this.releases.length > 0) await this.writeReleases(tx);
@@ -132,11 +153,21 @@ export class TransitionBatch {
     });
   }
 
+  /** What happens to a lease happens between its creation and now, whatever a node's clock says. */
+  private within(lease: LockedLease, at: number): number {
+    return Number.isFinite(at) ? Math.min(Math.max(at, lease.created_at), this.now) : this.now;
+  }
+
   /** A VM that runs is counted; one that is known to be gone is not. */
-  private followUsage(lease: LockedLease, from: LeaseState, at: number): void {
+  private followUsage(lease: LockedLease, from: LeaseState, trigger: Trigger, at: number): void {
     const row = { lease_id: lease.id, node: lease.node, start_at: iso(at), memory_mb: lease.memory_mb, cores: lease.cores };
     if (lease.state === 'Running' && from !== 'Running') this.opened.push(row);
-    else if (lease.state === 'Propagated' && from === 'ShuttingDown') this.closed.set(lease.id, at);
+    else if (trigger === 'vm-exited' || (lease.state === 'Propagated' && from === 'ShuttingDown')) this.close(lease, at);
+  }
+
+  /** The first stop counts: what comes after it was no use of the node. */
+  private close(lease: LockedLease, at: number): void {
+    if (!this.closed.has(lease.id)) this.closed.set(lease.id, at);
   }
 
   private async writeUsage(tx: Queryable): Promise<void> {
@@ -177,6 +208,6 @@ function updateRow(u: Update): object {
     reach: u.reach ?? null,
     running_at: u.runningAt === undefined ? null : iso(u.runningAt),
     ended_at: u.endedAt === undefined ? null : iso(u.endedAt),
-    reason_code: u.reasonCode ?? null, reason: u.reason ?? null, phases: u.phases ?? {},
+    reason_code: u.reasonCode ?? null, reason: u.reason === undefined ? null : writable(u.reason), phases: u.phases ?? {},
   };
 }

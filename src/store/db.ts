@@ -3,6 +3,7 @@
  * since the epoch. Reports and admin queries may use `knex`; hot paths use statements (6 times as fast, measured).
  */
 import pg from 'pg';
+import { Fault, isFault } from '../lease/faults.ts';
 import type { Log } from '../platform/context.ts';
 
 /** A prepared statement: `name` is unique in the program; `text` never changes for a name. */
@@ -19,8 +20,12 @@ export interface Queryable {
   query<Row>(statement: Statement<Row>, values?: readonly unknown[]): Promise<Row[]>;
 }
 
+/** A database that does not answer is Fault `Unavailable`; what it refuses is a pg.DatabaseError. */
 export interface Db extends Queryable {
-  /** One transaction. `fn` must only use `tx`. Rolled back when it rejects. */
+  /**
+   * One transaction. `fn` must only use `tx`. Rolled back when it rejects. After `Unavailable` it may have been committed
+   * all the same: the answer to the COMMIT may be what was lost.
+   */
   transaction<T>(fn: (tx: Queryable) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
@@ -45,8 +50,9 @@ const types = {
   },
 } as unknown as pg.CustomTypesConfig;
 
-/** A statement that takes longer is ended by the server. */
+/** A statement that takes longer is ended by the server; when not even that is heard of, the connection is given up. */
 const STATEMENT_TIMEOUT_MS = 30_000;
+const ANSWER_MS = STATEMENT_TIMEOUT_MS + 5_000;
 
 export function openDb(address: DbAddress, options: { max: number; log: Log; applicationName?: string }): Db {
   const pool = new pg.Pool({
@@ -56,7 +62,9 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
     application_name: options.applicationName ?? 'nimbus',
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_MS,
     connectionTimeoutMillis: 10_000,
+    keepAlive: true,
     options: '-c timezone=UTC',
   });
   let closing = false;
@@ -66,22 +74,41 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
     if (!closing) options.log.warn('a database connection was lost', { error: e.message });
   }));
   pool.on('error', () => undefined);
+  let away = false;
+  /** What the caller is told; the log hears of an outage once, and of its end. */
+  const told = (e: unknown): unknown => {
+    if (!isOutage(e)) return e;
+    if (!away && !closing) options.log.error('the database does not answer; what needs it is refused until it does', { error: (e as Error).message });
+    away = true;
+    return new Fault('Unavailable', 'The database does not answer now; try again shortly.', [], { cause: e });
+  };
+  const answering = (): void => {
+    if (away) options.log.info('the database answers again');
+    away = false;
+  };
+  const asked = <T>(work: Promise<T>): Promise<T> => work.then(
+    (answer) => { answering(); return answer; },
+    (e: unknown) => { throw told(e); },
+  );
   const run = async <Row>(on: pg.Pool | pg.PoolClient, s: Statement<Row>, values: readonly unknown[] = []): Promise<Row[]> =>
-    (await on.query({ name: s.name, text: s.text, values: [...values] })).rows as Row[];
+    (await asked(on.query({ name: s.name, text: s.text, values: [...values] }))).rows as Row[];
 
   return {
     query: (s, values) => run(pool, s, values),
     async transaction(fn) {
-      const client = await pool.connect();
+      const client = await asked(pool.connect());
       let broken: Error | undefined;
       try {
-        await client.query('BEGIN');
+        await asked(client.query('BEGIN'));
         const result = await fn({ query: (s, values) => run(client, s, values) });
-        await client.query('COMMIT');
+        const { command } = await asked(client.query('COMMIT'));
+        // A transaction in which a statement failed and was not heard of is rolled back by its COMMIT.
+        if (command !== 'COMMIT') throw new Error(`a transaction ended with ${command} instead of COMMIT`);
         return result;
       } catch (e) {
         // A connection that cannot roll back is thrown away, not given to the next transaction.
-        await client.query('ROLLBACK').catch((rollback: unknown) => { broken = rollback as Error; });
+        if (isUnavailable(e) && isConnectionError(e.cause)) broken = e;
+        else await client.query('ROLLBACK').catch((rollback: unknown) => { broken = rollback as Error; });
         throw e;
       } finally {
         client.release(broken);
@@ -93,6 +120,22 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
     },
   };
 }
+
+/**
+ * Classes of SQLSTATE that say "not now", whatever was asked (PostgreSQL manual, appendix A): 08 connection, 53 out of
+ * resources, 57014 statement timeout, 57P0x shutting down, crashed or starting, 25P03 idle in transaction.
+ */
+const NOT_NOW = /^(08|53|57014|57P0|25P03)/;
+
+/** True for what has to do with the database being away, false for what it says of the statement. */
+const isOutage = (e: unknown): boolean => (e instanceof pg.DatabaseError ? NOT_NOW.test(e.code ?? '') : isConnectionError(e));
+
+/** Of pg's calls everything else: no DatabaseError, which the server sends, and no mistake in a value. */
+const isConnectionError = (e: unknown): boolean =>
+  e instanceof Error && !(e instanceof pg.DatabaseError) && !(e instanceof TypeError) && !(e instanceof RangeError);
+
+/** True when trying the same again, or less of it, is pointless until the database is back. */
+export const isUnavailable = (e: unknown): e is Fault => isFault(e) && e.code === 'Unavailable';
 
 /** SQLSTATE of a PostgreSQL error, or undefined. */
 export function sqlState(e: unknown): string | undefined {

@@ -70,6 +70,19 @@ export const postponeIntents = statement<never>('postpone-intents', `
   UPDATE intent i SET next_at = x.next_at, error = x.error
     FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS x(id, next_at, error) WHERE i.id = x.id AND i.state = 'open'`);
 
-/** $1 node, $2 now: what waits for a node that has come back is due at once. */
+/** $1 leases, $2 now: nobody waits for their nodes any more. */
+export const supersedeIntents = statement<never>('supersede-intents', `
+  UPDATE intent SET state = 'superseded', finished_at = $2 WHERE lease_id = ANY($1::text[]) AND state = 'open'`);
+
+/**
+ * $1 node, $2 now: what waits for a node that has come back is due at once. Rows that another transaction holds are being
+ * finished or sent; to wait for them, with others held, could end in a deadlock.
+ */
 export const wakeIntents = statement<never>('wake-intents', `
-  UPDATE intent SET next_at = $2 WHERE node_id = $1 AND state = 'open' AND next_at > $2`);
+  UPDATE intent SET next_at = $2 WHERE id IN (
+    SELECT id FROM intent WHERE node_id = $1 AND state = 'open' AND next_at > $2 FOR UPDATE SKIP LOCKED)`);
+
+/** $1 leases: the generation of each one's latest start, which made the VM that is or was there */
+export const startGenerations = statement<{ lease_id: string; generation: number }>('start-generations', `
+  SELECT lease_id, max(generation) AS generation FROM intent
+   WHERE lease_id = ANY($1::text[]) AND kind IN ('start', 'unserialize') GROUP BY lease_id`);

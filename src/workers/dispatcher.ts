@@ -5,6 +5,7 @@
  */
 import type { AgentRequest, Done, Stamps, VmInfo } from '../control/protocol.ts';
 import type { ControlClient, NodeAnswer } from '../control/types.ts';
+import { writable } from '../lease/text.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Recorder, Report } from '../manager/recorder.ts';
 import type { Config } from '../platform/config.ts';
@@ -66,22 +67,36 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   function send(rows: readonly IntentRow[]): void {
-    const byNode = new Map<number, IntentRow[]>();
+    const byNode = new Map<number, AgentRequest[]>();
     for (const row of rows) {
       if (stopped || underWay.has(row.id) || underWay.size >= MOST_UNDER_WAY) continue;
+      const request = requestOf(row);
+      if (request === undefined) continue;
       underWay.set(row.id, row);
-      byNode.set(row.node_id, [...(byNode.get(row.node_id) ?? []), row]);
+      const list = byNode.get(row.node_id);
+      if (list === undefined) byNode.set(row.node_id, [request]);
+      else list.push(request);
     }
     if (byNode.size === 0) return;
-    const calls = [...byNode].map(([nodeId, list]) => ({ nodeId, requests: list.map((row) => requestOf(row)) }));
-    void control.call(calls, {
+    void control.call([...byNode].map(([nodeId, requests]) => ({ nodeId, requests })), {
       onProgress: (nodeId, id, phase, at) => progress(nodeId, id, phase, at),
       onAnswer: (answer) => void settle(answer),
     });
   }
 
-  function requestOf(row: IntentRow): AgentRequest {
-    return agentRequest(row, deps.config.control, deps.imagePath);
+  /** What cannot be said to an agent fails by itself, and does not keep its neighbours from being sent. */
+  function requestOf(row: IntentRow): AgentRequest | undefined {
+    try {
+      return agentRequest(row, deps.config.control, deps.imagePath);
+    } catch (e) {
+      fail(row, ctx.clock.now(), 'Server.Internal', (e as Error).message, false).catch((failed: unknown) => notRecorded(row, failed));
+      return undefined;
+    }
+  }
+
+  /** The row is still open: the poll takes it up again. */
+  function notRecorded(row: IntentRow, e: unknown): void {
+    ctx.log.error('an agent’s answer was not recorded', { intent: row.id, lease: row.lease_id, requestId: row.request_id, error: (e as Error).message });
   }
 
   function base(row: IntentRow, at: number): Omit<Report, 'kind'> {
@@ -102,8 +117,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       if ('lost' in answer) await lost(row, answer.reason);
       else await answered(row, answer.done);
     } catch (e) {
-      // The row is still open: the poll takes it up again.
-      ctx.log.error('an agent’s answer was not recorded', { intent: row.id, lease: row.lease_id, requestId: row.request_id, error: (e as Error).message });
+      notRecorded(row, e);
     } finally {
       underWay.delete(answer.id);
     }
@@ -132,6 +146,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
 
   /** Not answered. Sent again later, unless its time is over; a VM must be removed however long that takes. */
   async function lost(row: IntentRow, reason: string): Promise<void> {
+    // Lost because the service stops: the row is open, and due when the node is heard of again.
+    if (stopped) return;
     const now = ctx.clock.now();
     const limit = row.kind === 'start' ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
     if (row.kind !== 'remove' && now - row.created_at >= limit) {
@@ -139,7 +155,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       return;
     }
     const wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10));
-    await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [reason]]);
+    await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [writable(reason)]]);
   }
 
   async function poll(nodeId?: number): Promise<void> {

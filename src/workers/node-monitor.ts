@@ -1,6 +1,7 @@
 /** Follows the channels: nodes of the table are connected to, their state and their VMs reach the manager. */
-import type { AgentRequest } from '../control/protocol.ts';
+import type { AgentRequest, VmInfo } from '../control/protocol.ts';
 import type { ChannelState, ControlClient } from '../control/types.ts';
+import { Fault } from '../lease/faults.ts';
 import type { NodeCases } from '../manager/nodes.ts';
 import type { Recorder } from '../manager/recorder.ts';
 import type { Context, Timer } from '../platform/context.ts';
@@ -32,6 +33,8 @@ export function createNodeMonitor(deps: {
   const last = new Map<number, Promise<void>>();
   /** Nodes that have not been heard of yet. */
   const unheard = new Set<number>();
+  /** Nodes of which something could not be written, or that did not say what they have: compared again at the next reload. */
+  const missed = new Set<number>();
   let allHeard: () => void = () => undefined;
 
   async function reload(): Promise<void> {
@@ -39,6 +42,25 @@ export function createNodeMonitor(deps: {
     for (const { id } of nodes) if (!last.has(id)) unheard.add(id);
     control.setNodes(nodes.map((n) => ({ id: n.id, name: n.name, access: n.access })));
     deps.invalidatePool();
+    const known = new Set(nodes.map((n) => n.id));
+    for (const id of last.keys()) if (!known.has(id)) forget(id);
+    for (const id of missed) enqueue(control.state(id));
+  }
+
+  function forget(nodeId: number): void {
+    last.delete(nodeId);
+    missed.delete(nodeId);
+    heard(nodeId);
+  }
+
+  function enqueue(state: ChannelState): void {
+    const { nodeId } = state;
+    missed.delete(nodeId);
+    const before = last.get(nodeId) ?? Promise.resolve();
+    last.set(nodeId, before.then(() => follow(state)).catch((e: unknown) => {
+      missed.add(nodeId);
+      ctx.log.warn('the state of a node could not be followed; trying again', { node: deps.nodeName(nodeId), error: (e as Error).message });
+    }).finally(() => heard(nodeId)));
   }
 
   function heard(nodeId: number): void {
@@ -52,11 +74,16 @@ export function createNodeMonitor(deps: {
       await deps.nodes.down(state.nodeId, state.reason ?? 'not connected');
       return;
     }
-    const done = await control.ask(state.nodeId, { op: 'list', id: newOperationId(ctx.random), deadlineMs: LIST_DEADLINE_MS });
-    const vms = 'vms' in done.result ? done.result.vms : [];
-    const orphans = await deps.nodes.up(state.nodeId, state.hello, vms);
+    const orphans = await deps.nodes.up(state.nodeId, state.hello, () => list(state.nodeId));
     if (orphans.length > 0) await removeOrphans(state.nodeId, orphans);
     await deps.poll(state.nodeId);
+  }
+
+  async function list(nodeId: number): Promise<readonly VmInfo[]> {
+    const { result } = await control.ask(nodeId, { op: 'list', id: newOperationId(ctx.random), deadlineMs: LIST_DEADLINE_MS });
+    // Taken for an empty list, another answer would end every lease on the node.
+    if (!('vms' in result)) throw new Fault('NodeRefused', `node ${deps.nodeName(nodeId)} answered something else than its VMs`);
+    return result.vms;
   }
 
   async function removeOrphans(nodeId: number, requests: readonly AgentRequest[]): Promise<void> {
@@ -78,17 +105,15 @@ export function createNodeMonitor(deps: {
 
   return {
     async start() {
-      control.onState((state) => {
-        const before = last.get(state.nodeId) ?? Promise.resolve();
-        last.set(state.nodeId, before.then(() => follow(state)).catch((e: unknown) => {
-          ctx.log.warn('the state of a node could not be followed', { node: deps.nodeName(state.nodeId), error: (e as Error).message });
-        }).finally(() => heard(state.nodeId)));
-      });
+      control.onState(enqueue);
       control.onVmEvent((nodeId, event) => {
         const at = event.at - control.state(nodeId).clockOffsetMs;
         deps.recorder.report({
           kind: 'vm-exited', lease: event.lease, generation: event.generation, node: deps.nodeName(nodeId), at, requestId: null, reason: event.reason,
-        }).catch((e: unknown) => ctx.log.error('the exit of a VM was not recorded; the next contact with its node tells it again', { lease: event.lease, error: (e as Error).message }));
+        }).catch((e: unknown) => {
+          missed.add(nodeId);
+          ctx.log.error('the exit of a VM was not recorded; its node is asked again', { lease: event.lease, error: (e as Error).message });
+        });
       });
       await reload();
       arm();

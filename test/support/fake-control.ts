@@ -17,6 +17,8 @@ export interface FakeControl extends ControlClient {
   node(nodeId: number): FakeNode;
   /** Nodes answer by this instead; undefined = as usual. */
   answer: (nodeId: number, request: AgentRequest) => AgentError | 'silent' | undefined;
+  /** Does what is asked without a word about it. */
+  perform(nodeId: number, request: AgentRequest): void;
   setUp(nodeId: number, up: boolean, reason?: string): void;
   exit(nodeId: number, lease: string, reason: string): void;
   /** Resolves when a request that `matches` has reached a node. */
@@ -81,6 +83,7 @@ export function createFakeControl(clock: Clock): FakeControl {
 
   const control: FakeControl = {
     answer: () => undefined,
+    perform: (nodeId, r) => void perform(nodeId, r),
     node: get,
     setNodes: (refs: readonly NodeRef[]) => refs.forEach((r) => {
       const known = nodes.has(r.id);

@@ -32,14 +32,17 @@ export interface TestSite {
 
 export async function openTestSite(options: {
   config?: object; clock?: Clock;
+  /** What manager and workers see instead of the database itself, for tests of its failures. */
+  seenDb?: (db: Db) => Db;
   nodes?: ReadonlyArray<{ name: string; memoryMb: number; cores: number; zone?: string; networks?: string[] }>;
 } = {}): Promise<TestSite> {
   const ctx = testContext({ clock: options.clock ?? realClock });
   const database = await openTestDatabase({ max: 8 });
-  const { db } = database;
+  const { db: realDb } = database;
   const config = configSchema.parse(options.config ?? {});
-  const { accounts, imageId } = await populate(db, options.nodes ?? [{ name: 'n1', memoryMb: 4096, cores: 16 }, { name: 'n2', memoryMb: 4096, cores: 16 }]);
+  const { accounts, imageId } = await populate(realDb, options.nodes ?? [{ name: 'n1', memoryMb: 4096, cores: 16 }, { name: 'n2', memoryMb: 4096, cores: 16 }]);
   const control = createFakeControl(ctx.clock);
+  const db = options.seenDb?.(realDb) ?? realDb;
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
   let dispatcher: Dispatcher | undefined;
   const manager = createManager({ ctx, db, config, control, pool, handOver: (ids) => dispatcher?.handOver(ids) });
@@ -54,13 +57,13 @@ export async function openTestSite(options: {
     accountId: accounts[i] ?? 0, name, ownerId: `00000000000${i}`, requestId: `req-${name}`, door: admin ? 'admin' : 'ec2', admin,
   });
   return {
-    ctx, db, config, control, manager, dispatcher: d, monitor, imageId,
+    ctx, db: realDb, config, control, manager, dispatcher: d, monitor, imageId,
     alice: caller(0, 'alice'), bob: caller(1, 'bob'), admin: caller(2, 'root', true),
     async settled() {
       for (let quiet = 0; quiet < 2;) {
         await manager.work.recorder.idle();
         await new Promise((resolve) => setImmediate(resolve));
-        const [row] = await db.query(statement<{ n: number }>('test-open', "SELECT count(*) AS n FROM intent WHERE state = 'open' AND error IS NULL"));
+        const [row] = await realDb.query(statement<{ n: number }>('test-open', "SELECT count(*) AS n FROM intent WHERE state = 'open' AND error IS NULL"));
         quiet = d.underWay === 0 && row?.n === 0 ? quiet + 1 : 0;
       }
     },

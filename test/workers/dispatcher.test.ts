@@ -56,7 +56,7 @@ describe('the dispatcher', () => {
     site.control.answer = (_, r) => (r.op === 'start' || r.op === 'remove' ? 'silent' : undefined);
     const id = await create();
     await intentBecomes(id, { kind: 'start', state: 'open', error: 'no answer' });
-    await site.db.query(statement('test-old', "UPDATE intent SET created_at = now() - interval '2 min', next_at = now() WHERE lease_id = $1"), [id]);
+    await site.db.query(statement('test-old', "UPDATE intent SET created_at = now() - interval '2 min', next_at = now() - interval '1 s' WHERE lease_id = $1"), [id]);
     await site.dispatcher.poll();
     await intentBecomes(id, { kind: 'remove', state: 'open', error: 'no answer' });
     expect(await see(id)).toMatchObject({ state: 'Corrupted', reasonCode: 'Server.NodeUnreachable', reason: expect.stringContaining('no answer') });
@@ -74,7 +74,7 @@ describe('the dispatcher', () => {
     site.control.answer = (_, r) => (r.op === 'remove' ? { code: 'DriverFailed', message: 'disk on fire' } : undefined);
     await site.manager.leases.end(site.alice, [id], '');
     await intentBecomes(id, { kind: 'remove', state: 'open', error: 'disk on fire' });
-    await site.db.query(statement('test-very-old', "UPDATE intent SET created_at = now() - interval '30 d', next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
+    await site.db.query(statement('test-very-old', "UPDATE intent SET created_at = now() - interval '30 d', next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'"), [id]);
     await site.dispatcher.poll();
     await intentBecomes(id, { kind: 'remove', state: 'open', waits: true, error: 'disk on fire' });
     expect((await see(id))?.state).toBe('Ending');
