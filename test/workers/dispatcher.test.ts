@@ -90,6 +90,25 @@ describe('the dispatcher', () => {
     await expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe('Running');
   });
 
+  it('fails an intent that cannot be said to an agent, and sends those that came with it', async () => {
+    await site.dispatcher.stop();
+    const [bad, good] = [await create(), await create()];
+    const next = dispatcherOn(site, (file) => {
+      if (file === 'elsewhere') throw new Error('no such file in the repository');
+      return file;
+    });
+    await site.db.query(statement('test-bad-image', `WITH m AS (
+      INSERT INTO image (id, name, format, size_bytes, sha256, file, created_at) VALUES ('ami-00000000', 'lost', 'raw', 1, repeat('0', 64), 'elsewhere', now()) RETURNING id)
+      UPDATE lease SET image_id = 'ami-00000000' WHERE id = $1`), [bad]);
+    await makeDue(bad);
+    await makeDue(good);
+    await next.poll();
+    await expect.poll(async () => (await see(good))?.state, { interval: 10 }).toBe('Running');
+    await expect.poll(async () => (await see(bad))?.state, { interval: 10 }).toBe('Corrupted');
+    expect((await see(bad))?.reason).toContain('no such file');
+    expect(next.underWay).toBe(0);
+  });
+
   it('does not start what was ended before the node heard of it', async () => {
     site.control.setUp(1, true);
     site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
@@ -105,8 +124,8 @@ describe('the dispatcher', () => {
 });
 
 /** A second dispatcher on the same site, as after a restart. */
-function dispatcherOn(s: TestSite): Dispatcher {
+function dispatcherOn(s: TestSite, imagePath = (file: string): string => file): Dispatcher {
   return createDispatcher({
-    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath: (f) => f,
+    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath,
   });
 }

@@ -1,0 +1,62 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { openTestDatabase, type TestDatabase } from '../support/database.ts';
+import { failingDb, type FailingDb } from '../support/failing-db.ts';
+import { expectInvariants } from '../support/invariants.ts';
+import { openTestSite, type TestSite } from '../support/site.ts';
+
+let site: TestSite;
+let db: FailingDb;
+/** Keeps the PostgreSQL of this file up between its tests. */
+let held: TestDatabase;
+beforeAll(async () => { held = await openTestDatabase(); });
+afterAll(async () => { await held.close(); });
+beforeEach(async () => {
+  site = await openTestSite({ nodes: [{ name: 'n1', memoryMb: 4096, cores: 16 }], seenDb: (real) => (db = failingDb(real)) });
+});
+afterEach(async () => { await site.close(); });
+
+const running = async (): Promise<string> => {
+  const id = (await site.manager.leases.create(site.alice, { minCount: 1, maxCount: 1, image: 'guest' })).leases[0]?.id ?? '';
+  await site.settled();
+  return id;
+};
+const see = async (id: string) => (await site.manager.leases.describe(site.admin, { ids: [id] }))[0];
+const said = (text: string): number => site.ctx.lines.filter((l) => l.message.includes(text)).length;
+const becomes = (id: string, state: string) => expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe(state);
+
+describe('while the database is away', () => {
+  it('an exit that cannot be recorded is learned from the node afterwards', async () => {
+    const id = await running();
+    db.fails = () => true;
+    site.control.exit(1, id, 'the guest powered off');
+    await expect.poll(() => said('was not recorded'), { interval: 5 }).toBe(1);
+    db.fails = () => false;
+    expect((await see(id))?.state).toBe('Running');
+    await site.monitor.reload();
+    await becomes(id, 'Terminated');
+    await site.settled();
+    await expectInvariants(site);
+  });
+
+  it('a node that comes back is compared afterwards', async () => {
+    const id = await running();
+    site.control.setUp(1, false);
+    site.control.node(1).vms.delete(id);
+    db.fails = (s) => s === 'leases-held-on';
+    site.control.setUp(1, true);
+    await expect.poll(() => said('could not be followed'), { interval: 5 }).toBe(1);
+    db.fails = () => false;
+    await site.monitor.reload();
+    await becomes(id, 'Terminated');
+  });
+});
+
+it('a node that answers something else than its VMs loses no lease', async () => {
+  const id = await running();
+  site.control.ask = async () => ({ id: 'op', ok: true, result: { console: '', truncated: false, at: 0 }, stamps: {} });
+  site.control.setUp(1, false);
+  site.control.setUp(1, true);
+  await expect.poll(() => said('could not be followed'), { interval: 5 }).toBe(1);
+  await site.settled();
+  expect((await see(id))?.state).toBe('Running');
+});
