@@ -15,6 +15,8 @@ export function findProgram(name: string): string | undefined {
   });
 }
 
+const perl = (module: string): boolean => existsSync('/usr/bin/perl') && spawnSync('/usr/bin/perl', [`-M${module}`, '-e', '1']).status === 0;
+
 const python = (module: string): boolean =>
   existsSync('/usr/bin/python3') && spawnSync('/usr/bin/python3', ['-c', `import ${module}`]).status === 0;
 
@@ -26,6 +28,11 @@ const PARTS = {
   awscli: { here: () => existsSync('/usr/bin/aws'), install: 'awscli' },
   boto3: { here: () => python('boto3'), install: 'python3-boto3' },
   boto2: { here: () => python('boto'), install: 'python3-boto' },
+  libcloud: { here: () => python('libcloud'), install: 'python3-libcloud' },
+  vmec2: { here: () => perl('VM::EC2'), install: 'libvm-ec2-perl' },
+  netamazonec2: { here: () => perl('Net::Amazon::EC2'), install: 'libnet-amazon-ec2-perl' },
+  /** Client stacks that only tests use stand apart, so that the product's own `npm ci` stays small. */
+  awssdk2: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/aws-sdk')), install: '(npm ci --prefix test/clients)' },
   busybox: { here: () => findProgram('busybox') !== undefined && findProgram('cpio') !== undefined, install: 'busybox-static cpio' },
   /** The Linux guest is built of packages that apt can download (test/guests/linux.ts). */
   linuxguest: {

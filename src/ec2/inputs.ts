@@ -44,7 +44,7 @@ export function string(rules: StringRules = {}): Input<string | undefined> {
       if (value === undefined || (value === '' && rules.empty !== true)) return undefined;
       const bad = value.length > max ? `must have at most ${max} characters`
         : CONTROL.test(value) ? 'must have no control characters'
-        : rules.oneOf !== undefined && !rules.oneOf.includes(value) ? `must be one of ${rules.oneOf.join(', ')}`
+        : rules.oneOf !== undefined && !rules.oneOf.includes(value) ? `must be ${rules.oneOf.length === 1 ? '' : 'one of '}${rules.oneOf.join(', ')}`
         : rules.pattern !== undefined && !rules.pattern.test(value) ? rules.must ?? 'has a form that is not allowed'
         : undefined;
       if (bad !== undefined) throw invalid(value, path, bad, rules.fault);
@@ -152,6 +152,18 @@ export function struct<F extends InputFields>(fields: F, ignored: readonly strin
       if (node === undefined) return undefined;
       if (node.value !== undefined && node.value !== '') throw unknown(path);
       return readFields(fields, node, skip, `${path}.`);
+    },
+  };
+}
+
+/** A parameter of EC2 for something that cannot be had here: whatever is in it, the request is refused with this sentence. */
+export function unsupported(sentence: string): Input<undefined> {
+  return {
+    type: 'struct',
+    required: false,
+    read(node) {
+      if (node !== undefined) throw new Fault('Unsupported', sentence);
+      return undefined;
     },
   };
 }

@@ -10,7 +10,7 @@ import type { OutputOf } from './outputs.ts';
 import { leaseTagItems, tagSet } from './tags.ts';
 import { isoSeconds } from './time.ts';
 
-export const instanceId = inputString({ pattern: LEASE_ID, fault: 'LeaseIdMalformed', must: 'is not an instance id', max: 64 });
+export const instanceId = inputString({ pattern: LEASE_ID, fault: 'LeaseIdMalformed', must: 'must be i- and 17 (or 8) lower-case hexadecimal digits', max: 64 });
 export const instanceIds = inputList(instanceId);
 
 /** Every lease is in the one security group that old clients expect; networks are the site's, not the user's. */
@@ -150,19 +150,31 @@ export function reservation(first: LeaseView, leases: readonly LeaseView[]): Res
   };
 }
 
-/** Filters of EC2 for things that no lease has (VPC, spot request, …) are known and match nothing. */
-const ABSENT = ['instance-lifecycle', 'kernel-id', 'outpost-arn', 'placement-group-name', 'platform', 'product-code', 'ramdisk-id',
-  'spot-instance-request-id', 'subnet-id', 'vpc-id', 'iam-instance-profile.arn', 'iam-instance-profile.id', 'capacity-reservation-id'];
+/** Filters of EC2 for things that no lease has (VPC, volumes, spot requests, …) are known and match nothing. */
+const ABSENT = [
+  'affinity', 'block-device-mapping.attach-time', 'block-device-mapping.delete-on-termination', 'block-device-mapping.device-name',
+  'block-device-mapping.status', 'block-device-mapping.volume-id', 'boot-mode', 'capacity-reservation-id',
+  'capacity-reservation-specification.capacity-reservation-preference', 'host-id', 'iam-instance-profile.arn',
+  'iam-instance-profile.id', 'iam-instance-profile.name', 'instance-lifecycle', 'ipv6-address', 'kernel-id', 'license-pool',
+  'metadata-options.http-endpoint', 'metadata-options.http-tokens', 'network-interface.association.public-ip',
+  'network-interface.availability-zone', 'network-interface.group-id', 'network-interface.network-interface-id',
+  'network-interface.status', 'network-interface.subnet-id', 'network-interface.vpc-id', 'outpost-arn', 'placement-group-name',
+  'placement-partition-number', 'platform', 'platform-details', 'product-code', 'product-code.type', 'ramdisk-id',
+  'spot-instance-request-id', 'subnet-id', 'tpm-support', 'usage-operation', 'vpc-id',
+];
 
 export const instanceFilters: FilterTable<LeaseView> = {
   ...Object.fromEntries(ABSENT.map((name) => [name, () => undefined])),
-  'affinity': () => undefined,
   'architecture': () => 'x86_64',
   'availability-zone': (l) => l.zone,
   'client-token': (l) => l.clientToken ?? undefined,
   'dns-name': (l) => addresses(l)?.dns,
+  'ebs-optimized': () => false,
+  'ena-support': () => false,
+  'enclave-options.enabled': () => false,
   'group-id': () => DEFAULT_GROUP.groupId,
   'group-name': () => DEFAULT_GROUP.groupName,
+  'hibernation-options.configured': () => false,
   'hypervisor': () => 'kvm',
   'image-id': (l) => l.imageId,
   'instance-id': (l) => l.id,

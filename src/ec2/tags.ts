@@ -1,16 +1,17 @@
 /**
  * Tags of resources. The `nimbus:` prefix is the service's own, as `aws:` is Amazon's: `nimbus:duration` sets a lease's
- * time, `nimbus:ends` shows (and in CreateTags sets) its end, `nimbus:ssh` says how to log in where only a forwarded port
- * leads to the guest.
+ * time and is kept as written, `nimbus:ends` shows (and in CreateTags sets) its end, `nimbus:ssh` says how to log in where
+ * only a forwarded port leads to the guest.
  */
 import { parseDuration } from '../lease/duration.ts';
 import { Fault } from '../lease/faults.ts';
+import { DURATION_TAG } from '../manager/tag-rules.ts';
 import type { LeaseView, NewEnd } from '../manager/types.ts';
 import { list, required, shown, string, struct } from './inputs.ts';
 import * as out from './outputs.ts';
 import { isoSeconds, parseIso } from './time.ts';
 
-export const DURATION_TAG = 'nimbus:duration';
+export { DURATION_TAG };
 export const ENDS_TAG = 'nimbus:ends';
 export const SSH_TAG = 'nimbus:ssh';
 const RESERVED = /^(?:nimbus|aws):/i;
@@ -63,10 +64,10 @@ export function durationOf(text: string): number {
   return seconds;
 }
 
-/** Without those that stand for the lease's time; the lease itself keeps that. */
-export function userTags(tags: Readonly<Record<string, string>>): Record<string, string> {
-  const { [DURATION_TAG]: _duration, [ENDS_TAG]: _ends, ...own } = tags;
-  return own;
+/** Without the lease's end, which the lease itself keeps. */
+export function keptTags(tags: Readonly<Record<string, string>>): Record<string, string> {
+  const { [ENDS_TAG]: _ends, ...kept } = tags;
+  return kept;
 }
 
 /** The end that tags ask for, if any. */

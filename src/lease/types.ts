@@ -47,6 +47,7 @@ export interface CreateRequest {
   readonly durationS?: number | undefined;
   /** Same token + same request = same answer. At most 64 printable ASCII characters. */
   readonly clientToken?: string | undefined;
+  /** With `durationS` they may hold `nimbus:duration`, as the user wrote it. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 

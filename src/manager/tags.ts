@@ -4,6 +4,7 @@ import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import { lockBelongings, removeAllTags, removeTags, resourcesOverTagLimit, setTags, taggableResources, tagsOf } from '../store/tags.ts';
+import { moveEnd } from './lease-end.ts';
 import { checkResourceId, resourceNotFound, resourceType } from './resources.ts';
 import { checkTags, isWritable, MOST_TAGS, tagLimit } from './tag-rules.ts';
 import type { Caller, Manager } from './types.ts';
@@ -23,8 +24,10 @@ interface Deps {
 export function tagCases({ ctx, db, config }: Deps): Manager['tags'] {
   return {
     async set(caller, resourceIds, tags, options = {}) {
-      checkTags(tags);
+      const { end } = options;
+      checkTags(tags, end !== undefined);
       await onResources(db, caller, resourceIds, options, async (tx, owned) => {
+        if (end !== undefined) await moveEnd({ ctx, config }, tx, caller, resourceIds, end);
         await writeTags(tx, owned, tags);
         const [over] = await tx.query(resourcesOverTagLimit, [owned.map((r) => r.id), MOST_TAGS]);
         if (over !== undefined) throw tagLimit([`${over.resource_id} would have ${over.tags}`]);

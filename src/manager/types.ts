@@ -158,7 +158,8 @@ export interface Manager {
     remove(caller: Caller, which: { name: string } | { id: string }, options?: { dryRun?: boolean }): Promise<KeyPairView | null>;
   };
   readonly tags: {
-    set(caller: Caller, resourceIds: readonly string[], tags: Readonly<Record<string, string>>, options?: { dryRun?: boolean }): Promise<void>;
+    /** With `end` the resources are leases, their end moves in the same transaction, and the tag `nimbus:duration` may be kept. */
+    set(caller: Caller, resourceIds: readonly string[], tags: Readonly<Record<string, string>>, options?: { dryRun?: boolean; end?: NewEnd | undefined }): Promise<void>;
     /** A value of undefined removes the key whatever its value; otherwise only when the value is the same. No tags = all. */
     remove(caller: Caller, resourceIds: readonly string[], tags: ReadonlyArray<{ key: string; value: string | undefined }>, options?: { dryRun?: boolean }): Promise<void>;
     list(caller: Caller, query?: { resourceIds?: readonly string[] }): Promise<TagView[]>;

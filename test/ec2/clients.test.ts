@@ -78,3 +78,37 @@ describe.skipIf(!hasPart('boto2'))('boto 2.49', () => {
     });
   }, 120_000);
 });
+
+describe.skipIf(!hasPart('libcloud'))('libcloud', () => {
+  it.each([['nimbus', '2'], ['eucalyptus', '2'], ['ec2', '2'], ['ec2', '4']])('goes through a session with its driver %s, signature version %s', async (driver, signature) => {
+    const seen = await python('with_libcloud.py', driver, '127.0.0.1', String(door.port), ALICE.accessKey, ALICE.secret, signature);
+    expect(seen).toEqual({
+      ...(driver === 'nimbus' ? { locations: ['default'], sizes: ['m1.small', 'm1.large', 'm1.xlarge'] } : {}),
+      material: true, pairs: true, missing: 'none', node: ['a node', 'running', ['10.20.0.2'], 'web'], console: expect.stringContaining('banner of'),
+      duration: driver === 'nimbus' ? '2h' : '3h', rebooted: true, destroyed: true, volumes: [[], []], removed: true, wrong: 'InvalidCredsError',
+    });
+    expect(door.manager.mutations.findLast((m) => m.what === 'create')?.args).toMatchObject({ userData: Buffer.from('#!/bin/sh\n'), durationS: 7200, tags: { Name: 'a node', role: 'web' } });
+  }, 60_000);
+});
+
+const perl = async (script: string): Promise<string[]> =>
+  (await run('/usr/bin/perl', [join(import.meta.dirname, 'clients', script), door.url, ALICE.accessKey, ALICE.secret], { env: env(), timeout: 60_000 })).stdout.trim().split('\n');
+
+describe.skipIf(!hasPart('vmec2'))('VM::EC2', () => {
+  it('goes through a session', async () => {
+    expect(await perl('with_vm_ec2.pl')).toEqual([
+      'regions nimbus', 'material pem', 'running running 10.20.0.2 vm-ec2', 'tagged 1', 'tags Name=x y nimbus:duration=3h', 'console banner', 'rebooted 1',
+      'terminated shutting-down', 'error InvalidInstanceID.NotFound', 'deleted 1',
+    ]);
+    expect(door.manager.mutations.findLast((m) => m.what === 'create')?.args).toMatchObject({ userData: Buffer.from('hello\n') });
+  }, 60_000);
+});
+
+describe.skipIf(!hasPart('netamazonec2'))('Net::Amazon::EC2', () => {
+  it('goes through a session', async () => {
+    expect(await perl('with_net_amazon_ec2.pl')).toEqual([
+      'regions nimbus', 'zones default east', 'material pem', 'running running 10.20.0.2 net-amazon', 'tagged 1', 'tags Name=x y nimbus:duration=3h', 'console banner',
+      'rebooted 1', 'terminated shutting-down', 'error InvalidInstanceID.NotFound', 'deleted 1',
+    ]);
+  }, 60_000);
+});

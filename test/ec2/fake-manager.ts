@@ -54,6 +54,11 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
     if (found === undefined) throw new Fault('LeaseNotFound', `The instance ID '${id}' does not exist`);
     return found;
   });
+  const moveEnds = (caller: Caller, ids: readonly string[], end: NewEnd): LeaseView[] => named(caller, ids).map((l) => {
+    const moved = { ...l, endsAt: 'endsAt' in end ? end.endsAt : now() + end.durationS * 1000 };
+    leases.set(l.id, moved);
+    return moved;
+  });
   const move = (l: LeaseView, state: LeaseState) => {
     leases.set(l.id, { ...l, state });
     return { id: l.id, before: l.state, after: state };
@@ -88,13 +93,9 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
         return found.map((l) => move(l, 'Rebooting'));
       },
       async setEnd(caller, ids, end: NewEnd, o) {
-        const found = named(caller, ids);
+        named(caller, ids);
         change('setEnd', caller, { ids, end }, o?.dryRun);
-        return found.map((l) => {
-          const moved = { ...l, endsAt: 'endsAt' in end ? end.endsAt : now() + end.durationS * 1000 };
-          leases.set(l.id, moved);
-          return moved;
-        });
+        return moveEnds(caller, ids, end);
       },
       async console(caller, id) {
         named(caller, [id]);
@@ -133,7 +134,8 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
     },
     tags: {
       async set(caller, ids, set, o) {
-        change('tags.set', caller, { ids, set }, o?.dryRun);
+        change('tags.set', caller, { ids, set, ...(o?.end === undefined ? {} : { end: o.end }) }, o?.dryRun);
+        if (o?.end !== undefined) moveEnds(caller, ids, o.end);
         for (const id of ids) for (const [key, value] of Object.entries(set)) addTag(caller, id, key, value);
       },
       async remove(caller, ids, remove, o) {

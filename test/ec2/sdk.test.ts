@@ -2,7 +2,7 @@ import {
   CreateKeyPairCommand, CreateTagsCommand, DeleteKeyPairCommand, DeleteTagsCommand, DescribeAccountAttributesCommand,
   DescribeAddressesCommand, DescribeAvailabilityZonesCommand, DescribeImagesCommand, DescribeInstancesCommand,
   DescribeInstanceStatusCommand, DescribeInstanceTypesCommand, DescribeKeyPairsCommand, DescribeRegionsCommand,
-  DescribeSecurityGroupsCommand, DescribeSubnetsCommand, DescribeTagsCommand, DescribeVolumesCommand, DescribeVpcsCommand,
+  DescribeSecurityGroupsCommand, DescribeSnapshotsCommand, DescribeSubnetsCommand, DescribeTagsCommand, DescribeVolumesCommand, DescribeVpcsCommand,
   EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
   TerminateInstancesCommand, paginateDescribeInstances,
 } from '@aws-sdk/client-ec2';
@@ -49,7 +49,7 @@ describe('RunInstances', () => {
     }));
     expect(door.manager.mutations).toEqual([{ what: 'create', caller: expect.objectContaining({ name: 'alice', door: 'ec2', ownerId: '111111111111', requestId: answer.$metadata.requestId }), args: {
       minCount: 1, maxCount: 2, image: 'guest', type: 'm1.large', zone: 'default', keyName: 'my key', userData: Buffer.from('#!/bin/sh\n'),
-      durationS: 5400, clientToken: 'token-1', tags: { Name: 'a<b>&"' },
+      durationS: 5400, clientToken: 'token-1', tags: { 'Name': 'a<b>&"', 'nimbus:duration': '90m' },
     } }]);
     expect(answer).toMatchObject({ ReservationId: expect.stringMatching(/^r-/), OwnerId: '111111111111' });
     expect(answer.Instances).toHaveLength(2);
@@ -57,9 +57,20 @@ describe('RunInstances', () => {
       ImageId: 'ami-00000000000000001', State: { Code: 0, Name: 'pending' }, AmiLaunchIndex: 1, InstanceType: 'm1.large', KeyName: 'my key',
       LaunchTime: new Date(Math.floor(door.now / 1000) * 1000), Placement: { AvailabilityZone: 'default', Tenancy: 'default' }, ClientToken: 'token-1',
       Architecture: 'x86_64', RootDeviceType: 'instance-store', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: 'sg-00000001', GroupName: 'default' }],
-      Tags: [{ Key: 'Name', Value: 'a<b>&"' }, { Key: 'nimbus:ends', Value: `${new Date(door.now + 5_400_000).toISOString().slice(0, 19)}.000Z` }],
+      Tags: [{ Key: 'Name', Value: 'a<b>&"' }, { Key: 'nimbus:duration', Value: '90m' }, { Key: 'nimbus:ends', Value: `${new Date(door.now + 5_400_000).toISOString().slice(0, 19)}.000Z` }],
     });
     expect(answer.Instances?.[0]?.PublicIpAddress).toBeUndefined();
+  });
+
+  it('says of what cannot be had here what to do instead', async () => {
+    for (const [more, message] of [
+      [{ LaunchTemplate: { LaunchTemplateName: 'x' } }, 'no launch templates'], [{ InstanceMarketOptions: { MarketType: 'spot' } }, 'no spot market'],
+      [{ NetworkInterfaces: [{ DeviceIndex: 0 }] }, 'instance type says which networks'], [{ PrivateIpAddress: '10.0.0.9' }, 'leased from the site'],
+    ] as const) {
+      expect(await refusal(ec2.send(new RunInstancesCommand({ ImageId: 'guest', MinCount: 1, MaxCount: 1, ...structuredClone(more) as object }))))
+        .toMatchObject({ name: 'UnsupportedOperation', status: 400, message: expect.stringContaining(message) });
+    }
+    expect(door.manager.mutations).toEqual([]);
   });
 
   it('answers DryRun with 412 and changes nothing', async () => {
@@ -124,6 +135,9 @@ describe('DescribeInstances', () => {
     for await (const p of paginateDescribeInstances({ client: ec2, pageSize: 10 }, {})) pages.push((p.Reservations ?? []).flatMap((r) => (r.Instances ?? []).map((i) => i.InstanceId ?? '')));
     expect(pages.map((p) => p.length)).toEqual([10, 10, 5]);
     expect(pages.flat()).toEqual(all);
+    const named: string[] = [];
+    for await (const p of paginateDescribeInstances({ client: ec2, pageSize: 10 }, { InstanceIds: all.slice(3) })) named.push(...(p.Reservations ?? []).flatMap((r) => (r.Instances ?? []).map((i) => i.InstanceId ?? '')));
+    expect(named).toEqual(all.slice(3));
     const odd: string[] = [];
     for await (const p of paginateDescribeInstances({ client: ec2, pageSize: 5 }, { Filters: [{ Name: 'instance-type', Values: ['m1.large'] }] })) odd.push(...(p.Reservations ?? []).flatMap((r) => (r.Instances ?? []).map((i) => i.InstanceId ?? '')));
     expect(odd).toEqual(all.filter((_, i) => i % 2 === 1));
@@ -207,11 +221,14 @@ describe('tags', () => {
   it('move the end of a lease', async () => {
     const id = put(1);
     await ec2.send(new CreateTagsCommand({ Resources: [id], Tags: [{ Key: 'nimbus:duration', Value: '2h' }, { Key: 'Name', Value: 'n' }] }));
-    expect(door.manager.mutations.map((m) => m.args)).toEqual([{ ids: [id], end: { durationS: 7200 } }, { ids: [id], set: { Name: 'n' } }]);
+    expect(door.manager.mutations.map((m) => m.args)).toEqual([{ ids: [id], set: { 'nimbus:duration': '2h', 'Name': 'n' }, end: { durationS: 7200 } }]);
     await ec2.send(new CreateTagsCommand({ Resources: [id], Tags: [{ Key: 'nimbus:ends', Value: '2026-12-01T00:00:00Z' }] }));
-    expect(door.manager.mutations.at(-1)?.args).toEqual({ ids: [id], end: { endsAt: Date.UTC(2026, 11, 1) } });
-    const [instance] = (await ec2.send(new DescribeInstancesCommand({ InstanceIds: [id] }))).Reservations?.[0]?.Instances ?? [];
-    expect(instance?.Tags).toContainEqual({ Key: 'nimbus:ends', Value: '2026-12-01T00:00:00.000Z' });
+    expect(door.manager.mutations.at(-1)?.args).toEqual({ ids: [id], set: {}, end: { endsAt: Date.UTC(2026, 11, 1) } });
+    const tags = async (): Promise<unknown> => (await ec2.send(new DescribeInstancesCommand({ InstanceIds: [id] }))).Reservations?.[0]?.Instances?.[0]?.Tags;
+    const ends = { Key: 'nimbus:ends', Value: '2026-12-01T00:00:00.000Z' };
+    expect(await tags()).toEqual([{ Key: 'Name', Value: 'n' }, { Key: 'nimbus:duration', Value: '2h' }, ends]);
+    await ec2.send(new DeleteTagsCommand({ Resources: [id], Tags: [{ Key: 'nimbus:duration' }] }));
+    expect(door.manager.mutations.at(-1)).toMatchObject({ what: 'tags.remove', args: { remove: [{ key: 'nimbus:duration' }] } });
     for (const Tag of [{ Key: 'nimbus:ssh', Value: 'x' }, { Key: 'aws:x', Value: 'x' }, { Key: 'nimbus:duration', Value: 'soon' }, { Key: 'nimbus:ends', Value: 'never' }]) {
       expect(await refusal(ec2.send(new CreateTagsCommand({ Resources: [id], Tags: [Tag] })))).toMatchObject({ name: 'InvalidParameterValue', status: 400 });
     }
@@ -244,6 +261,7 @@ describe('the site', () => {
     expect((await ec2.send(new DescribeSubnetsCommand({}))).Subnets).toEqual([]);
     expect((await ec2.send(new DescribeVolumesCommand({ MaxResults: 1000 }))).Volumes).toEqual([]);
     expect((await ec2.send(new DescribeAddressesCommand({}))).Addresses).toEqual([]);
+    expect((await ec2.send(new DescribeSnapshotsCommand({ OwnerIds: ['self'] }))).Snapshots).toEqual([]);
     expect(await refusal(ec2.send(new DescribeVolumesCommand({ VolumeIds: ['vol-1'] })))).toMatchObject({ name: 'InvalidVolume.NotFound' });
   });
 });

@@ -141,3 +141,14 @@ describe('AWS SDK for JavaScript v3', () => {
     client.destroy();
   });
 });
+
+describe.skipIf(!hasPart('awssdk2'))('AWS SDK for JavaScript v2', () => {
+  it.each(['v4', 'v2'])('leases a group of two with its waiters, signature %s', { timeout: 120_000 }, async (signature) => {
+    const script = join(import.meta.dirname, '../clients/session.mjs');
+    const { stdout } = await run(process.execPath, [script, serve.ec2, 'nimbus-guest', signature], { env: env(), timeout: 110_000 });
+    expect(JSON.parse(stdout)).toEqual({
+      states: ['running', 'running'], launched: true, refused: ['InvalidInstanceID.NotFound', 400, 36],
+      tags: [{ Key: 'Name', Value: 'a b+c*~/é' }, { Key: 'nimbus:duration', Value: '1h' }],
+    });
+  });
+});

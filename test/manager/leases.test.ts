@@ -114,6 +114,29 @@ describe('a lease', () => {
     await expect(site.manager.leases.setEnd(site.alice, [id], { endsAt: 0 })).rejects.toMatchObject({ code: 'DurationRefused' });
   });
 
+  it('keeps the time asked as the user wrote it, and moves end and tags together or not at all', async () => {
+    const id = await one({ durationS: 5400, tags: { 'nimbus:duration': '90m' } });
+    expect((await see(id))?.tags).toEqual({ 'nimbus:duration': '90m' });
+    await site.manager.tags.set(site.alice, [id], { 'nimbus:duration': 'PT3H', 'Name': 'n' }, { end: { durationS: 10_800 } });
+    const moved = await see(id);
+    expect(moved?.tags).toEqual({ 'nimbus:duration': 'PT3H', 'Name': 'n' });
+    expect((moved?.endsAt ?? 0) - site.ctx.clock.now()).toBeGreaterThan(5_400_000);
+    const events = await site.manager.leases.events(site.alice, id);
+    const refused: Array<[Record<string, string>, object, object]> = [
+      [{ 'nimbus:duration': '1h', 'x': 'v'.repeat(257) }, { end: { durationS: 3600 } }, { code: 'TagRefused' }],
+      [Object.fromEntries(Array.from({ length: 49 }, (_, i) => [`k${i}`, ''])), { end: { durationS: 3600 } }, { code: 'TagLimit' }],
+      [{ 'nimbus:duration': '900d', 'x': '' }, { end: { durationS: 900 * 86_400 } }, { code: 'DurationRefused' }],
+      [{ 'nimbus:duration': '1h' }, { end: { durationS: 3600 }, dryRun: true }, { code: 'DryRun' }],
+      [{ 'nimbus:duration': '1h' }, {}, { code: 'TagRefused' }],
+    ];
+    for (const [tags, options, fault] of refused) await expect(site.manager.tags.set(site.alice, [id], tags, options)).rejects.toMatchObject(fault);
+    await expect(site.manager.tags.set(site.bob, [id], {}, { end: { durationS: 60 } })).rejects.toMatchObject({ code: 'LeaseNotFound' });
+    await expect(one({ tags: { 'nimbus:duration': '90m' } })).rejects.toMatchObject({ code: 'TagRefused' });
+    await site.manager.tags.remove(site.alice, [id], [{ key: 'nimbus:duration', value: undefined }]);
+    expect(await see(id)).toMatchObject({ endsAt: moved?.endsAt, tags: { Name: 'n' } });
+    expect(await site.manager.leases.events(site.alice, id)).toEqual(events);
+  });
+
   it('shows its console to its owner only', async () => {
     const id = await one();
     expect((await site.manager.leases.console(site.alice, id)).bytes.toString()).toBe(`console of ${id}`);

@@ -1,6 +1,6 @@
 /**
  * Things of EC2 that this service does not have, but that clients look for on their way: one default security group; no
- * VPCs, subnets, volumes, addresses. Naming one is a fault, asking for all of them is not.
+ * VPCs, subnets, volumes, snapshots, addresses. Naming one is a fault, asking for all of them is not.
  */
 import { Fault } from '../../lease/faults.ts';
 import { filterBy, filters } from '../filters.ts';
@@ -56,7 +56,7 @@ function absent({ name, set, ids }: Absent): Operation {
     name,
     summary: 'Answers that there are none.',
     input,
-    ignored: ['IncludeManagedResources'],
+    ignored: ['IncludeManagedResources', 'Owner', 'RestorableBy'],
     output: { [set]: list(struct({})) },
     mutates: false,
     async run(_call, p) {
@@ -72,4 +72,5 @@ function absent({ name, set, ids }: Absent): Operation {
 export const describeVpcs = absent({ name: 'DescribeVpcs', set: 'vpcSet', ids: { VpcId: 'InvalidVpcID.NotFound' } });
 export const describeSubnets = absent({ name: 'DescribeSubnets', set: 'subnetSet', ids: { SubnetId: 'InvalidSubnetID.NotFound' } });
 export const describeVolumes = absent({ name: 'DescribeVolumes', set: 'volumeSet', ids: { VolumeId: 'InvalidVolume.NotFound' } });
+export const describeSnapshots = absent({ name: 'DescribeSnapshots', set: 'snapshotSet', ids: { SnapshotId: 'InvalidSnapshot.NotFound' } });
 export const describeAddresses = absent({ name: 'DescribeAddresses', set: 'addressesSet', ids: { PublicIp: 'InvalidAddress.NotFound', AllocationId: 'InvalidAllocationID.NotFound' } });

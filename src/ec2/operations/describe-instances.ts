@@ -12,6 +12,7 @@ import type { Call } from '../operation.ts';
 import { list, optional, struct, text, time } from '../outputs.ts';
 import { pagingInputs, readToken, writeToken } from '../paging.ts';
 import { leaseTags } from '../tags.ts';
+import { isoSeconds } from '../time.ts';
 
 /** Clients that never page (boto 2, libcloud) get all in one answer up to this many; others continue with the token. */
 const MAX_UNPAGED = 10_000;
@@ -24,15 +25,20 @@ interface Selection {
   readonly NextToken: string | undefined;
 }
 
+interface Page {
+  readonly leases: LeaseView[];
+  readonly nextToken?: string;
+}
+
 /** The leases of one page. With filters, batches are read until the page is full or there are no more. */
-async function select(call: Call, operationName: string, p: Selection, keep: (lease: LeaseView) => boolean): Promise<{ leases: LeaseView[]; nextToken?: string }> {
+async function select(call: Call, operationName: string, p: Selection, keep: (lease: LeaseView) => boolean): Promise<Page> {
   const size = p.MaxResults ?? MAX_UNPAGED;
   let after = readToken(operationName, p.NextToken);
   if (after !== undefined && !LEASE_ID.test(after)) throw new Fault('TokenPageInvalid', 'The token is invalid');
-  const ids = p.InstanceId.length === 0 ? undefined : [...new Set(p.InstanceId)];
+  if (p.InstanceId.length > 0) return named(call, operationName, p.InstanceId, size, after, keep);
   const leases: LeaseView[] = [];
   for (;;) {
-    const batch = await call.manager.leases.describe(call.caller, { ids, missing: 'fault', limit: BATCH, after });
+    const batch = await call.manager.leases.describe(call.caller, { limit: BATCH, after });
     for (const lease of batch) {
       if (!keep(lease)) continue;
       // One more than the page holds is there, so the page has a successor.
@@ -42,6 +48,15 @@ async function select(call: Call, operationName: string, p: Selection, keep: (le
     if (batch.length < BATCH) return { leases };
     after = (batch.at(-1) as LeaseView).id;
   }
+}
+
+/** Named leases come all at once; EC2 does not page them, but clients that were told a page size ask for pages of them too. */
+async function named(call: Call, operationName: string, ids: readonly string[], size: number, after: string | undefined, keep: (lease: LeaseView) => boolean): Promise<Page> {
+  const all = await call.manager.leases.describe(call.caller, { ids: [...new Set(ids)], missing: 'fault' });
+  const from = after === undefined ? 0 : all.findIndex((l) => l.id === after) + 1;
+  const rest = all.slice(from).filter(keep);
+  const leases = rest.slice(0, size);
+  return leases.length === rest.length ? { leases } : { leases, nextToken: writeToken(operationName, (leases.at(-1) as LeaseView).id) };
 }
 
 export const describeInstances = operation({
@@ -61,11 +76,16 @@ const check = struct({ status: text, details: list(struct({ name: text, status: 
 
 const END_EVENT = 'instance-retirement';
 const END_DESCRIPTION = 'The lease ends';
+const eventId = (l: LeaseView): string => `instance-event-${l.id.slice(2)}`;
 
 const statusFilters: FilterTable<LeaseView> = {
   'availability-zone': (l) => l.zone,
   'event.code': (l) => (l.endsAt === null ? undefined : END_EVENT),
   'event.description': (l) => (l.endsAt === null ? undefined : END_DESCRIPTION),
+  'event.instance-event-id': (l) => (l.endsAt === null ? undefined : eventId(l)),
+  'event.not-after': () => undefined,
+  'event.not-before': (l) => (l.endsAt === null ? undefined : isoSeconds(l.endsAt)),
+  'event.not-before-deadline': () => undefined,
   'instance-state-code': (l) => instanceState(l.state).code,
   'instance-state-name': (l) => STATES[l.state].ec2,
   'instance-status.reachability': (l) => health(l).reachability,
@@ -106,7 +126,7 @@ function statusItem(l: LeaseView) {
   return {
     instanceId: l.id,
     availabilityZone: l.zone,
-    eventsSet: l.endsAt === null || over ? [] : [{ instanceEventId: `instance-event-${l.id.slice(2)}`, code: END_EVENT, description: END_DESCRIPTION, notBefore: l.endsAt }],
+    eventsSet: l.endsAt === null || over ? [] : [{ instanceEventId: eventId(l), code: END_EVENT, description: END_DESCRIPTION, notBefore: l.endsAt }],
     instanceState: instanceState(l.state),
     systemStatus: checked,
     instanceStatus: checked,

@@ -16,28 +16,31 @@ const COMMON_ALIAS = 'common';
 
 /** By id or, as in the configuration and commands of the site, by name. */
 export const imageReference = string({
-  max: 64, pattern: new RegExp(`${IMAGE_ID.source}|^(?!ami-|.*\\.\\.)${NAME.source.slice(1)}`), fault: 'ImageIdMalformed', must: 'is neither an image id nor a name',
+  max: 64, pattern: new RegExp(`${IMAGE_ID.source}|^(?!ami-|.*\\.\\.)${NAME.source.slice(1)}`), fault: 'ImageIdMalformed', must: 'must be an image id, ami- and hexadecimal digits, or an image\'s name',
 });
 
 const ownerId = (i: ImageView): string => i.ownerId ?? COMMON;
 const location = (i: ImageView): string => `${i.owner ?? COMMON_ALIAS}/${i.name}`;
 
+/** Filters of EC2 for things that no image has: known, and matching nothing. */
+const ABSENT = ['block-device-mapping.device-name', 'block-device-mapping.snapshot-id', 'block-device-mapping.volume-type', 'boot-mode',
+  'imds-support', 'kernel-id', 'platform', 'product-code', 'product-code.type', 'ramdisk-id', 'source-instance-id', 'sriov-net-support',
+  'state-reason-code', 'state-reason-message', 'tpm-support', 'usage-operation'];
+
 const imageFilters: FilterTable<ImageView> = {
+  ...Object.fromEntries(ABSENT.map((name) => [name, () => undefined])),
   'architecture': () => 'x86_64',
   'creation-date': (i) => isoSeconds(i.createdAt),
   'description': (i) => i.description,
+  'ena-support': () => false,
   'hypervisor': () => 'kvm',
   'image-id': (i) => i.id,
   'image-type': () => 'machine',
   'is-public': (i) => i.owner === null,
-  'kernel-id': () => undefined,
   'manifest-location': location,
   'name': (i) => i.name,
   'owner-alias': (i) => (i.owner === null ? COMMON_ALIAS : undefined),
   'owner-id': ownerId,
-  'platform': () => undefined,
-  'product-code': () => undefined,
-  'ramdisk-id': () => undefined,
   'root-device-name': () => '/dev/vda',
   'root-device-type': () => 'instance-store',
   'state': () => 'available',

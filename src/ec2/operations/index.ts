@@ -1,6 +1,6 @@
 /** The table of operations. An action that is not here is InvalidAction. */
 import type { Operation } from '../operation.ts';
-import { describeAddresses, describeSecurityGroups, describeSubnets, describeVolumes, describeVpcs } from './absent.ts';
+import { describeAddresses, describeSecurityGroups, describeSnapshots, describeSubnets, describeVolumes, describeVpcs } from './absent.ts';
 import { getConsoleOutput, rebootInstances, terminateInstances } from './change-instances.ts';
 import { describeInstances, describeInstanceStatus } from './describe-instances.ts';
 import { describeImages } from './images.ts';
@@ -15,5 +15,5 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   createKeyPair, importKeyPair, describeKeyPairs, deleteKeyPair,
   createTags, deleteTags, describeTags,
   describeAvailabilityZones, describeRegions, describeInstanceTypes, describeAccountAttributes,
-  describeSecurityGroups, describeVpcs, describeSubnets, describeVolumes, describeAddresses,
+  describeSecurityGroups, describeVpcs, describeSubnets, describeVolumes, describeSnapshots, describeAddresses,
 ].map((o) => [o.name, o]));

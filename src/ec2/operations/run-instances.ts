@@ -2,11 +2,11 @@
 import { Fault } from '../../lease/faults.ts';
 import { CLIENT_TOKEN, NAME } from '../../lease/ids.ts';
 import type { CreateRequest } from '../../lease/types.ts';
-import { base64, boolean, integer, list, required, shown, string, struct } from '../inputs.ts';
+import { base64, boolean, integer, list, required, shown, string, struct, unsupported } from '../inputs.ts';
 import type { InputsOf } from '../inputs.ts';
 import { DEFAULT_GROUP, reservation, reservationFields } from '../instance.ts';
 import { operation } from '../operation.ts';
-import { DURATION_TAG, durationOf, tagSpecifications, tagsFor, userTags } from '../tags.ts';
+import { DURATION_TAG, durationOf, tagSpecifications, tagsFor } from '../tags.ts';
 import { imageReference } from './images.ts';
 import { keyName } from './key-pairs.ts';
 
@@ -29,8 +29,10 @@ const input = {
   SecurityGroupId: list(string()),
   Monitoring: struct({ Enabled: boolean }),
   SubnetId: string(),
-  PrivateIpAddress: string(),
-  LaunchTemplate: struct({ LaunchTemplateId: string(), LaunchTemplateName: string(), Version: string() }),
+  PrivateIpAddress: unsupported('Addresses are leased from the site\'s pools and cannot be chosen.'),
+  LaunchTemplate: unsupported('This service has no launch templates: give image, type and key with the request.'),
+  NetworkInterface: unsupported('The instance type says which networks a VM joins: choose a type instead of network interfaces.'),
+  InstanceMarketOptions: unsupported('This service has no spot market: leave the market options out.'),
 };
 
 /** What would change the lease but cannot be had here is refused; what only tunes AWS's own machinery is read over. */
@@ -63,7 +65,6 @@ const EMPTY = { reservationId: '', ownerId: '', requesterId: '', groupSet: [], i
 function createRequest(p: InputsOf<typeof input>): CreateRequest {
   if (p.MinCount > p.MaxCount) throw new Fault('ParameterConflict', `MinCount (${p.MinCount}) must not be more than MaxCount (${p.MaxCount}).`);
   refuseForeignNetworks(p);
-  if (p.LaunchTemplate !== undefined) throw new Fault('Unsupported', 'This service has no launch templates.');
   const tags = tagsFor('instance', p.TagSpecification, [DURATION_TAG]);
   const duration = tags[DURATION_TAG];
   return {
@@ -76,13 +77,12 @@ function createRequest(p: InputsOf<typeof input>): CreateRequest {
     userData: p.UserData,
     durationS: duration === undefined ? undefined : durationOf(duration),
     clientToken: p.ClientToken,
-    tags: userTags(tags),
+    tags,
   };
 }
 
 function refuseForeignNetworks(p: InputsOf<typeof input>): void {
   const group = p.SecurityGroup.find((g) => g !== DEFAULT_GROUP.groupName) ?? p.SecurityGroupId.find((g) => g !== DEFAULT_GROUP.groupId && g !== 'default');
-  if (group !== undefined) throw new Fault('ResourceNotFound', `The security group '${shown(group)}' does not exist`, [], { ec2: 'InvalidGroup.NotFound' });
-  if (p.SubnetId !== undefined) throw new Fault('ResourceNotFound', `The subnet ID '${shown(p.SubnetId)}' does not exist`, [], { ec2: 'InvalidSubnetID.NotFound' });
-  if (p.PrivateIpAddress !== undefined) throw new Fault('Unsupported', 'Addresses are leased from the site\'s pools and cannot be chosen.');
+  if (group !== undefined) throw new Fault('ResourceNotFound', `The security group '${shown(group)}' does not exist; every VM is in the group 'default', and the site\'s networks decide what passes`, [], { ec2: 'InvalidGroup.NotFound' });
+  if (p.SubnetId !== undefined) throw new Fault('ResourceNotFound', `The subnet ID '${shown(p.SubnetId)}' does not exist; the instance type says which networks a VM joins`, [], { ec2: 'InvalidSubnetID.NotFound' });
 }

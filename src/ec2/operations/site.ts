@@ -28,7 +28,7 @@ export const describeAvailabilityZones = operation({
     const zones = await manager.site.zones();
     const wanted = [...p.ZoneName, ...p.ZoneId];
     const missing = wanted.find((name) => !zones.some((z) => z.name === name));
-    if (missing !== undefined) throw new Fault('ZoneUnknown', `Invalid availability zone: [${shown(missing)}]`);
+    if (missing !== undefined) throw new Fault('ZoneUnknown', `Invalid availability zone: [${shown(missing)}]`, [`the site has ${zones.map((z) => z.name).join(', ')}`]);
     const keep = filterBy<ZoneView>(p.Filter, {
       'group-name': () => region,
       'message': () => undefined,
@@ -66,6 +66,7 @@ export const describeRegions = operation({
   },
 });
 
+const interfaces = (t: LeaseType): number => Math.max(1, t.networks.length);
 const gib = (mb: number): number => Math.ceil(mb / 1024);
 
 export const describeInstanceTypes = operation({
@@ -91,19 +92,28 @@ export const describeInstanceTypes = operation({
   async run({ manager }, p) {
     const types = manager.site.types();
     const missing = p.InstanceType.find((name) => !types.some((t) => t.name === name));
-    if (missing !== undefined) throw new Fault('TypeUnknown', `The following supplied instance types do not exist: [${shown(missing)}]`, [], { ec2: 'InvalidInstanceType' });
+    if (missing !== undefined) throw new Fault('TypeUnknown', `The following supplied instance types do not exist: [${shown(missing)}]`, [`the site offers ${types.map((t) => t.name).join(', ')}`], { ec2: 'InvalidInstanceType' });
     const keep = filterBy<LeaseType>(p.Filter, {
+      'auto-recovery-supported': () => false,
       'bare-metal': () => false,
       'burstable-performance-supported': () => false,
       'current-generation': () => true,
+      'dedicated-hosts-supported': () => false,
+      'free-tier-eligible': () => false,
+      'hibernation-supported': () => false,
+      'hypervisor': () => undefined,
+      'instance-storage-info.total-size-in-gb': (t) => (t.diskMb === 0 ? undefined : gib(t.diskMb)),
       'instance-storage-supported': () => true,
       'instance-type': (t) => t.name,
       'memory-info.size-in-mib': (t) => t.memoryMb,
+      'network-info.ipv6-supported': () => false,
+      'network-info.maximum-network-interfaces': (t) => interfaces(t),
       'processor-info.supported-architecture': () => 'x86_64',
       'supported-root-device-type': () => 'instance-store',
       'supported-usage-class': () => 'on-demand',
       'supported-virtualization-type': () => 'hvm',
       'vcpu-info.default-cores': (t) => t.cores,
+      'vcpu-info.default-threads-per-core': () => 1,
       'vcpu-info.default-vcpus': (t) => t.cores,
     });
     const found = types.filter((t) => (p.InstanceType.length === 0 || p.InstanceType.includes(t.name)) && keep(t));
@@ -127,7 +137,7 @@ function typeItem(t: LeaseType) {
     instanceStorageSupported: true,
     // A type without a size takes the image's, which is not known here.
     instanceStorageInfo: t.diskMb === 0 ? undefined : { totalSizeInGB: gib(t.diskMb) },
-    networkInfo: { maximumNetworkInterfaces: Math.max(1, t.networks.length), ipv6Supported: false, efaSupported: false },
+    networkInfo: { maximumNetworkInterfaces: interfaces(t), ipv6Supported: false, efaSupported: false },
     hibernationSupported: false,
     burstablePerformanceSupported: false,
     dedicatedHostsSupported: false,

@@ -7,14 +7,14 @@ import { list as inputList, required, shown, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
-import { DURATION_TAG, ENDS_TAG, endFromTags, refuseReserved, tagList, userTags, writableTags } from '../tags.ts';
+import { DURATION_TAG, ENDS_TAG, endFromTags, keptTags, refuseReserved, tagList, writableTags } from '../tags.ts';
 
 const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID];
 const resourceIds = required(inputList(string({ max: 64 })));
 
 function checkIds(ids: readonly string[]): string[] {
   const odd = ids.find((id) => !RESOURCE_IDS.some((shape) => shape.test(id)));
-  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid`);
+  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid; instances, reservations, images and key pairs have tags here`);
   return [...new Set(ids)];
 }
 
@@ -33,23 +33,21 @@ export const createTags = operation({
     if (end !== undefined) {
       const other = ids.find((id) => !LEASE_ID.test(id));
       if (other !== undefined) throw new Fault('TagRefused', `Only instances have an end; ${other} is none.`);
-      await manager.leases.setEnd(caller, ids, end, { dryRun });
     }
-    const own = userTags(tags);
-    if (Object.keys(own).length > 0) await manager.tags.set(caller, ids, own, { dryRun });
+    await manager.tags.set(caller, ids, keptTags(tags), { dryRun, end });
     return { return: true };
   },
 });
 
 export const deleteTags = operation({
   name: 'DeleteTags',
-  summary: 'Removes tags: all of the user\'s when none is named.',
+  summary: 'Removes tags: all of the user\'s when none is named. The time of a lease stays as it is.',
   input: { ResourceId: resourceIds, Tag: tagList },
   output: { return: boolean },
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     const ids = checkIds(p.ResourceId);
-    for (const t of p.Tag) refuseReserved(t.Key, []);
+    for (const t of p.Tag) refuseReserved(t.Key, [DURATION_TAG]);
     await manager.tags.remove(caller, ids, p.Tag.map((t) => ({ key: t.Key, value: t.Value })), { dryRun });
     return { return: true };
   },
