@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MAX_FILE, readConsole, trimConsole } from '../../../src/control/agent/drivers/qemu/console.ts';
@@ -74,7 +74,7 @@ describe('console file', () => {
     const { state, dir } = await vmDir();
     expect(await readConsole(dir, 10)).toEqual({ bytes: Buffer.alloc(0), truncated: false });
     await writeFile(join(state, 'secret'), 'secret');
-    execFileSync('ln', ['-s', '../secret', join(dir, 'console.log')]);
+    await symlink('../secret', join(dir, 'console.log'));
     await expect(readConsole(dir, 10)).rejects.toThrow('ELOOP');
   });
 });

@@ -1,0 +1,36 @@
+/** What a service's private database holds, read beside the service: tests assert that a refused request wrote nothing. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+
+/** Nodes report in on their own; what they write is no request's doing. */
+const OF_THEMSELVES = ['vmm_node'];
+
+export interface Contents {
+  /** Table → number and digest of its rows. */
+  read(): Promise<Readonly<Record<string, string>>>;
+  close(): Promise<void>;
+}
+
+export async function openContents(dataDir: string): Promise<Contents> {
+  const client = new pg.Client({
+    host: join(dataDir, 'run', 'pg'), user: 'nimbus', database: 'nimbus',
+    password: readFileSync(join(dataDir, 'keys', 'postgresql-password'), 'utf8').trim(),
+  });
+  await client.connect();
+  return {
+    async read() {
+      const { rows } = await client.query<{ name: string }>(
+        "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND NOT tablename = ANY($1) ORDER BY 1", [OF_THEMSELVES]);
+      const found: Record<string, string> = {};
+      for (const { name } of rows) {
+        const of = client.escapeIdentifier(name);
+        const { rows: [row] } = await client.query<{ is: string }>(
+          `SELECT count(*) || ' rows, ' || coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '-') AS is FROM ${of} t`);
+        found[name] = row?.is ?? '';
+      }
+      return found;
+    },
+    close: () => client.end(),
+  };
+}
