@@ -2,7 +2,6 @@
  * The service, composed: configuration, data directory, database, manager, workers, doors. Starting is a list of steps,
  * each with how to undo it; stopping, and a start that fails half-way, undo them in reverse.
  */
-import { writeFileSync, renameSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { createControlClient } from './control/client/client.ts';
@@ -20,8 +19,9 @@ import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { openDataDir, type DataDir } from './platform/datadir.ts';
 import { withDeadline } from './platform/deadline.ts';
-import { errorText } from './platform/errors.ts';
+import { errorText, startStep } from './platform/errors.ts';
 import { lockDataDir } from './platform/lock.ts';
+import { openReadyFile, type ReadyFile } from './platform/ready-file.ts';
 import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
@@ -86,6 +86,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const dir = openDataDir(options.dataDir);
   const lock = await lockDataDir(ctx, dir);
   onStop('data directory lock', () => lock.release());
+  const readyFile = options.readyFile === undefined ? undefined : await openReadyFile(options.readyFile);
   const { db, databaseKind } = await openDatabase(ctx, config, dir, onStop);
   const repository = createImageRepository({ ctx, db, directory: config.images.directory || dir.images });
   const control = createControlClient(ctx, {
@@ -108,7 +109,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
     ctx.log.warn('some VMM nodes have not answered; starting without them', { reason: errorText(e) });
   });
   parts.start();
-  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile: options.readyFile }, onStop);
+  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile }, onStop);
   return { ready, manager: parts.manager, admin };
 }
 
@@ -119,7 +120,8 @@ async function openDatabase(ctx: Context, config: Config, dir: DataDir, onStop: 
     onStop('PostgreSQL', () => embedded.stop());
     address = embedded.address;
   }
-  await migrate(ctx, address);
+  const whose = config.database.url === '' ? 'the private database' : 'the database that database.url names';
+  await startStep(`${whose} cannot be used`, () => migrate(ctx, address));
   const db = openDb(address, { max: config.database.pool, log: ctx.log });
   onStop('database connections', () => db.close());
   return { db, databaseKind: config.database.url === '' ? 'private PostgreSQL in the data directory' : 'PostgreSQL of the site' };
@@ -161,11 +163,13 @@ function startWork(
 }
 
 async function openDoors(
-  d: { ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: string | undefined },
+  d: { ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
-  const ec2 = createEc2Server(d.ctx, d.manager, d.config.ec2);
-  const { url } = await ec2.listen();
+  const { listen, tls_certificate: certificate, tls_key: key } = d.config.ec2;
+  const ec2 = await startStep(`the TLS files of the EC2 listener (ec2.tls_certificate = "${certificate}", ec2.tls_key = "${key}") cannot be used`,
+    () => createEc2Server(d.ctx, d.manager, d.config.ec2));
+  const { url } = await startStep(`the EC2 listener cannot be opened (ec2.listen = "${listen}")`, () => ec2.listen());
   onStop('EC2 door', () => ec2.close());
   const ready: Ready = { ec2: url, pid: process.pid, version: VERSION };
   const adminServer = await createAdminServer({
@@ -174,8 +178,9 @@ async function openDoors(
   });
   onStop('admin door', () => adminServer.close());
   if (d.readyFile !== undefined) {
-    writeFileSync(`${d.readyFile}.${process.pid}`, `${JSON.stringify(ready)}\n`);
-    renameSync(`${d.readyFile}.${process.pid}`, d.readyFile);
+    const { readyFile } = d;
+    await readyFile.write(ready);
+    onStop('ready file', () => readyFile.remove());
   }
   d.ctx.log.info('the service answers', { ...ready, data: d.dir.root });
   return ready;

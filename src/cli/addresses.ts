@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { NewAddress } from '../manager/admin-types.ts';
 import { formatIPv4, parseIPv4 } from '../network/ipv4.ts';
-import { errorCode } from '../platform/errors.ts';
+import { reasonText } from '../platform/errors.ts';
 import { UsageError } from './exit.ts';
 
 /** As many as a /16 has. */
@@ -32,7 +32,7 @@ function readPool(file: string): NewAddress[] {
   try {
     text = readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (e) {
-    throw new UsageError(`${file} cannot be read: ${errorCode(e) ?? String(e)}`);
+    throw new UsageError(`${file} cannot be read: ${reasonText(e)}`);
   }
   return text.split('\n').flatMap((line, i) => {
     const [ip = '', hostname, mac, ...rest] = line.replace(/#.*/, '').split(/\s+/).filter((w) => w !== '');

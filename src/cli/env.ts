@@ -1,9 +1,11 @@
 /** What every command gets. */
 import type { Command } from 'commander';
 import { isFault } from '../lease/faults.ts';
+import { ConfigError } from '../platform/config.ts';
 import type { Clock } from '../platform/context.ts';
+import { StartError } from '../platform/errors.ts';
 import { createAdminClient, type AdminClient } from './client.ts';
-import { Refused, SomeFailed, Unreachable } from './exit.ts';
+import { Refused, SomeFailed, Unreachable, UsageError } from './exit.ts';
 import { printable, type Io } from './io.ts';
 import type { NodeInstaller } from './node-installer.ts';
 import { renderTable, type Column } from './table.ts';
@@ -78,9 +80,13 @@ export async function each<T>(env: Env, items: readonly string[], act: (item: st
   if (failed > 0) throw new SomeFailed(`${failed} of ${items.length} failed`);
 }
 
+/** Codes that no answer of the service has. */
+const OF_THE_COMMAND = [[Unreachable, 'Unreachable'], [UsageError, 'Usage'], [ConfigError, 'Config'], [StartError, 'Start']] as const;
+
 export function asJson(e: unknown): { code: string; message: string; reasons: readonly string[] } {
   if (e instanceof Refused || isFault(e)) return { code: e.code, message: e.message, reasons: e.reasons };
-  return { code: e instanceof Unreachable ? 'Unreachable' : 'Failed', message: e instanceof Error ? e.message : String(e), reasons: [] };
+  const code = OF_THE_COMMAND.find(([kind]) => e instanceof kind)?.[1] ?? 'Failed';
+  return { code, message: e instanceof Error ? e.message : String(e), reasons: [] };
 }
 
 /** Sentence and reasons, each on its own line. */

@@ -1,5 +1,6 @@
 /** Figures as administrators read and write them. */
 import { isIPv4 } from 'node:net';
+import { InvalidArgumentError } from 'commander';
 import { formatDuration, parseDuration } from '../lease/duration.ts';
 import { UsageError } from './exit.ts';
 
@@ -35,12 +36,12 @@ export function date(text: string): number {
 }
 
 export function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`"${text}" is no whole number`);
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number, 0 or more.');
   return Number(text);
 }
 
 export function ipv4(text: string): string {
-  if (!isIPv4(text)) throw new UsageError(`"${text}" is no IPv4 address`);
+  if (!isIPv4(text)) throw new InvalidArgumentError('It must be an IPv4 address.');
   return text;
 }
 

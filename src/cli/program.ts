@@ -35,17 +35,18 @@ export function buildCli(given: Pick<CliDeps, 'serve'> & Partial<CliDeps>): Cli 
   const deps: CliDeps = { clock: realClock, env: process.env, installer: sshInstaller, ...given, io: given.io ?? terminal() };
   return {
     async run(argv) {
+      const json = argv.includes('--json');
       try {
-        await program(deps).parseAsync([...argv], { from: 'node' });
+        await program(deps, json).parseAsync([...argv], { from: 'node' });
         return EXIT.ok;
       } catch (e) {
-        return ending(deps, e, argv.includes('--json'));
+        return ending(deps, e, json);
       }
     },
   };
 }
 
-function program(deps: CliDeps): Command {
+export function program(deps: CliDeps, json = false): Command {
   const root = new Command('nimbus')
     .description('Leases virtual machines on the cluster you already have.')
     .version(VERSION, '-V, --version')
@@ -53,10 +54,12 @@ function program(deps: CliDeps): Command {
     .option('--json', 'print JSON')
     .showSuggestionAfterError()
     .exitOverride()
-    .configureHelp({ showGlobalOptions: true, helpWidth: deps.io.width })
+    .configureHelp({ showGlobalOptions: true, helpWidth: deps.io.width, minWidthToWrap: 20 })
     .configureOutput({
       writeOut: (text) => deps.io.out(text),
       writeErr: (text) => deps.io.err(text),
+      // With --json what stderr has is one JSON document; see `ending`.
+      outputError: (text, write) => { if (!json) write(`nimbus: ${mistake(text)}\nAdd --help to see what the command takes.\n`); },
       getOutHelpWidth: () => deps.io.width,
       getErrHelpWidth: () => deps.io.width,
     })
@@ -72,10 +75,16 @@ ${EXIT_CODES}`);
   return root;
 }
 
+/** Commander's sentence without what it puts before and behind. */
+const mistake = (text: string): string => text.replace(/^error: /, '').trimEnd();
+
 /** Says what is wrong on stderr and what to do next; with --json as JSON. */
 function ending(deps: CliDeps, e: unknown, json: boolean): number {
-  // Commander has said it already; its code is 0 for help and version.
-  if (e instanceof CommanderError) return e.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  // Commander has said it already, except in JSON; its code is 0 for help and version.
+  if (e instanceof CommanderError) {
+    if (json && e.exitCode !== 0) deps.io.err(`${JSON.stringify({ error: asJson(new UsageError(mistake(e.message))) })}\n`);
+    return e.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
   if (e instanceof SomeFailed) return EXIT.refused;
   const code = e instanceof Unreachable ? EXIT.unreachable
     : e instanceof UsageError || e instanceof ConfigError || e instanceof StartError ? EXIT.usage

@@ -7,7 +7,7 @@ import { installIdentities } from '../control/ssh/identities.ts';
 import { installNode, type InstallStep } from '../control/ssh/install.ts';
 import { operatingKey } from '../control/ssh/keys.ts';
 import { dataDirAt } from '../platform/datadir.ts';
-import { errorCode, errorText } from '../platform/errors.ts';
+import { errorText, reasonText } from '../platform/errors.ts';
 import type { Context, Log } from '../platform/context.ts';
 import { packageFile } from '../platform/package-file.ts';
 import { realClock, realRandom } from '../platform/real.ts';
@@ -66,7 +66,7 @@ function knownHosts({ knownHosts: named }: InstallRequest): string[] {
   try {
     return [readFileSync(named, 'utf8')];
   } catch (e) {
-    throw new UsageError(`${named} cannot be read: ${errorCode(e) ?? errorText(e)}`, { cause: e });
+    throw new UsageError(`${named} cannot be read: ${reasonText(e)}`, { cause: e });
   }
 }
 

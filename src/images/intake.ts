@@ -6,12 +6,14 @@ import { PassThrough, type Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { Fault } from '../lease/faults.ts';
-import { errorCode } from '../platform/errors.ts';
+import { errorCode, reasonText } from '../platform/errors.ts';
 import { HEAD_BYTES, inspect, isGzip } from './format.ts';
 
 /** Bytes of one image, unpacked: what a gzip of a few megabytes may swell to. */
 export const MOST_BYTES = 256 * 2 ** 30;
 const READ_BYTES = 256 * 1024;
+/** Of disks on QEMU's `pc` machine; a raw image has nothing else by which a mistyped file name could be noticed. */
+const SECTOR_BYTES = 512;
 /** Begins the names of files that are not finished. */
 export const INCOMING = '.incoming-';
 
@@ -61,7 +63,7 @@ async function openSource(file: string): Promise<FileHandle> {
     if ((await source.stat()).isFile()) return source;
     await source.close();
   } catch (e) {
-    throw refused(`${file} cannot be read by the service: ${errorCode(e) ?? String(e)}`);
+    throw refused(`${file} cannot be read by the service: ${reasonText(e)}`);
   }
   throw refused(`${file} is no regular file`);
 }
@@ -117,6 +119,7 @@ class Meter {
 
   end(): void {
     if (this.#format === undefined) this.#inspect();
+    if (this.#format === 'raw' && this.#size % SECTOR_BYTES !== 0) throw refused(`it is no disk image: ${this.#size} bytes are no whole number of sectors of ${SECTOR_BYTES}`);
   }
 
   taken(): Taken {

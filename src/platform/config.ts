@@ -4,6 +4,7 @@ import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { parseDuration } from '../lease/duration.ts';
 import { isName } from '../lease/ids.ts';
+import { reasonText } from './errors.ts';
 
 /** Seconds, written as `"90m"`, `"1d12h"`, `"PT2H"` or a number of seconds. */
 const duration = z.union([z.string(), z.number()]).transform((v, ctx) => {
@@ -154,7 +155,7 @@ export function readConfig(file: string | undefined): Config {
   try {
     text = readFileSync(file, 'utf8');
   } catch (e) {
-    throw new ConfigError(file, [`cannot be read: ${(e as NodeJS.ErrnoException).code ?? String(e)}`]);
+    throw new ConfigError(file, [`cannot be read: ${reasonText(e)}`]);
   }
   return parseConfig(text, file);
 }

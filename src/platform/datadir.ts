@@ -1,7 +1,7 @@
 /** The data directory: everything that the service keeps on disk, its owner's alone. */
 import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { errorCode, errorText, StartError } from './errors.ts';
+import { reasonText, StartError } from './errors.ts';
 
 export interface DataDir {
   readonly root: string;
@@ -46,7 +46,7 @@ export function openDataDir(path: string): DataDir {
     }
   } catch (e) {
     if (e instanceof StartError) throw e;
-    throw new StartError(`the data directory ${dir.root} cannot be used: ${errorCode(e) ?? errorText(e)}`, { cause: e });
+    throw new StartError(`the data directory ${dir.root} cannot be used: ${reasonText(e)}`, { cause: e });
   }
   return dir;
 }

@@ -169,7 +169,7 @@ describe('networks', () => {
   });
 
   test.each([[['1.2.3'], 'no IPv4 address'], [['10.0.0.9-10.0.0.1'], 'empty or has more'], [['10.0.0.0-10.255.0.0'], 'empty or has more'], [[], 'name addresses'],
-    [['10.0.0.1', '10.0.0.2', '--mac', 'a'], 'single address'], [['--file', '/nowhere'], 'cannot be read: ENOENT']])('%j is refused before it is sent', async (args, said) => {
+    [['10.0.0.1', '10.0.0.2', '--mac', 'a'], 'single address'], [['--file', '/nowhere'], 'cannot be read: no such file']])('%j is refused before it is sent', async (args, said) => {
     const { code, err } = await nimbus(['network', 'address', 'add', 'p', ...args]);
     expect({ code, err, calls: site.calls }).toEqual({ code: 2, err: expect.stringContaining(said) as string, calls: [] });
   });
@@ -252,6 +252,16 @@ describe('endings', () => {
     rmSync(empty, { recursive: true });
   });
 
+  test('a mistake on the command line names itself and the way on; with --json in JSON', async () => {
+    for (const [argv, said] of [[['frob'], 'unknown command'], [['user', 'add'], "missing required argument 'name'"], [['node', 'add', 'h', '--memory', '-5'], '--memory <MiB>']] as const) {
+      const { code, err } = await nimbus(argv);
+      expect([code, err]).toEqual([2, expect.stringMatching(/^nimbus: [^\n]+\nAdd --help[^\n]+\n$/)]);
+      expect(err).toContain(said);
+      const inJson = await nimbus([...argv, '--json']);
+      expect([inJson.code, JSON.parse(inJson.err)]).toEqual([2, { error: { code: 'Usage', message: expect.stringContaining(said), reasons: [] } }]);
+    }
+  });
+
   test('a batch without a service says so once', async () => {
     const { code, err } = await nimbus(['lease', 'destroy', 'i-1', 'i-2'], { env: { NIMBUS_DATA: '/nowhere' } });
     expect({ code, lines: err.trim().split('\n').length }).toEqual({ code: 3, lines: 1 });
@@ -273,6 +283,7 @@ describe('endings', () => {
   test('help and version are 0; every command has examples within 80 columns', async () => {
     const { code, out } = await nimbus(['--version']);
     expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string });
+    expect(widest((await nimbus(['network', 'address', '--help'])).out)).toBeLessThanOrEqual(80);
     for (const argv of [[], ['serve'], ['status'], ['config'], ['usage'], ...Object.entries({
       user: ['add', 'list', 'remove', 'key'], node: ['add', 'list', 'drain', 'activate', 'remove', 'upgrade'], image: ['add', 'list', 'remove'],
       network: ['add', 'list', 'remove', 'address'], 'network address': ['add', 'list', 'remove'], lease: ['list', 'show', 'extend', 'destroy', 'console'],

@@ -52,7 +52,7 @@ const bytesOf = async (id: string): Promise<Buffer> => {
 
 describe('add', () => {
   test('a raw image lies in its owner’s directory, readable by nobody else, with its digest in the table', async () => {
-    const bytes = randomBytes(700_000);
+    const bytes = randomBytes(300_032);
     const image = await add('disk', alice, bytes);
     expect(image).toMatchObject({ name: 'disk', owner: alice.name, format: 'raw', size_bytes: 700_000, sha256: sha256(bytes), file: join(alice.name, `${image.id}.raw`) });
     expect(readFileSync(repository.path(image.file)).equals(bytes)).toBe(true);
@@ -61,7 +61,7 @@ describe('add', () => {
   });
 
   test('gzip is undone; the digest is of what is stored', async () => {
-    const bytes = Buffer.concat([Buffer.alloc(300_000, 1), randomBytes(1000)]);
+    const bytes = Buffer.concat([Buffer.alloc(300_032, 1), randomBytes(1024)]);
     const image = await add('packed', alice, Buffer.concat([gzipSync(bytes.subarray(0, 1000)), gzipSync(bytes.subarray(1000))]));
     expect(image).toMatchObject({ format: 'raw', size_bytes: bytes.length, sha256: sha256(bytes) });
     expect((await bytesOf(image.id)).equals(bytes)).toBe(true);
@@ -81,7 +81,7 @@ describe('add', () => {
   });
 
   test.each([
-    ['cut gzip', gzipSync(randomBytes(5000)).subarray(0, 3000), 'damaged or cut'], ['an empty file', Buffer.alloc(0), 'empty'],
+    ['cut gzip', gzipSync(randomBytes(5000)).subarray(0, 3000), 'damaged or cut'], ['an empty file', Buffer.alloc(0), 'empty'], ['a text', Buffer.from('#!/bin/sh\n'), 'no disk image: 10 bytes'],
     ['a gzip of nothing', gzipSync(Buffer.alloc(0)), 'empty'],
   ])('%s is refused, and nothing stays', async (_, bytes, why) => {
     await expect(add('bad', alice, bytes)).rejects.toMatchObject({ reasons: [expect.stringContaining(why)] });
@@ -122,7 +122,7 @@ describe('add', () => {
     try {
       const full = createImageRepository({ ctx: testContext(), db: t.db, directory: small });
       await expect(full.add({ name: 'big', owner: alice, file: fileOf(randomBytes(1_000_000)), description: '' })).rejects.toMatchObject({ code: 'Unavailable', message: 'The image repository has no space left' });
-      await full.add({ name: 'little', owner: alice, file: fileOf(randomBytes(60_000)), description: '' });
+      await full.add({ name: 'little', owner: alice, file: fileOf(randomBytes(61_440)), description: '' });
     } finally {
       spawnSync('umount', ['--lazy', small]);
     }

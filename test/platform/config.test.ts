@@ -34,5 +34,5 @@ test('a syntax error is named with its line', () => {
 });
 
 test('a file that is not there is named', () => {
-  expect(() => readConfig('/nowhere/nimbus.toml')).toThrow(/nowhere\/nimbus\.toml: .*cannot be read: ENOENT/s);
+  expect(() => readConfig('/nowhere/nimbus.toml')).toThrow(/nowhere\/nimbus\.toml: .*cannot be read: no such file/s);
 });

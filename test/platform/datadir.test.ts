@@ -36,7 +36,7 @@ describe('the data directory', () => {
 
   test('that cannot be made is named with the reason', () => {
     writeFileSync(join(root, 'file'), '');
-    expect(() => openDataDir(join(root, 'file', 'data'))).toThrow(/file\/data cannot be used: ENOTDIR/);
+    expect(() => openDataDir(join(root, 'file', 'data'))).toThrow(/file\/data cannot be used: a part of the path is no directory/);
   });
 });
 

@@ -1,0 +1,80 @@
+/** Starts that fail: the administrator reads what is wrong, and nothing is left but the data directory. And the ready file. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { processesWith } from '../support/processes.ts';
+import { NIMBUS, startServe } from '../support/serve.ts';
+
+let root: string;
+beforeEach(() => { root = mkdtempSync(join(tmpdir(), 'start-')); });
+afterEach(() => { rmSync(root, { recursive: true, force: true }); });
+
+function serve(toml: string, ready = join(root, 'ready.json')): { status: number | null; said: string } {
+  writeFileSync(join(root, 'nimbus.toml'), `${toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n'}${toml}\n[log]\nfile = ${JSON.stringify(join(root, 'service.log'))}\n`);
+  const { status, stderr } = spawnSync(process.execPath, [NIMBUS, 'serve', '--config', join(root, 'nimbus.toml'), '--data', join(root, 'data'), '--ready-file', ready],
+    { encoding: 'utf8', timeout: 60_000, env: { ...process.env, TMPDIR: root } });
+  return { status, said: stderr };
+}
+
+function expectFailed(result: { status: number | null; said: string }, words: RegExp): void {
+  expect(result.said).toMatch(/^nimbus: [^\n]+\n$/);
+  expect(result.said).toMatch(words);
+  expect(result.status).toBe(2);
+  expect(processesWith(root)).toEqual([]);
+  expect(readdirSync(root).filter((f) => !['data', 'nimbus.toml', 'service.log'].includes(f))).toEqual([]);
+  if (existsSync(join(root, 'data/run'))) expect(readdirSync(join(root, 'data/run'), { recursive: true })).toEqual(['pg'].filter((d) => existsSync(join(root, 'data/run', d))));
+}
+
+describe('a start that fails', { timeout: 90_000 }, () => {
+  it('because another program has the port', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as { port: number };
+    try {
+      expectFailed(serve(`[ec2]\nlisten = "127.0.0.1:${port}"`), new RegExp(`ec2\\.listen = "127\\.0\\.0\\.1:${port}"\\): another program has this address and port`));
+    } finally {
+      other.close();
+    }
+  });
+
+  it('because of the TLS files', () => {
+    expectFailed(serve('[ec2]\nlisten = "127.0.0.1:0"\ntls_certificate = "/nowhere.pem"\ntls_key = "/nowhere.pem"'), /tls_certificate = "\/nowhere\.pem".*: no such file/);
+    writeFileSync(join(root, 'nimbus.toml.pem'), 'no certificate');
+    const file = JSON.stringify(join(root, 'nimbus.toml.pem'));
+    const result = serve(`[ec2]\nlisten = "127.0.0.1:0"\ntls_certificate = ${file}\ntls_key = ${file}`);
+    rmSync(join(root, 'nimbus.toml.pem'));
+    expectFailed(result, /the TLS files of the EC2 listener .* cannot be used: /);
+  });
+
+  it('because no database answers, whose password is not told', () => {
+    const result = serve('[database]\nurl = "postgres://nimbus:sEcReT@127.0.0.1:1/nimbus"');
+    expectFailed(result, /database\.url names cannot be used: nothing answers there/);
+    expect(result.said).not.toContain('sEcReT');
+  });
+
+  it('because there is no PostgreSQL', () => {
+    expectFailed(serve('[database]\nbin = "/nowhere"'), /needs PostgreSQL 13 or newer; tried: \/nowhere/);
+  });
+
+  it('because the ready file cannot be written', () => {
+    expectFailed(serve('', join(root, 'nowhere/ready.json')), /ready file .* cannot be written: no such file/);
+  });
+});
+
+describe('the ready file', { timeout: 90_000 }, () => {
+  it('of a service that was killed goes before the next one answers, and goes with the service', async () => {
+    const first = await startServe('', root);
+    await first.kill();
+    expect(existsSync(join(root, 'ready.json'))).toBe(true);
+    expect(serve('[ec2]\nlisten = "192.0.2.1:1"')).toEqual({ status: 2, said: expect.stringContaining('this machine has no such address') });
+    expect(existsSync(join(root, 'ready.json'))).toBe(false);
+    const second = await startServe('', root);
+    expect(existsSync(join(root, 'ready.json'))).toBe(true);
+    expect(await second.stop({ keep: true })).toBe(0);
+    expect(existsSync(join(root, 'ready.json'))).toBe(false);
+  });
+});
