@@ -52,9 +52,9 @@ const bytesOf = async (id: string): Promise<Buffer> => {
 
 describe('add', () => {
   test('a raw image lies in its owner’s directory, readable by nobody else, with its digest in the table', async () => {
-    const bytes = randomBytes(300_032);
+    const bytes = randomBytes(700_416);
     const image = await add('disk', alice, bytes);
-    expect(image).toMatchObject({ name: 'disk', owner: alice.name, format: 'raw', size_bytes: 700_000, sha256: sha256(bytes), file: join(alice.name, `${image.id}.raw`) });
+    expect(image).toMatchObject({ name: 'disk', owner: alice.name, format: 'raw', size_bytes: 700_416, sha256: sha256(bytes), file: join(alice.name, `${image.id}.raw`) });
     expect(readFileSync(repository.path(image.file)).equals(bytes)).toBe(true);
     expect(statSync(repository.path(image.file)).mode & 0o777).toBe(0o600);
     expect((await bytesOf(image.id)).equals(bytes)).toBe(true);
