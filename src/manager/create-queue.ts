@@ -117,7 +117,7 @@ function repeatOf(request: ResolvedRequest, first: ResolvedRequest, outcome: Out
   return outcome === undefined || outcome instanceof Error ? outcome ?? new Fault('Internal', 'the request was lost') : { ...outcome, repeated: true };
 }
 
-const tokenMismatch = (r: ResolvedRequest): Fault => new Fault('TokenMismatch', `client token ${r.clientToken} was used before with other parameters`);
+const tokenMismatch = (r: ResolvedRequest): Fault => new Fault('TokenMismatch', `client token ${r.clientToken} was used before with other parameters: send the same request again, or use a new token`);
 
 /** A client token that was used before answers with what it made then, room or no room. */
 async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes: Map<number, Outcome>): Promise<void> {
