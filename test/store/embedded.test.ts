@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startEmbedded, type Embedded, type EmbeddedOptions } from '../../src/store/embedded/start.ts';
+import type { Fault } from '../../src/lease/faults.ts';
+import { openDb, statement } from '../../src/store/db.ts';
 import { isAlive } from '../../src/store/embedded/postmaster.ts';
 import { testContext } from '../support/context.ts';
 import { hasPart } from '../parts.ts';
@@ -66,6 +68,26 @@ describe('a new data directory', () => {
     expect(await ask(await start(), 'SELECT 1')).toEqual([1]);
   });
 
+  test('is started again when it is killed, on what was committed, and ends with the service', async () => {
+    const ctx = testContext();
+    const embedded = await startEmbedded(ctx, { dataDir });
+    running.push(embedded);
+    const first = embedded.pid;
+    const db = openDb(embedded.address, { max: 2, log: ctx.log });
+    try {
+      await db.query(statement('test-kept', 'CREATE TABLE kept AS SELECT 42 AS n'));
+      process.kill(first, 'SIGKILL');
+      await expect.poll(() => db.query(statement('test-read', 'SELECT n FROM kept')).catch((e: unknown) => (e as Fault).code), { interval: 50, timeout: 60_000 }).toEqual([{ n: 42 }]);
+      await expect.poll(() => embedded.pid, { interval: 20, timeout: 60_000 }).not.toBe(first);
+      expect(ctx.lines.some((l) => l.level === 'error' && l.message.includes('has ended by itself'))).toBe(true);
+    } finally {
+      await db.close();
+    }
+    const { pid } = embedded;
+    await embedded.stop();
+    expect(isAlive(pid)).toBe(false);
+  });
+
   test('asks for the password', async () => {
     const { address } = await start();
     const client = new pg.Client({ ...address, password: 'another' });
@@ -115,14 +137,18 @@ describe('versions', () => {
 });
 
 describe('a PostgreSQL that outlived its service', () => {
-  test('is adopted, and ended by the stop of the service that adopted it', async () => {
+  async function orphan(): Promise<number> {
     const service = spawn(process.execPath, ['--input-type=module', '-e', ORPHAN, dataDir], {
       cwd: join(import.meta.dirname, '..', '..'), stdio: ['ignore', 'pipe', 'inherit'],
     });
     const [line] = await once(service.stdout, 'data') as [Buffer];
-    const pid = Number(line.toString());
     service.kill('SIGKILL');
     await once(service, 'exit');
+    return Number(line.toString());
+  }
+
+  test('is adopted, and ended by the stop of the service that adopted it', async () => {
+    const pid = await orphan();
     expect(isAlive(pid)).toBe(true);
 
     const embedded = await start();
@@ -134,7 +160,7 @@ describe('a PostgreSQL that outlived its service', () => {
   });
 
   test('that does not answer is ended by its pid, and a new one started', async () => {
-    const first = await start();
+    const first = await orphan();
     // Its socket is gone: nobody can reach it any more.
     rmSync(join(dataDir, 'run', 'pg', '.s.PGSQL.5432'));
     const context = testContext();
@@ -142,8 +168,8 @@ describe('a PostgreSQL that outlived its service', () => {
     const second = await startEmbedded({ ...context, clock }, { dataDir });
     running.push(second);
     expect(second.adopted).toBe(false);
-    expect(second.pid).not.toBe(first.pid);
-    expect(isAlive(first.pid)).toBe(false);
+    expect(second.pid).not.toBe(first);
+    expect(isAlive(first)).toBe(false);
     expect(await ask(second, 'SELECT 1')).toEqual([1]);
   });
 

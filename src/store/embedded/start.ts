@@ -15,6 +15,7 @@ import { socketDir } from '../../platform/socket-path.ts';
 import type { DbAddress } from '../db.ts';
 import { clusterMajor, createCluster, DATABASE, makePrivateDir, readPassword, ROLE, type ClusterPlace } from './cluster.ts';
 import { identityFor, type Identity } from './identity.ts';
+import { keepRunning } from './keeper.ts';
 import { removeCopy } from './npm-programs.ts';
 import { endPostmaster, findPostmaster, isAlive, spawnPostmaster, type Child } from './postmaster.ts';
 import { findPrograms } from './programs.ts';
@@ -30,6 +31,7 @@ const POLL_MS = 20;
 export interface Embedded {
   /** Good in this process while it runs. */
   readonly address: DbAddress;
+  /** Of the server that runs now: one that ends by itself is started again. */
   readonly pid: number;
   /** True when it was running already. */
   readonly adopted: boolean;
@@ -54,16 +56,17 @@ export async function startEmbedded(ctx: Context, options: EmbeddedOptions): Pro
   const address: DbAddress = { host: socket.dir, port: PORT, user: ROLE, password, database: DATABASE };
   try {
     const adopted = await adopt(ctx, place, address);
-    const pid = adopted ?? await start(ctx, place, identity, address, options.bin ?? '');
+    const startAgain = (): Promise<number> => start(ctx, place, identity, address, options.bin ?? '');
+    const keeper = keepRunning(ctx, adopted ?? await startAgain(), startAgain);
     const unbound = boundServerLog(ctx, place.logFile);
     let stopped: Promise<void> | undefined;
     const stop = async (): Promise<void> => {
       unbound();
-      await endPostmaster(ctx.clock, pid);
+      await keeper.stop();
       dropCopy(place);
       socket.close();
     };
-    return { address, pid, adopted: adopted !== undefined, stop: () => (stopped ??= stop()) };
+    return { address, get pid() { return keeper.pid; }, adopted: adopted !== undefined, stop: () => (stopped ??= stop()) };
   } catch (e) {
     socket.close();
     throw e;
