@@ -46,7 +46,7 @@ export async function upgradeNode(env: Env, nodes: readonly NodeView[], name: st
     throw new Refused('Unsupported', 'the node is on the machine of the service; its agent is upgraded with the service');
   }
   const [, user = '', host = '', port = ''] = target;
-  return install(env, { host, port: Number(port), user, installKey: o.installKey, hostKey: node.hostKey, knownHosts: undefined, driver: driver(o.driver), guestAddress: o.guestAddress }, false);
+  return install(env, { host, port: Number(port), user, installKey: o.installKey, hostKey: node.hostKey, knownHosts: undefined, driver: driver(o.driver), guestAddress: o.guestAddress ?? 'keep' }, false);
 }
 
 type Ready = Installed & { readonly status: NodeStatus };

@@ -12,7 +12,7 @@ export interface InstallRequest {
   /** known_hosts files, which may name a host CA */
   readonly knownHosts: string | undefined;
   readonly driver: 'auto' | 'qemu' | 'simulated';
-  /** Where guests behind forwarded ports are reached; undefined = the address of `host` */
+  /** Where guests behind forwarded ports are reached; undefined = the address of `host`, `keep` = as the node's settings say */
   readonly guestAddress: string | undefined;
   /** Public half of the service's key, one OpenSSH line */
   readonly operatingKey: string;

@@ -31,7 +31,7 @@ export const sshInstaller: NodeInstaller = {
       agentProgram: packageFile('dist/workspace-control.cjs'),
       executable: executable(),
       driver: request.driver,
-      agentConfig: { ...request.agentConfig, qemu: await forwarding(request) },
+      agentConfig: { ...request.agentConfig, ...(request.guestAddress === 'keep' ? {} : { qemu: await forwarding(request, request.guestAddress) }) },
       progress: steps(watcher),
     });
     return {
@@ -45,7 +45,7 @@ export const sshInstaller: NodeInstaller = {
  * Ports that lead to guests are opened where users are, not on the node's loopback; a node that is reached by loopback is
  * this machine, and so are its users.
  */
-async function forwarding({ host, guestAddress }: InstallRequest): Promise<{ bindAddress: string; reachHost: string }> {
+async function forwarding({ host }: InstallRequest, guestAddress: string | undefined): Promise<{ bindAddress: string; reachHost: string }> {
   const address = guestAddress ?? await lookup(host, { family: 4 }).then((found) => found.address, (e: unknown) => {
     throw new UsageError(`${host} has no IPv4 address (${errorText(e)}); name the one at which its guests are reached with --guest-address`, { cause: e });
   });
