@@ -1,5 +1,5 @@
 /** `nimbus node add` and `node upgrade`: the administrator's key installs the agent, then the service is told of the node. */
-import type { NodeView } from '../manager/admin-types.ts';
+import type { NetworkView, NodeView } from '../manager/admin-types.ts';
 import type { NodeAccess } from '../lease/node.ts';
 import type { NodeStatus } from '../control/protocol.ts';
 import { Refused, UsageError } from './exit.ts';
@@ -26,6 +26,7 @@ export interface AddNodeOptions {
 export async function addNode(env: Env, host: string, o: AddNodeOptions): Promise<void> {
   const name = o.name ?? (/^[\d.]+$|:/.test(host) ? host.replaceAll(':', '-').replace(/^-+|-+$/g, '') : (host.split('.')[0] ?? host));
   const request = { host, port: o.port, user: o.user, installKey: o.installKey, hostKey: o.hostKey, knownHosts: o.knownHosts, driver: driver(o.driver), guestAddress: o.guestAddress };
+  await acceptable(env, name, o.networks ?? []);
   const installed = await install(env, request, o.yes === true);
   const { status } = installed;
   const access: NodeAccess = { transport: 'ssh', host, port: o.port, user: o.user, hostKey: installed.hostKey };
@@ -36,6 +37,18 @@ export async function addNode(env: Env, host: string, o: AddNodeOptions): Promis
   env.say({ ...node, hostKey: installed.hostKey, fingerprint: installed.fingerprint, status }, `${node.name} takes leases: ${node.memoryMb} MiB and ${node.cores} cores for VMs, `
     + `driver ${status.driver}${status.accelerator === null ? '' : ` (${status.accelerator})`}, agent ${installed.agentVersion}\n`
     + `host key ${installed.fingerprint} is pinned`);
+}
+
+/** What the service would refuse afterwards is said before the host is touched. */
+async function acceptable(env: Env, name: string, networks: readonly string[]): Promise<void> {
+  const nodes = await env.client.get<NodeView[]>('/v1/nodes');
+  if (nodes.some((n) => n.name === name)) {
+    throw new Refused('NodeExists', `A VMM node named ${name} exists already`, [`renew its agent with: nimbus node upgrade ${name}`, 'or choose another name for this one: --name']);
+  }
+  if (networks.length === 0) return;
+  const known = (await env.client.get<NetworkView[]>('/v1/networks')).map((n) => n.name);
+  const unknown = networks.filter((n) => n !== '*' && !known.includes(n));
+  if (unknown.length > 0) throw new Refused('NetworkNotFound', 'A VMM node can only offer networks that exist', unknown.map((n) => `no network is named ${n}`));
 }
 
 export async function upgradeNode(env: Env, nodes: readonly NodeView[], name: string, o: { installKey?: string; driver: string; guestAddress?: string }): Promise<Installed> {

@@ -7,7 +7,7 @@ import { installIdentities } from '../control/ssh/identities.ts';
 import { installNode, type InstallStep } from '../control/ssh/install.ts';
 import { operatingKey } from '../control/ssh/keys.ts';
 import { dataDirAt } from '../platform/datadir.ts';
-import { errorText, reasonText } from '../platform/errors.ts';
+import { reasonText } from '../platform/errors.ts';
 import type { Context, Log } from '../platform/context.ts';
 import { packageFile } from '../platform/package-file.ts';
 import { realClock, realRandom } from '../platform/real.ts';
@@ -47,7 +47,7 @@ export const sshInstaller: NodeInstaller = {
  */
 async function forwarding({ host }: InstallRequest, guestAddress: string | undefined): Promise<{ bindAddress: string; reachHost: string }> {
   const address = guestAddress ?? await lookup(host, { family: 4 }).then((found) => found.address, (e: unknown) => {
-    throw new UsageError(`${host} has no IPv4 address (${errorText(e)}); name the one at which its guests are reached with --guest-address`, { cause: e });
+    throw new UsageError(`${host} has no IPv4 address (${reasonText(e)}); name the one at which its guests are reached with --guest-address`, { cause: e });
   });
   return { bindAddress: address.startsWith('127.') ? address : '0.0.0.0', reachHost: address };
 }
@@ -56,7 +56,7 @@ async function identities({ installKey }: InstallRequest): ReturnType<typeof ins
   try {
     return await installIdentities({ installKey, agentSocket: process.env['SSH_AUTH_SOCK'], home: homedir() });
   } catch (e) {
-    throw new UsageError(errorText(e), { cause: e });
+    throw new UsageError(`${installKey ?? 'your private key'} cannot be used: ${reasonText(e)}`, { cause: e });
   }
 }
 

@@ -202,6 +202,8 @@ describe('node add', () => {
   });
   beforeEach(() => {
     requests = [];
+    site.on('nodes.list', () => []);
+    site.on('networks.list', () => []);
     site.on('nodes.operatingKey', () => 'ssh-ed25519 OPER nimbus-operate');
     site.on('nodes.add', ((n: { name: string; memoryMb: number; cores: number }) => aNode(n)) as never);
   });
@@ -232,6 +234,13 @@ describe('node add', () => {
     expect((await nimbus(['node', 'add', 'n7', '--yes'], { installer: simulated })).err).toContain('only be simulated');
     expect(site.calls.some((c) => c.name === 'nodes.add')).toBe(false);
     expect((await nimbus(['node', 'add', 'n7', '--yes', '--driver', 'simulated'], { installer: simulated })).code).toBe(0);
+  });
+
+  test('what the service would refuse is said before the host is touched', async () => {
+    site.on('nodes.list', () => [aNode({ name: 'n7' })]);
+    expect(await nimbus(['node', 'add', 'n7', '--yes'], { installer: installer() })).toMatchObject({ code: 1, err: expect.stringContaining('nimbus node upgrade n7') as string });
+    expect(await nimbus(['node', 'add', 'n8', '--yes', '--networks', 'lab'], { installer: installer() })).toMatchObject({ code: 1, err: expect.stringContaining('no network is named lab') as string });
+    expect(requests).toEqual([]);
   });
 
   test('upgrade goes to the pinned host with what the service knows of it', async () => {
