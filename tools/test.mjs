@@ -40,7 +40,8 @@ try {
   step('tests', ['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)]);
   tests = counts(report);
 } catch (e) {
-  console.error(e);
+  // The tests did not get as far as a report; what they said of it stands above.
+  console.error(`there is no report of the tests: ${e.message}`);
   failed.push('report');
 } finally {
   rmSync(scratch, { recursive: true, force: true });
