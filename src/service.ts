@@ -104,6 +104,8 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
   });
   await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
+  // What nodes say at once is written with their names.
+  await pool.ready();
   await parts.monitor.start();
   await withDeadline(ctx.clock, NODES_WAIT_MS, 'waiting for VMM nodes', parts.monitor.settled()).catch((e: unknown) => {
     ctx.log.warn('some VMM nodes have not answered; starting without them', { reason: errorText(e) });
