@@ -1,23 +1,18 @@
-/** Answers to what is no HTTP request at all: Node hands these over with the bare socket. */
+/** Answers to what is no HTTP request, or stops being one in its body: Node hands these over with the bare socket. */
 import { STATUS_CODES } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Server } from 'node:http';
 import { Fault } from '../lease/faults.ts';
 import type { Context } from '../platform/context.ts';
 import { newRequestId } from '../platform/ids.ts';
+import type { Outstanding } from './connections.ts';
 import { errorDocument } from './xml.ts';
 
-export function handleClientErrors(server: Server, ctx: Context, contentType: string): void {
-  const answering = new WeakSet<Duplex>();
-  const begin = (request: IncomingMessage, response: ServerResponse): void => {
-    answering.add(request.socket);
-    response.once('close', () => answering.delete(request.socket));
-  };
-  server.on('request', begin);
-  server.on('checkContinue', begin);
+export function handleClientErrors(server: Server, ctx: Context, contentType: string, outstanding: Outstanding): void {
   server.on('clientError', (e: NodeJS.ErrnoException, socket) => {
-    // An answer that has begun would be cut in two by another.
-    if (!socket.writable || answering.has(socket) || e.code === 'ECONNRESET') return void socket.destroy();
+    const [oldest, ...further] = outstanding(socket);
+    // An answer that has begun would be cut in two by another, and one to a later request must not overtake it.
+    const begun = further.length > 0 || oldest?.headersSent === true;
+    if (!socket.writable || begun || e.code === 'ECONNRESET') return void socket.destroy();
     const { status, fault } = read(e.code);
     const id = newRequestId(ctx.random);
     ctx.log.debug('no HTTP request', { requestId: id, code: e.code ?? e.message });

@@ -16,6 +16,7 @@ import { ClientGone, createBodyReader } from './body.ts';
 import { answer, refusal } from './door.ts';
 import type { Answer, DoorParts } from './door.ts';
 import { handleClientErrors } from './client-errors.ts';
+import { trackAnswers } from './connections.ts';
 
 export interface Ec2Server {
   listen(): Promise<{ url: string; port: number }>;
@@ -35,10 +36,13 @@ const LIMITS: ServerOptions = {
 };
 const MAX_CONNECTIONS = 4096;
 const MAX_REQUESTS = 512;
+/** Of one connection: a client that sends on without reading must not fill the house. */
+const MAX_PIPELINED = 16;
 const DRAIN_MS = 10_000;
 const CONTENT_TYPE = 'text/xml;charset=UTF-8';
 
-export function createEc2Server(ctx: Context, manager: Manager, config: Config['ec2']): Ec2Server {
+/** `limits` shortens the times that a test waits for. */
+export function createEc2Server(ctx: Context, manager: Manager, config: Config['ec2'], limits: ServerOptions = {}): Ec2Server {
   const secure = config.tls_certificate !== '';
   const bodies = createBodyReader(config.max_body_bytes);
   const publicAddress = hostAndPort(config.public_address);
@@ -87,7 +91,7 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
     if (request.method !== 'GET' && request.method !== 'POST') {
       return { ...refusal(new Fault('Unsupported', 'Requests are sent with GET or POST.'), id), status: 405 };
     }
-    if (running >= MAX_REQUESTS) return refusal(new Fault('Busy', 'Too many requests are being answered; try again shortly.'), id);
+    if (running >= MAX_REQUESTS || outstanding(request.socket).length > MAX_PIPELINED) return refusal(new Fault('Busy', 'Too many requests are being answered; try again shortly.'), id);
     // A client that asks before it sends its body hears of the limit before it has sent it.
     if (request.headers.expect !== undefined && bodies.exceeds(request)) return refusal(bodies.tooLarge(), id);
     return undefined;
@@ -110,12 +114,13 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
   };
 
   const server: Server = secure
-    ? createHttps({ ...LIMITS, cert: readFileSync(config.tls_certificate), key: readFileSync(config.tls_key) })
-    : createHttp(LIMITS);
+    ? createHttps({ ...LIMITS, ...limits, cert: readFileSync(config.tls_certificate), key: readFileSync(config.tls_key) })
+    : createHttp({ ...LIMITS, ...limits });
   server.maxConnections = MAX_CONNECTIONS;
+  const outstanding = trackAnswers(server);
   server.on('request', onRequest);
   server.on('checkContinue', onRequest);
-  handleClientErrors(server, ctx, CONTENT_TYPE);
+  handleClientErrors(server, ctx, CONTENT_TYPE, outstanding);
 
   return {
     async listen() {

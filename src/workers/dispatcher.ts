@@ -40,6 +40,7 @@ export interface Dispatcher {
   poll(nodeId?: number): Promise<void>;
   start(): void;
   stop(): Promise<void>;
+  /** What was handed over or taken and is not recorded yet; 0 = nothing is on its way. */
   readonly underWay: number;
 }
 
@@ -185,7 +186,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       timer?.cancel();
       await reading;
     },
-    get underWay() { return underWay.size; },
+    get underWay() { return underWay.size + handed.length + (reading === undefined ? 0 : 1); },
   };
 }
 

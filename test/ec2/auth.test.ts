@@ -137,6 +137,14 @@ describe('signature version 2', () => {
     await expect(check(signed({ ...stamp, SignatureMethod: 'HmacSHA256' }, { host: 'i' }), at)).rejects.toMatchObject({ code: 'SignatureMismatch' });
   });
 
+  it('refuses another writing of the same signature', async () => {
+    const query2 = `${query}&Signature=`;
+    const headers = { host: 'elasticmapreduce.amazonaws.com' };
+    // The last letter carries two bits that belong to no octet: s and t are the same octets.
+    await expect(check(request({ query: `${query2}i91nKc4PWAt0JJIdXwz9HxZCJDdiy6cf%2FMj6vPxyYIt%3D`, headers }), at, secret)).rejects.toMatchObject({ code: 'AuthFailure' });
+    await expect(check(request({ query: `${query2}i91nKc4PWAt0JJIdXwz9HxZCJDdiy6cf%2FMj6vPxyYIs`, headers }), at, secret)).resolves.toBeDefined();
+  });
+
   it('takes Expires instead of Timestamp, not both, and not for ever', async () => {
     const sha = { SignatureMethod: 'HmacSHA256' };
     await expect(check(signed({ ...sha, Expires: '2011-10-03T15:29:30Z' }), at)).resolves.toBeDefined();

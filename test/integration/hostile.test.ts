@@ -113,6 +113,8 @@ describe('HTTP that two readers would read differently', () => {
     ['a bare CR in a header', rawRequest(POST, { 'Host': 'x', 'X-A': 'a\rContent-Length: 5' }, next)],
     ['another version', `POST / HTTP/9.9\r\nHost: x\r\n\r\n${next}`],
     ['another protocol', `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${next}`],
+    ['a negative chunk', rawRequest(POST, { 'Host': 'x', 'Transfer-Encoding': 'chunked' }, `-1\r\n\r\n${next}`)],
+    ['an endless chunk', rawRequest(POST, { 'Host': 'x', 'Transfer-Encoding': 'chunked' }, `fffffffffffffffff\r\na\r\n${next}`)],
     ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
   ])('%s: one coded refusal, and what follows is not read', async (_what, bytes) => {
     const all = await converse(port, Buffer.from(bytes, 'latin1'));
@@ -121,11 +123,8 @@ describe('HTTP that two readers would read differently', () => {
     await serves();
   });
 
-  it.each<[string, string]>([
-    ['an unknown coding', rawRequest(POST, { 'Host': 'x', 'Transfer-Encoding': 'xchunked' }, `0\r\n\r\n${next}`)],
-    ['a negative chunk', rawRequest(POST, { 'Host': 'x', 'Transfer-Encoding': 'chunked' }, `-1\r\n\r\n${next}`)],
-    ['an endless chunk', rawRequest(POST, { 'Host': 'x', 'Transfer-Encoding': 'chunked' }, `fffffffffffffffff\r\na\r\n${next}`)],
-  ])('%s: what follows is not read', async (_what, bytes) => {
+  it('an unknown coding: what follows is not read', async () => {
+    const bytes = rawRequest(POST, { 'Host': 'x', 'Transfer-Encoding': 'xchunked' }, `0\r\n\r\n${next}`);
     expect((await converse(port, bytes)).filter((a) => a.status !== 400)).toEqual([]);
     await serves();
   });

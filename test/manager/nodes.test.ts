@@ -46,7 +46,8 @@ it('a lease that is made while its node is asked for its VMs keeps its VM', asyn
 it('a VM that started and stopped before its node was heard again does not become Running', async () => {
   site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
   const id = (await site.manager.leases.create(site.alice, { minCount: 1, maxCount: 1, image: 'guest' })).leases[0]?.id ?? '';
-  await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+  const unanswered = statement<{ error: string | null }>('test-unanswered', 'SELECT error FROM intent WHERE lease_id = $1');
+  await expect.poll(async () => (await site.db.query(unanswered, [id]))[0]?.error, { interval: 5 }).toBe('no answer');
   const stopped: VmInfo = { lease: id, generation: 1, state: 'stopped', memoryMb: 128, cores: 1, image: '', pid: null, reach: null, startedAt: 0, reason: 'it powered off' };
   site.control.node(1).vms.set(id, stopped);
   site.control.answer = () => undefined;

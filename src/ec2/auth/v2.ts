@@ -24,7 +24,9 @@ export function claimV2(request: SignedRequest, now: number, options: { ports: (
   if (method === undefined) throw new Fault('AuthFailure', 'SignatureMethod must be HmacSHA1 or HmacSHA256.');
   const encoded = p.get('Signature') ?? '';
   const signature = Buffer.from(encoded, 'base64');
-  if (!BASE64.test(encoded) || signature.length !== method.bytes) throw new Fault('AuthFailure', `Signature must be the base64 of ${method.bytes} bytes for ${name}.`);
+  // One signature has one form: bits that base64 leaves over must be zero, or a replay could be written anew.
+  const canonical = unpadded(signature.toString('base64')) === unpadded(encoded);
+  if (!BASE64.test(encoded) || signature.length !== method.bytes || !canonical) throw new Fault('AuthFailure', `Signature must be the base64 of ${method.bytes} bytes for ${name}.`);
   const { signedAt, validUntil } = life(p, now, options.skewMs);
 
   return {
@@ -41,6 +43,8 @@ export function claimV2(request: SignedRequest, now: number, options: { ports: (
     },
   };
 }
+
+const unpadded = (text: string): string => text.replace(/=+$/, '');
 
 function life(params: ReadonlyMap<string, string>, now: number, skewMs: number): { signedAt: number; validUntil: number } {
   const timestamp = params.get('Timestamp');
