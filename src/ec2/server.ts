@@ -36,8 +36,8 @@ const LIMITS: ServerOptions = {
 };
 const MAX_CONNECTIONS = 4096;
 const MAX_REQUESTS = 512;
-/** Of one connection: a client that sends on without reading must not fill the house. */
-const MAX_PIPELINED = 16;
+/** Requests of one connection that may wait for their turn. */
+const MAX_PIPELINED = 1000;
 const DRAIN_MS = 10_000;
 const CONTENT_TYPE = 'text/xml;charset=UTF-8';
 
@@ -97,8 +97,7 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
     return undefined;
   };
 
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    const id = newRequestId(ctx.random);
+  const begin = (id: string, request: IncomingMessage, response: ServerResponse): void => {
     const refused = atOnce(id, request);
     if (refused !== undefined) return respond(response, id, refused, true);
     if (request.headers.expect !== undefined) response.writeContinue();
@@ -111,6 +110,14 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
         response.destroy();
       })
       .finally(() => { running--; });
+  };
+
+  /** One after the other on a connection, so that none that sends on without reading fills the house. */
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    const id = newRequestId(ctx.random);
+    const before = outstanding(request.socket).at(-2);
+    if (before === undefined) begin(id, request, response);
+    else before.once('close', () => begin(id, request, response));
   };
 
   const server: Server = secure
