@@ -1,7 +1,10 @@
 /** Identifiers: shapes and checks. Ids are made from the context's random bytes in `src/platform/ids.ts`. */
 const HEX_ID = (prefix: string): RegExp => new RegExp(`^${prefix}-(?:[0-9a-f]{8}|[0-9a-f]{17})$`);
 
-/** EC2 ids come in an old form (8 hex digits) and a new one (17); both are accepted, the new one is made. */
+/**
+ * EC2 ids come in an old form (8 hex digits) and a new one (17); both are accepted, the new one is made. `i-…` is the one name
+ * of a lease in every door, log line and console; `r-…` names a group.
+ */
 export const LEASE_ID = HEX_ID('i');
 export const GROUP_ID = HEX_ID('r');
 export const IMAGE_ID = HEX_ID('ami');

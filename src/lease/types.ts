@@ -5,13 +5,6 @@
  * VMM node = a machine that runs VMs; generation = a lease's counter, raised with every intent.
  */
 
-/** `i-` and 17 lower-case hex digits; the one name of a lease in every door, log line and console. */
-export type LeaseId = string;
-/** `r-` and 17 lower-case hex digits. */
-export type GroupId = string;
-/** `ami-` and 17 (or 8) lower-case hex digits. */
-export type ImageId = string;
-
 /** What one VM gets. */
 export interface Resources {
   /** MiB */

@@ -141,6 +141,3 @@ export const isUnavailable = (e: unknown): e is Fault => isFault(e) && e.code ==
 export function sqlState(e: unknown): string | undefined {
   return e instanceof pg.DatabaseError ? e.code : undefined;
 }
-export const UNIQUE_VIOLATION = '23505';
-export const CHECK_VIOLATION = '23514';
-export const FOREIGN_KEY_VIOLATION = '23503';

@@ -39,8 +39,6 @@ export interface ExchangeOptions {
   readonly graceMs: number;
 }
 
-export type Exchange = ReturnType<typeof createExchange>;
-
 export function createExchange({ clock, maxOutstanding, graceMs }: ExchangeOptions) {
   const entries = new Map<string, Entry>();
   const past = new Set<string>();
