@@ -1,10 +1,14 @@
 /** Every migration, in order. Forward only. */
 import type { Knex } from 'knex';
 import * as m0001 from './0001_leases.ts';
+import * as m0002 from './0002_slots.ts';
 
 export interface Migration {
   readonly name: string;
   readonly up: (knex: Knex) => Promise<void>;
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ name: '0001_leases', up: m0001.up }];
+export const MIGRATIONS: readonly Migration[] = [
+  { name: '0001_leases', up: m0001.up },
+  { name: '0002_slots', up: m0002.up },
+];

@@ -100,6 +100,8 @@ export interface PropagateRequest extends LeaseRequestBase { readonly op: 'propa
 export interface LeaseOpRequest extends LeaseRequestBase {
   /** `remove` ends the VM and removes every trace of it but the generation; `unpropagate` removes the disk of a stopped VM. */
   readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate';
+  /** With `remove`: the guest is asked to power down and has so many ms to do it. */
+  readonly graceMs?: number;
 }
 export interface ConsoleRequest extends RequestBase {
   readonly op: 'console';
@@ -112,8 +114,14 @@ export interface ListRequest extends RequestBase { readonly op: 'list' }
 /** Facts of the node: what `nimbus node add` checks. */
 export interface StatusRequest extends RequestBase { readonly op: 'status' }
 
+/**
+ * To an agent that runs in a pilot: the service needs the node no longer; end what is left and give the node back. Other
+ * agents refuse it (`BadRequest`).
+ */
+export interface ReleaseRequest extends RequestBase { readonly op: 'release'; readonly why: string }
+
 export type AgentRequest =
-  | StartRequest | PropagateRequest | LeaseOpRequest | ConsoleRequest | InfoRequest | ListRequest | StatusRequest;
+  | ReleaseRequest | StartRequest | PropagateRequest | LeaseOpRequest | ConsoleRequest | InfoRequest | ListRequest | StatusRequest;
 
 // ---------------------------------------------------------------- results
 
@@ -168,7 +176,8 @@ export type DoneResult =
   | { readonly vm: VmInfo }
   | { readonly vms: readonly VmInfo[] }
   | { readonly console: string; readonly truncated: boolean; readonly at: number } // base64
-  | { readonly status: NodeStatus };
+  | { readonly status: NodeStatus }
+  | { readonly releasing: true };
 
 export type Done =
   | { readonly id: string; readonly ok: true; readonly result: DoneResult; readonly stamps: Stamps }

@@ -2,22 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
-import { parseDuration } from '../lease/duration.ts';
-import { isName } from '../lease/ids.ts';
+import { duration, listen, name, positive } from './config-types.ts';
+import { pilotSections } from './config-pilot.ts';
 import { reasonText } from './errors.ts';
-
-/** Seconds, written as `"90m"`, `"1d12h"`, `"PT2H"` or a number of seconds. */
-const duration = z.union([z.string(), z.number()]).transform((v, ctx) => {
-  const seconds = parseDuration(String(v));
-  if (seconds === undefined) {
-    ctx.addIssue({ code: 'custom', message: `"${v}" is no duration; write e.g. "90m", "2h" or "1d12h"` });
-    return z.NEVER;
-  }
-  return seconds;
-});
-const name = z.string().refine(isName, 'must be 1 to 64 letters, digits, ".", "_" or "-"');
-const listen = z.string().regex(/^.*:\d{1,5}$/, 'must be HOST:PORT; port 0 takes a free one');
-const positive = z.int().positive();
 
 const leaseType = z.strictObject({
   memory_mb: positive,
@@ -81,12 +68,16 @@ export const configSchema = z.strictObject({
     Object.fromEntries(Object.entries(DEFAULT_TYPES).map(([k, v]) => [k, leaseType.parse(v)])),
   ),
   scheduler: z.strictObject({
-    mode: z.enum(['greedy-static']).default('greedy-static'),
+    /** greedy-static: the service owns its nodes; pilot: it borrows them from the batch system. */
+    mode: z.enum(['greedy-static', 'pilot']).default('greedy-static'),
     strategy: z.enum(['greedy', 'round-robin']).default('greedy'),
   }).prefault({}),
   /** Nodes on this machine, made at first start. Others are added with `nimbus node add`. */
   local_nodes: z.array(localNode).default([localNode.parse({ name: 'local-1' })]),
+  ...pilotSections,
   control: z.strictObject({
+    /** How agents on borrowed nodes are reached: over SSH, or on a channel that the pilot opens */
+    transport: z.enum(['pilot', 'ssh']).default('pilot'),
     /** Deadlines of one operation on a node, ms */
     start_deadline_ms: positive.default(120_000),
     operation_deadline_ms: positive.default(30_000),

@@ -1,0 +1,77 @@
+/** What the parts of the pilot agree on. */
+import type { Stage } from './stages.ts';
+
+/** MiB of a host, as a mechanism sees them. */
+export interface HostMemory {
+  /** What the host (dom0, or the operating system of a KVM host) has for itself. */
+  readonly hostMb: number;
+  /** What VMs may be given without taking anything from anyone. */
+  readonly freeMb: number;
+}
+
+export interface Guest {
+  /** As its VMM knows it. */
+  readonly id: string;
+  readonly name: string;
+  readonly memoryMb: number;
+}
+
+/** Something that a dry run found; `mend` says how to mend it. */
+export interface Finding {
+  readonly ok: boolean;
+  readonly what: string;
+  readonly mend?: string;
+}
+
+/**
+ * A way to make room for VMs on a host. Each call bounds its own time by `signal`; when that fires it stops waiting, and
+ * what it began is undone by `restore`. Amounts are checked by reading what was reached, not by what was asked for. One file each in `memory/`.
+ */
+export interface MemoryMechanism {
+  readonly name: 'xl' | 'libvirt' | 'hugepages' | 'none';
+  read(signal: AbortSignal): Promise<HostMemory>;
+  /**
+   * Takes `mb` from the host. `target` was computed from `read` under the node's lock and is in the state file already.
+   * Resolves with what the host has now; rejects with a PilotError when the amount is not reached.
+   */
+  reduce(target: HostTarget, signal: AbortSignal): Promise<HostMemory>;
+  /** Gives the host what `target` says it had; resolves when reached. Repeatable. */
+  restore(target: HostTarget, signal: AbortSignal): Promise<HostMemory>;
+  /** Guests of the VMM, for `--killnine`: everyone's. */
+  guests(signal: AbortSignal): Promise<readonly Guest[]>;
+  destroy(guest: Guest, signal: AbortSignal): Promise<void>;
+  /** Changes nothing; looks whether every program, right and file is there. */
+  check(): Promise<readonly Finding[]>;
+}
+
+/** Absolute amounts, so that doing it twice is doing it once. With several pilots on a node the sum of the others' shares is in them. */
+export interface HostTarget {
+  readonly mb: number;
+  readonly beforeMb: number;
+  readonly afterMb: number;
+}
+
+/**
+ * What stands on the node's disk about a slot: written before anything is changed, removed when everything is given back.
+ * `--recover` reads it and trusts nothing in it but typed numbers and ids: no path, no command.
+ */
+export interface NodeState {
+  readonly v: 1;
+  readonly slot: string;
+  readonly host: string;
+  readonly pilot: string;
+  readonly pid: number;
+  /** Field `starttime` of /proc/PID/stat: whether `pid` is still this pilot. */
+  readonly startTicks: string;
+  readonly bootId: string;
+  readonly mechanism: MemoryMechanism['name'];
+  readonly target: HostTarget | null;
+  readonly stage: Stage;
+}
+
+export class PilotError extends Error {
+  override readonly name = 'PilotError';
+  constructor(readonly exit: number, message: string) {
+    super(message);
+  }
+}

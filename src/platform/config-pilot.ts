@@ -1,0 +1,108 @@
+/** The sections of the configuration on pilot mode: leases on nodes that are borrowed from the site's batch system. */
+import { z } from 'zod';
+import { duration, listen, positive } from './config-types.ts';
+
+const absolute = z.string().regex(/^(?:\/[^\x00-\x1f]*)?$/, 'must be an absolute path, or empty');
+/** A word that a batch system takes as the name of a queue, account, property and the like. */
+const word = z.string().regex(/^[A-Za-z0-9@%_.,:+&|=/-]*$/, 'must be letters, digits or one of @ % _ . , : + & | = / -');
+const program = z.string().regex(/^[^\x00-\x1f]+$/, 'must be a program');
+const words = z.array(z.string().regex(/^[^\x00-\x1f]*$/, 'must not hold control characters'));
+
+const pilot = z.strictObject({
+  /** The batch system's kind */
+  lrm: z.enum(['slurm', 'pbs']).default('slurm'),
+  /** The pilot on compute nodes, as a command */
+  program: words.min(1).default(['/opt/nimbus/workspace-pilot']),
+  /** `--configpath` of the pilot; empty = its own defaults */
+  config_path: absolute.default(''),
+  /** Where pilots report: HOST:PORT of the listener, and the URL that they are told (empty = the listener's own) */
+  listen: listen.default('127.0.0.1:41999'),
+  address: z.string().regex(/^(?:https?:\/\/[^\s/]+)?$/, 'must be http://HOST:PORT or https://HOST:PORT, or empty').default(''),
+  /** PEM files; both set = HTTPS. `tls_ca` is handed to pilots. */
+  tls_certificate: z.string().default(''),
+  tls_key: z.string().default(''),
+  tls_ca: z.string().default(''),
+  /** The account that pilots of the original share; empty = refused */
+  legacy_account: word.default(''),
+  legacy_secret: z.string().default(''),
+  /** Time between polls of the batch system */
+  poll: duration.default(10),
+  /** Deadline of one of its commands */
+  command_deadline: duration.default(30),
+  /** A request that has waited so long is given up */
+  pending_timeout: duration.default(86_400),
+  /** From SIGTERM to SIGKILL; 0 = read from the batch system, else 30 s */
+  grace: z.union([z.literal(0), duration]).default(0),
+  /** Time that a pilot may take before its node is ready and after its leases are over */
+  padding: duration.default(60),
+  /** Leases of one request that share a borrowed node */
+  leases_per_node: positive.default(1),
+  /** What a borrowed node has for VMs: MiB and cores; 0 = as much as is asked for */
+  node_memory_mb: z.int().nonnegative().default(0),
+  node_cores: z.int().nonnegative().default(0),
+  /** Zone that users see */
+  zone: z.string().default('batch'),
+  /** Whom jobs are charged to: nobody in particular, the user's name, or one account for all */
+  account_by: z.enum(['none', 'user', 'site']).default('none'),
+  account: word.default(''),
+  /** SSH to agents on borrowed nodes, with control.transport = "ssh" */
+  ssh_port: positive.max(65_535).default(22),
+  /** Empty = host keys come with pilots' messages */
+  ssh_known_hosts: z.string().default(''),
+}).prefault({});
+
+/** Most at a time; 0 = no bound. `share` is of the nodes of the queue or partition, 0 to 1. */
+const caps = z.strictObject({
+  nodes: z.int().nonnegative().default(0),
+  nodes_per_user: z.int().nonnegative().default(0),
+  queued_slots: z.int().nonnegative().default(0),
+  queued_slots_per_user: z.int().nonnegative().default(0),
+  share: z.number().min(0).max(1).default(1),
+}).prefault({});
+
+const slurm = z.strictObject({
+  partition: word.default(''),
+  qos: word.default(''),
+  reservation: word.default(''),
+  constraint: word.default(''),
+  /** Whole nodes (`--exclusive --mem=0`); false = just what the VMs need */
+  exclusive: z.boolean().default(true),
+  /** Further options of sbatch, each an argument of its own */
+  options: words.default([]),
+  sbatch: program.default('sbatch'),
+  squeue: program.default('squeue'),
+  scancel: program.default('scancel'),
+  scontrol: program.default('scontrol'),
+  srun: program.default('srun'),
+}).prefault({});
+
+const pbs = z.strictObject({
+  queue: word.default(''),
+  /** Processors per node; 0 = the cores that the VMs need */
+  ppn: z.int().nonnegative().default(0),
+  /** Further node properties: `nodes=N:ppn=P:PROPERTIES` */
+  properties: word.default(''),
+  options: words.default([]),
+  /** Starts the pilot on every node of a job of several */
+  launcher: words.default(['pbsdsh', '-u']),
+  /** The launcher hands its standard input to every pilot */
+  launcher_stdin: z.boolean().default(false),
+  /** Directory that all nodes share, for launchers that do not */
+  shared_directory: absolute.default(''),
+  qsub: program.default('qsub'),
+  qdel: program.default('qdel'),
+  qstat: program.default('qstat'),
+}).prefault({});
+
+/** Login node on which the batch system's commands run; empty host = this machine */
+const loginNode = z.strictObject({
+  host: z.string().default(''),
+  port: positive.max(65_535).default(22),
+  user: z.string().default(''),
+  /** Empty = the service's operating key */
+  key: z.string().default(''),
+  /** Pinned key of the host, as in known_hosts */
+  host_key: z.string().default(''),
+}).prefault({});
+
+export const pilotSections = { pilot, pilot_caps: caps, slurm, pbs, login_node: loginNode };

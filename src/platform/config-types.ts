@@ -1,0 +1,17 @@
+/** Types of values that several sections of the configuration share. */
+import { z } from 'zod';
+import { parseDuration } from '../lease/duration.ts';
+import { isName } from '../lease/ids.ts';
+
+/** Seconds, written as `"90m"`, `"1d12h"`, `"PT2H"` or a number of seconds. */
+export const duration = z.union([z.string(), z.number()]).transform((v, ctx) => {
+  const seconds = parseDuration(String(v));
+  if (seconds === undefined) {
+    ctx.addIssue({ code: 'custom', message: `"${v}" is no duration; write e.g. "90m", "2h" or "1d12h"` });
+    return z.NEVER;
+  }
+  return seconds;
+});
+export const name = z.string().refine(isName, 'must be 1 to 64 letters, digits, ".", "_" or "-"');
+export const listen = z.string().regex(/^.*:\d{1,5}$/, 'must be HOST:PORT; port 0 takes a free one');
+export const positive = z.int().positive();
