@@ -1,5 +1,49 @@
 /** What the parts of the pilot agree on. */
+import type { Clock } from '../../control/agent/clock.ts';
+import type { Log } from '../../control/agent/log.ts';
 import type { Stage } from './stages.ts';
+
+/** What every part gets instead of reaching for globals. */
+export interface ProgramContext {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The configuration as the parts that touch the node need it; read and checked by the program's own reader. */
+export interface NodeSettings {
+  readonly mechanism: MemoryMechanism['name'] | 'auto';
+  /** `[xen] minmem`: MiB that the host keeps, whatever is asked for. */
+  readonly minMb: number;
+  /** `[xen] bubble_mem`: false = memory is left as it is. */
+  readonly bubble: boolean;
+  /** `[systempaths] sudo` where `[xen] xmsudo` is yes; null = programs are run as they are. */
+  readonly sudo: string | null;
+  readonly xen: {
+    /** `[xen] xm`: path of `xl` or `xm`. */
+    readonly xm: string;
+    /** `[xen] dom0_mem`: what `--killnine` gives back to dom0, MiB; null = what can be found. */
+    readonly dom0Mb: number | null;
+    /** `[xen] xend` was set; no toolstack of today has one. */
+    readonly restartXend: boolean;
+  };
+  readonly libvirt: {
+    readonly virsh: string;
+    readonly uri: string;
+    /** The domain that gives and gets back memory. */
+    readonly domain: string;
+  };
+  readonly hugepages: {
+    readonly sizeKb: number;
+    /** `/sys/kernel/mm/hugepages`. */
+    readonly sysDir: string;
+  };
+  /** `[other] lockfile`: names the node's locks. */
+  readonly lockFile: string;
+  /** `[other] pilots_per_node`. */
+  readonly pilotsPerNode: number;
+  /** `[other] statedir`, absolute. */
+  readonly stateBase: string;
+}
 
 /** MiB of a host, as a mechanism sees them. */
 export interface HostMemory {
