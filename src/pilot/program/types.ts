@@ -74,13 +74,15 @@ export interface Finding {
 export interface MemoryMechanism {
   readonly name: 'xl' | 'libvirt' | 'hugepages' | 'none';
   read(signal: AbortSignal): Promise<HostMemory>;
+  /** The first figure of `read` alone: cheaper where the other costs a command. */
+  hostMb(signal: AbortSignal): Promise<number>;
   /**
-   * Takes `mb` from the host. `target` was computed from `read` under the node's lock and is in the state file already.
-   * Resolves with what the host has now; rejects with a PilotError when the amount is not reached.
+   * Takes memory from the host until it has `target.afterMb`. `target` was computed from `hostMb` under the node's lock and is
+   * in the state file already. Resolves with the MiB that the host has now; rejects with a PilotError when they are not reached.
    */
-  reduce(target: HostTarget, signal: AbortSignal): Promise<HostMemory>;
-  /** Gives the host what `target` says it had; resolves when reached. Repeatable. */
-  restore(target: HostTarget, signal: AbortSignal): Promise<HostMemory>;
+  reduce(target: HostTarget, signal: AbortSignal): Promise<number>;
+  /** Gives memory back until the host has `target.beforeMb`; resolves with what it has when that is reached. Repeatable. */
+  restore(target: HostTarget, signal: AbortSignal): Promise<number>;
   /** Guests of the VMM, for `--killnine`: everyone's. */
   guests(signal: AbortSignal): Promise<readonly Guest[]>;
   destroy(guest: Guest, signal: AbortSignal): Promise<void>;
@@ -88,8 +90,12 @@ export interface MemoryMechanism {
   check(): Promise<readonly Finding[]>;
 }
 
-/** Absolute amounts, so that doing it twice is doing it once. With several pilots on a node the sum of the others' shares is in them. */
+/**
+ * Absolute amounts, so that doing it twice is doing it once. In a state file `beforeMb` is what the host had before any pilot
+ * of the node took something, and `afterMb` what it has with the shares of all of them; a mechanism is given the figures to reach.
+ */
 export interface HostTarget {
+  /** This pilot's share, MiB. */
   readonly mb: number;
   readonly beforeMb: number;
   readonly afterMb: number;
