@@ -50,6 +50,11 @@ export interface ControlClient {
   call(calls: readonly NodeCall[], handlers: CallHandlers): Promise<void>;
   /** One request to one node; rejects with a Fault (NodeUnreachable, NodeRefused). */
   ask(nodeId: number, request: AgentRequest): Promise<Done & { ok: true }>;
+  /**
+   * Tells the pilot of a borrowed node that the service needs the node no longer; resolves when it has taken that in. Rejects
+   * as `ask` does, NodeRefused also where no pilot runs.
+   */
+  release(nodeId: number, why: string): Promise<void>;
   onState(listener: (state: ChannelState) => void): void;
   onVmEvent(listener: (nodeId: number, event: VmEvent) => void): void;
   close(): Promise<void>;

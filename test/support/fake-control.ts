@@ -47,6 +47,7 @@ export function createFakeControl(clock: Clock): FakeControl {
     const { vms } = get(nodeId);
     if (r.op === 'list') return { vms: [...vms.values()] };
     if (r.op === 'console') return { console: Buffer.from(`console of ${r.lease}`).toString('base64'), truncated: false, at: clock.now() };
+    if (r.op === 'release') return { releasing: true };
     if (r.op === 'status' || r.op === 'info') return { code: 'BadRequest', message: 'not part of the fake' };
     const before = vms.get(r.lease);
     if (before !== undefined && before.generation > r.generation) return { code: 'StaleGeneration', message: 'stale' };
@@ -97,9 +98,13 @@ export function createFakeControl(clock: Clock): FakeControl {
     },
     async ask(nodeId, r) {
       if (!get(nodeId).up) throw new Fault('NodeUnreachable', 'down');
+      if (r.op === 'release') get(nodeId).seen.push(r);
       const d = done(nodeId, r);
       if (d?.ok !== true) throw new Fault('NodeRefused', 'refused');
       return d;
+    },
+    async release(nodeId, why) {
+      await control.ask(nodeId, { op: 'release', id: `release-${nodeId}`, deadlineMs: 1000, why });
     },
     onState: (l) => void stateListeners.push(l),
     onVmEvent: (l) => void eventListeners.push(l),

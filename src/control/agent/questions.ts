@@ -1,4 +1,4 @@
-/** What can be asked of an agent without changing anything: info, list, console, status. */
+/** What can be asked of an agent without changing a VM: info, list, console, status, and release. */
 import { availableParallelism, totalmem } from 'node:os';
 import { statfs } from 'node:fs/promises';
 import type { DoneResult, NodeStatus } from '../protocol.ts';
@@ -19,6 +19,8 @@ export interface QuestionParts {
   readonly vms: Vms;
   readonly stateDir: string;
   readonly cacheMb: number;
+  /** Gives the node back; absent where the agent has it for good. Must return at once: the answer is sent first. */
+  readonly release?: (why: string) => void;
 }
 
 export async function answerQuestion(parts: QuestionParts, question: Question): Promise<DoneResult> {
@@ -34,6 +36,12 @@ export async function answerQuestion(parts: QuestionParts, question: Question): 
     }
     case 'status':
       return { status: await nodeStatus(parts) };
+    case 'release': {
+      const { release } = parts;
+      if (release === undefined) throw new AgentFault('BadRequest', 'this agent runs in no pilot: its node is not borrowed and cannot be given back');
+      release(question.why);
+      return { releasing: true };
+    }
   }
 }
 

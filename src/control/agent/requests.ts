@@ -68,7 +68,9 @@ const ofLease = { ...base, lease: name, generation };
 
 type Op = AgentRequest['op'];
 type RequestOf<O extends Op> = Extract<AgentRequest, { op: O }>;
-const leaseOp = record<LeaseOpRequest>({ ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate') });
+const leaseOp = record<LeaseOpRequest>({
+  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate'), graceMs: optional(integer(0, DAY_MS)),
+});
 
 const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
   start: record<RequestOf<'start'>>({ ...ofLease, op: oneOf('start'), vm }),
@@ -82,6 +84,7 @@ const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
   info: record<RequestOf<'info'>>({ ...base, op: oneOf('info'), lease: name }),
   list: record<RequestOf<'list'>>({ ...base, op: oneOf('list') }),
   status: record<RequestOf<'status'>>({ ...base, op: oneOf('status') }),
+  release: record<RequestOf<'release'>>({ ...base, op: oneOf('release'), why: text(1024) }),
 };
 
 /** A request that cannot be read, with the id to answer it by. */

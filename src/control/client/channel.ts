@@ -3,7 +3,8 @@
  *
  *   connecting   a link is being opened, then the agent's hello is awaited; both have a deadline
  *   up           requests may be sent
- *   waiting      down with a reason; the next attempt follows after a pause that doubles up to a bound
+ *   waiting      down with a reason; the next attempt follows after a pause that doubles up to a bound, or as soon as the
+ *                transport says that the far side has begun a link
  *   closed       for good
  */
 import type { AgentHello, AgentRequest, VmEvent } from '../protocol.ts';
@@ -48,6 +49,8 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
   let pause: Timer | undefined;
   let failures = 0;
   let closed = false;
+  /** The transport has a link for the taking. */
+  let ready = false;
   let settle: () => void = () => undefined;
   const firstAttempt = new Promise<void>((resolve) => { settle = resolve; });
 
@@ -56,11 +59,15 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
   async function connect(): Promise<void> {
     const mine = new AbortController();
     attempt = mine;
-    const deadline = clock.after(options.connectMs, () => mine.abort(new Error(`no connection within ${options.connectMs} ms`)), true);
+    ready = false;
+    const late = transport.lateReason ?? `no connection within ${options.connectMs} ms`;
+    const deadline = clock.after(options.connectMs, () => mine.abort(new Error(late)), true);
     try {
       const link = await transport.open(mine.signal);
+      // A link that came too late is let go of, and the next attempt follows.
       if (mine.signal.aborted) link.close('broken');
-      else hold(link);
+      mine.signal.throwIfAborted();
+      hold(link);
     } catch (e) {
       down(mine.signal.aborted ? messageOf(mine.signal.reason) : messageOf(e), 0);
     } finally {
@@ -95,7 +102,13 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
     settle();
     if (closed) return;
     failures = livedMs > options.silenceMs ? 0 : failures + 1;
-    pause = clock.after(pauseMs(), () => { connecting = connect(); }, true);
+    pause = clock.after(ready ? 0 : pauseMs(), again, true);
+  }
+
+  function again(): void {
+    pause?.cancel();
+    pause = undefined;
+    connecting = connect();
   }
 
   /** Between half of the pause and the whole, so that nodes that fell together do not come back together. */
@@ -104,6 +117,10 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
     return whole / 2 + (whole / 2) * (random.bytes(4).readUInt32BE() / 0x1_0000_0000);
   }
 
+  const unsubscribe = transport.onReady?.(() => {
+    ready = true;
+    if (pause !== undefined) again();
+  });
   connecting = connect();
   return {
     get state() { return state(); },
@@ -115,6 +132,7 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
     async close(why) {
       if (closed) return;
       closed = true;
+      unsubscribe?.();
       pause?.cancel();
       reason = why;
       attempt?.abort(new Error(why));

@@ -1,12 +1,16 @@
 /** The service's end of its channels to agents: one channel a node, kept open. */
 import type { AgentRequest, Done, VmEvent } from '../protocol.ts';
 import type { Context } from '../../platform/context.ts';
+import { newOperationId } from '../../platform/ids.ts';
 import { Fault } from '../../lease/faults.ts';
 import type { CallHandlers, ChannelState, ControlClient, ImageSource, NodeAccess, NodeRef } from '../types.ts';
 import { openChannel, type Channel, type ChannelOptions } from './channel.ts';
 import type { Outcome, RequestHandlers } from './exchange.ts';
 import { createSlots } from './slots.ts';
 import type { Transport } from './transport.ts';
+
+const RELEASE_MS = 10_000;
+const MAX_WHY = 1000;
 
 export interface ControlOptions {
   readonly imageSource: ImageSource;
@@ -105,6 +109,11 @@ export function createControlClient(ctx: Context, options: ControlOptions): Cont
     state: stateOf,
     call: (calls, handlers) => groupCall(calls, handlers, send, guard),
     ask,
+    async release(nodeId, why) {
+      // The words may be a batch system's; the agent takes printable ones only.
+      const printable = why.replace(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_WHY);
+      await ask(nodeId, { op: 'release', id: newOperationId(ctx.random), deadlineMs: RELEASE_MS, why: printable });
+    },
     onState: (listener) => void stateListeners.push(guard(listener)),
     onVmEvent: (listener) => void eventListeners.push(guard(listener)),
     async close() {

@@ -59,6 +59,7 @@ const result = z.union([
   z.object({ vms: z.array(vm) }),
   z.object({ console: z.string(), truncated: z.boolean(), at: stamp }),
   z.object({ status }),
+  z.object({ releasing: z.literal(true) }),
 ]);
 const done = z.discriminatedUnion('ok', [
   z.object({ id, ok: z.literal(true), result, stamps }),

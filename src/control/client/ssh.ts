@@ -1,9 +1,13 @@
-/** An agent behind sshd: one connection a node, one channel on it, started by the operating key's forced command. */
+/**
+ * An agent behind sshd: one connection a node, one channel on it. A node of our own starts its agent by the operating key's
+ * forced command; on a borrowed node the command joins the agent that the slot's pilot runs.
+ */
 import { readFile, stat } from 'node:fs/promises';
 import type { Client, ClientChannel } from 'ssh2';
 import type { Context } from '../../platform/context.ts';
 import type { NodeAccess } from '../types.ts';
 import { connectSsh, describeTarget, pinnedTo } from '../ssh/connect.ts';
+import { shellQuote } from '../ssh/remote.ts';
 import { keyType, readPin } from '../ssh/hostkeys.ts';
 import { logStderr } from './stderr.ts';
 import type { AgentLink, Transport } from './transport.ts';
@@ -19,23 +23,39 @@ export interface SshOptions {
   readonly privateKeyFile: string;
 }
 
-export function sshTransport(ctx: Context, access: NodeAccess & { transport: 'ssh' }, options: SshOptions): Transport {
+export type SshAccess = NodeAccess & { transport: 'ssh' | 'slot-ssh' };
+
+export function sshTransport(ctx: Context, access: SshAccess, options: SshOptions): Transport {
   return {
     describe: describeTarget(access),
     async open(signal) {
-      const pin = readPin(access.hostKey);
-      if (pin === undefined) throw new Error('the pinned host key cannot be read; add the node again');
+      const pins = pinsOf(access);
       const privateKey = await readOperatingKey(options.privateKeyFile);
       signal.throwIfAborted();
       const client = await connectSsh({
         target: access,
         identities: [{ kind: 'key', privateKey, name: 'the operating key' }],
-        checkHost: pinnedTo(pin),
-        expectType: keyType(pin),
+        checkHost: pinnedTo(...pins),
+        expectType: pins.flatMap((pin) => keyType(pin) ?? []),
       }, signal);
-      return linkTo(client, await startAgent(client, signal), ctx);
+      return linkTo(client, await startAgent(client, commandFor(access), signal), ctx);
     },
   };
+}
+
+/** A key of a type that this program does not know cannot be shown to it: the others count. */
+function pinsOf(access: SshAccess): readonly Buffer[] {
+  const pins = (access.transport === 'ssh' ? [access.hostKey] : access.hostKeys).flatMap((key) => readPin(key) ?? []);
+  if (pins.length > 0) return pins;
+  throw new Error(access.transport === 'ssh'
+    ? 'the pinned host key cannot be read; add the node again'
+    : `no host key of ${access.host} is known: its pilot told none that can be read; set control.transport to "pilot", or let pilots read the .pub files in /etc/ssh`);
+}
+
+/** The key may be bound to a forced command; then this is what sshd hands that command as SSH_ORIGINAL_COMMAND. */
+function commandFor(access: SshAccess): string {
+  if (access.transport === 'ssh') return COMMAND;
+  return ['workspace-pilot', 'control', '--state', access.stateDir].map(shellQuote).join(' ');
 }
 
 async function readOperatingKey(file: string): Promise<Buffer> {
@@ -44,7 +64,7 @@ async function readOperatingKey(file: string): Promise<Buffer> {
   return readFile(file);
 }
 
-function startAgent(client: Client, signal: AbortSignal): Promise<ClientChannel> {
+function startAgent(client: Client, command: string, signal: AbortSignal): Promise<ClientChannel> {
   return new Promise((resolve, reject) => {
     const fail = (why: string): void => {
       client.destroy();
@@ -53,7 +73,7 @@ function startAgent(client: Client, signal: AbortSignal): Promise<ClientChannel>
     const onAbort = (): void => fail('the agent was not started in time');
     if (signal.aborted) return onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
-    client.exec(COMMAND, (e, channel) => {
+    client.exec(command, (e, channel) => {
       signal.removeEventListener('abort', onAbort);
       if (e !== undefined) fail(`the host does not start the agent: ${e.message}`);
       else resolve(channel);

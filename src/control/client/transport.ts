@@ -15,6 +15,10 @@ export interface AgentLink {
 export interface Transport {
   /** Who is called, for messages: `root@node7:22`. */
   readonly describe: string;
+  /** What it means when `open` takes too long, where more can be said than that it did. */
+  readonly lateReason?: string;
   /** Rejects with an Error whose message says why; gives up, and leaves nothing open, when `signal` fires. */
   open(signal: AbortSignal): Promise<AgentLink>;
+  /** For links that the far side begins: calls `wake` whenever `open` would succeed at once. Returns how to stop that. */
+  onReady?(wake: () => void): () => void;
 }

@@ -28,17 +28,17 @@ export interface ConnectOptions {
   readonly target: SshTarget;
   readonly identities: readonly Identity[];
   readonly checkHost: HostCheck;
-  /** Type of the key that the host is expected to show, when one is known. */
-  readonly expectType?: string | undefined;
+  /** Type of the key that the host is expected to show, or types, when known. */
+  readonly expectType?: string | readonly string[] | undefined;
 }
 
 export const describeTarget = ({ host, port, user }: SshTarget): string => `${user}@${host.includes(':') ? `[${host}]` : host}:${port}`;
 
-/** Refuses every key but the pinned one, naming both. */
-export function pinnedTo(pin: Buffer): HostCheck {
-  return (blob) => (blob.equals(pin)
+/** Refuses every key but the pinned ones, naming them all. */
+export function pinnedTo(...pins: readonly Buffer[]): HostCheck {
+  return (blob) => (pins.some((pin) => blob.equals(pin))
     ? undefined
-    : `the host key changed: pinned ${fingerprint(pin)}, shown ${fingerprint(blob)}; nothing was sent. If the host was installed anew, remove the node and add it again with the new key`);
+    : `the host key changed: pinned ${pins.map(fingerprint).join(', ')}, shown ${fingerprint(blob)}; nothing was sent. If the host was installed anew, remove the node and add it again with the new key`);
 }
 
 /** Resolves with an authenticated connection that the caller must end; on failure nothing stays open. */

@@ -32,8 +32,8 @@ export function readPin(pin: string): Buffer | undefined {
   return keyType(blob) === type ? blob : undefined;
 }
 
-/** Algorithms to offer to a host with this pin: its own first, so that a host with several keys shows the pinned one. */
-export function algorithmsFor(type: string | undefined): HostKeyAlgorithm[] {
-  const own = (a: HostKeyAlgorithm): boolean => (type === 'ssh-rsa' ? a.startsWith('rsa-') : a === type);
+/** Algorithms to offer to a host with pins of these types: theirs first, so that a host with several keys shows a pinned one. */
+export function algorithmsFor(types: string | readonly string[] | undefined): HostKeyAlgorithm[] {
+  const own = (a: HostKeyAlgorithm): boolean => [types ?? []].flat().includes(a.startsWith('rsa-') ? 'ssh-rsa' : a);
   return [...ALGORITHMS.filter(own), ...ALGORITHMS.filter((a) => !own(a))];
 }
