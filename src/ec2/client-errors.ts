@@ -3,8 +3,8 @@ import { STATUS_CODES } from 'node:http';
 import type { Server } from 'node:http';
 import { Fault } from '../lease/faults.ts';
 import type { Context } from '../platform/context.ts';
+import type { Outstanding } from '../platform/http/connections.ts';
 import { newRequestId } from '../platform/ids.ts';
-import type { Outstanding } from './connections.ts';
 import { errorDocument } from './xml.ts';
 
 export function handleClientErrors(server: Server, ctx: Context, contentType: string, outstanding: Outstanding): void {

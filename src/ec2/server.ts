@@ -8,15 +8,15 @@ import { Fault } from '../lease/faults.ts';
 import type { Manager } from '../manager/types.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
+import { hostAndPort, urlHost } from '../platform/http/address.ts';
+import { ClientGone, createBodyReader } from '../platform/http/body.ts';
+import { trackAnswers } from '../platform/http/connections.ts';
 import { newRequestId } from '../platform/ids.ts';
-import { hostAndPort, urlHost } from './address.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
 import { createReplayGuard } from './auth/replay.ts';
-import { ClientGone, createBodyReader } from './body.ts';
 import { answer, refusal } from './door.ts';
 import type { Answer, DoorParts } from './door.ts';
 import { handleClientErrors } from './client-errors.ts';
-import { trackAnswers } from './connections.ts';
 
 export interface Ec2Server {
   listen(): Promise<{ url: string; port: number }>;

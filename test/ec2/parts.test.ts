@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hostAndPort, urlHost } from '../../src/ec2/address.ts';
+import { hostAndPort, urlHost } from '../../src/platform/http/address.ts';
 import { matches } from '../../src/ec2/filters.ts';
 import { OPERATIONS } from '../../src/ec2/operations/index.ts';
 import { page } from '../../src/ec2/paging.ts';

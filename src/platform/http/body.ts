@@ -1,6 +1,6 @@
 /** Reads request bodies into memory, within a bound for each and one for all together. */
 import type { IncomingMessage } from 'node:http';
-import { Fault } from '../lease/faults.ts';
+import { Fault } from '../../lease/faults.ts';
 
 /** The client is gone; nobody waits for an answer. */
 export class ClientGone extends Error {
