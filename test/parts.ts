@@ -1,5 +1,5 @@
 /** The real parts that this machine has. A test whose part is missing is skipped; `npm test` names each such part. */
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { delimiter, join } from 'node:path';
 
@@ -19,6 +19,9 @@ const perl = (module: string): boolean => existsSync('/usr/bin/perl') && spawnSy
 
 const python = (module: string): boolean =>
   existsSync('/usr/bin/python3') && spawnSync('/usr/bin/python3', ['-c', `import ${module}`]).status === 0;
+
+/** Several batch systems have a `qsub`. */
+const readsSlurm = (qsub: string | undefined): boolean => qsub !== undefined && readFileSync(qsub, 'latin1').includes('use Slurm');
 
 /** Part → whether it is here, and the Debian package that brings it. */
 const PARTS = {
@@ -40,6 +43,16 @@ const PARTS = {
       && spawnSync('apt-cache', ['show', 'linux-image-cloud-amd64', 'dropbear-bin', 'syslinux', 'mtools']).status === 0,
     install: 'openssh-client, and the lists of "apt-get update"',
   },
+  slurm: {
+    here: () => ['munged', 'slurmctld', 'slurmd', 'sbatch', 'srun', 'setpriv'].every((p) => findProgram(p) !== undefined),
+    install: 'slurmctld slurmd slurm-client munge',
+  },
+  /** qsub, qstat and qdel on top of Slurm. */
+  'slurm-torque': {
+    here: () => readsSlurm(findProgram('qsub')) && perl('Switch'),
+    install: 'slurm-wlm-torque libswitch-perl',
+  },
+  'cgroup-v1': { here: () => process.getuid?.() === 0 && existsSync('/sys/fs/cgroup/freezer'), install: '(run as root, where the freezer of cgroups version 1 is mounted)' },
   root: { here: () => process.getuid?.() === 0, install: '(run as root)' },
 } as const;
 export type Part = keyof typeof PARTS;
