@@ -1,0 +1,135 @@
+/**
+ * The part that all mechanisms share: tell the host an amount, then look until it has it. A toolstack's "done" means
+ * that the amount was noted; what counts is what the host has (`xl mem-set` returns before the target is reached).
+ *
+ * Going up, what VMs have just left may still be scrubbed: that is waited for, and nobody is ended for it. A command
+ * that outlived its time may take effect late: nothing is believed, and the amount is set again, until it is gone.
+ */
+import type { Clock } from '../../../control/agent/clock.ts';
+import type { Log } from '../../../control/agent/log.ts';
+import { pause, settledOr } from '../deadline.ts';
+import { EXIT } from '../stages.ts';
+import { PilotError } from '../types.ts';
+import type { Finding, Guest, HostMemory, HostTarget, MemoryMechanism, ProgramContext } from '../types.ts';
+import { CommandError } from './command.ts';
+
+/** How often the host is looked at. Where that costs a command it takes longer by the command. */
+const POLL_MS = 10;
+/** A balloon that stands still is told its target again. */
+const RESEND_MS = 2_000;
+const RETRY_MS = 250;
+/** Kernels count in pages, toolstacks in MiB: one may be lost on each side. */
+const TOLERANCE_MB = 2;
+
+/** What one kind of host can do; the rest is the same for all. */
+export interface Host {
+  /** For sentences: "dom0", "the host". */
+  readonly what: string;
+  hostMb(signal: AbortSignal): Promise<number>;
+  freeMb(signal: AbortSignal): Promise<number>;
+  /** Resolves when the amount was taken note of. */
+  setHostMb(mb: number, signal: AbortSignal): Promise<void>;
+  guests(signal: AbortSignal): Promise<readonly Guest[]>;
+  destroy(guest: Guest, signal: AbortSignal): Promise<void>;
+  check(): Promise<readonly Finding[]>;
+}
+
+export class Balloon implements MemoryMechanism {
+  readonly name: MemoryMechanism['name'];
+  readonly #host: Host;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  /** Ends of commands that outlived their time. */
+  readonly #late = new Set<Promise<void>>();
+
+  constructor(name: MemoryMechanism['name'], host: Host, { clock, log }: ProgramContext) {
+    this.name = name;
+    this.#host = host;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  async read(signal: AbortSignal): Promise<HostMemory> {
+    const [hostMb, freeMb] = await Promise.all([this.#host.hostMb(signal), this.#host.freeMb(signal)]).catch(asPilotError);
+    return { hostMb, freeMb };
+  }
+
+  hostMb(signal: AbortSignal): Promise<number> {
+    return this.#host.hostMb(signal).catch(asPilotError);
+  }
+
+  reduce(target: HostTarget, signal: AbortSignal): Promise<number> {
+    return this.#reach(target.afterMb, signal, { down: true });
+  }
+
+  restore(target: HostTarget, signal: AbortSignal): Promise<number> {
+    return this.#reach(target.beforeMb, signal, { down: false });
+  }
+
+  guests(signal: AbortSignal): Promise<readonly Guest[]> {
+    return this.#host.guests(signal).catch(asPilotError);
+  }
+
+  destroy(guest: Guest, signal: AbortSignal): Promise<void> {
+    return this.#host.destroy(guest, signal).catch(asPilotError);
+  }
+
+  check(): Promise<readonly Finding[]> {
+    return this.#host.check();
+  }
+
+  /** What the host has when it has `wanted`. Down, a refusal of the toolstack is the end; up, it is tried again while there is time. */
+  async #reach(wanted: number, signal: AbortSignal, { down }: { down: boolean }): Promise<number> {
+    const reached = (mb: number): boolean => (down ? mb <= wanted + TOLERANCE_MB : mb >= wanted - TOLERANCE_MB);
+    let words = '';
+    while (!signal.aborted) {
+      const late = [...this.#late];
+      const refused = await this.#set(wanted, signal);
+      if (refused !== null) words = `: ${refused}`;
+      if (refused !== null && down) break;
+      const hostMb = await this.#watch(reached, signal);
+      if (hostMb !== null && late.length === 0) return hostMb;
+      // A command that was late when the amount was set may have set another one since.
+      if (hostMb !== null) await settledOr(Promise.all(late), signal);
+      else await pause(this.#clock, RETRY_MS, signal);
+    }
+    const pending = this.#late.size === 0 ? '' : '; a command that did not end may still change it';
+    throw new PilotError(EXIT.actionFailed, `${this.#host.what} was not brought ${down ? 'down' : 'back'} to ${wanted} MB${words}${pending}`);
+  }
+
+  /** null when it was noted; else why not. */
+  async #set(mb: number, signal: AbortSignal): Promise<string | null> {
+    try {
+      await this.#host.setHostMb(mb, signal);
+      return null;
+    } catch (e) {
+      if (e instanceof CommandError && e.gone !== undefined) this.#remember(e.gone);
+      this.#log.warn('the memory target was not taken', { mechanism: this.name, mb, why: (e as Error).message });
+      return (e as Error).message;
+    }
+  }
+
+  #remember(gone: Promise<void>): void {
+    this.#late.add(gone);
+    void gone.then(() => this.#late.delete(gone));
+  }
+
+  /** What the host has as soon as that is enough; null when it is not within the time after which the target is told again. */
+  async #watch(reached: (mb: number) => boolean, signal: AbortSignal): Promise<number | null> {
+    const end = this.#clock.monotonic() + RESEND_MS;
+    while (!signal.aborted && this.#clock.monotonic() < end) {
+      try {
+        const mb = await this.#host.hostMb(signal);
+        if (reached(mb)) return mb;
+      } catch (e) {
+        this.#log.warn('the memory of the host cannot be read', { mechanism: this.name, why: (e as Error).message });
+      }
+      await pause(this.#clock, POLL_MS, signal);
+    }
+    return null;
+  }
+}
+
+function asPilotError(e: unknown): never {
+  throw e instanceof PilotError ? e : new PilotError(EXIT.actionFailed, e instanceof Error ? e.message : String(e));
+}
