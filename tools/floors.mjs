@@ -1,5 +1,5 @@
 // Checks docs/architecture.md, "Floors": nobody imports from a floor above or from a neighbour, nothing goes in circles,
-// and the program that runs alone on nodes needs nothing but Node, the lease and its protocol.
+// and the programs that run alone on nodes need nothing but Node, the lease and what they say to the service.
 import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -16,16 +16,23 @@ const FLOORS = [
   ['src/store', 'migrations'],
   ['contract'],
   ['src/scheduler', 'src/accounting', 'src/network', 'src/images', 'src/control'],
+  ['src/pilot'],
   ['src/manager'],
-  ['src/ec2', 'src/web', 'src/cli', 'src/workers'],
+  ['src/ec2', 'src/web', 'src/cli', 'src/workers', 'src/pilot/door'],
+  ['src/demo'],
   ['src'],
 ];
-/** What service and agent say to each other; who prepares that (images) knows it without knowing the control client. */
-const CONTRACT = ['src/control/protocol.ts', 'src/control/wire.ts'];
+/** What service and nodes say to each other; who prepares that (images) knows it without knowing the control client. */
+const CONTRACT = ['src/control/protocol.ts', 'src/control/wire.ts', 'src/pilot/protocol.ts'];
 /** The store runs the migrations. */
 const NEIGHBOURS = new Set(['src/store migrations']);
-const AGENT = 'src/control/agent';
-const AGENT_MAY = ['src/lease/', ...CONTRACT, 'src/platform/version.ts', `${AGENT}/`];
+/** What runs alone on a node, and what it may import besides Node and itself. */
+const ALONE = ['src/lease/', ...CONTRACT, 'src/platform/version.ts'];
+const PROGRAMS = [
+  { name: 'agent', room: 'src/control/agent/', may: ALONE },
+  // The agent runs inside the pilot.
+  { name: 'pilot', room: 'src/pilot/program/', may: [...ALONE, 'src/control/agent/'] },
+];
 const BUILTIN = new Set(builtinModules);
 
 /** Every breach of the rules in the sources below `root`, one sentence each. */
@@ -47,24 +54,29 @@ function importsOf(root, file) {
   return importedFiles.map(({ fileName: to }) => (to.startsWith('.') ? relative(root, resolve(root, dirname(file), to)) : to));
 }
 
+/** The innermost room: a door may stand in the folder of the service that it belongs to. */
 function roomOf(file) {
   if (CONTRACT.includes(file)) return 'contract';
-  return dirname(file) === 'src' ? 'src' : FLOORS.flat().find((room) => room !== 'src' && file.startsWith(`${room}/`));
+  if (dirname(file) === 'src') return 'src';
+  return FLOORS.flat().filter((room) => room !== 'src' && file.startsWith(`${room}/`)).sort((a, b) => b.length - a.length)[0];
 }
+const programOf = (file) => PROGRAMS.find(({ room }) => file.startsWith(room));
 const floorOf = (room) => FLOORS.findIndex((rooms) => rooms.includes(room));
 
 function breach(file, to) {
-  if (file.startsWith(`${AGENT}/`)) {
-    const allowed = to.startsWith('node:') || BUILTIN.has(to) || AGENT_MAY.some((place) => to.startsWith(place));
-    return allowed ? [] : [`${file} imports ${to}: the agent may import Node, ${AGENT_MAY.slice(0, -1).join(', ')} only`];
+  const program = programOf(file);
+  if (program !== undefined) {
+    const allowed = to.startsWith('node:') || BUILTIN.has(to) || [program.room, ...program.may].some((place) => to.startsWith(place));
+    return allowed ? [] : [`${file} imports ${to}: the ${program.name} may import Node, ${program.may.join(', ')} only`];
   }
   const isFile = to.startsWith('src/') || to.startsWith('migrations/');
   const from = roomOf(file);
   if (from === undefined) return [`${file} is in no room; add its room to FLOORS in tools/floors.mjs`];
   if (!isFile) return from === 'src/lease' ? [`${file} imports ${to}: the lease is pure`] : [];
+  const alone = programOf(to);
+  if (alone !== undefined) return [`${file} imports ${to}: the ${alone.name} is a program of its own`];
   const target = roomOf(to);
-  if (target === from && !to.startsWith(`${AGENT}/`)) return [];
-  if (to.startsWith(`${AGENT}/`)) return [`${file} imports ${to}: the agent is a program of its own`];
+  if (target === from) return [];
   if (target === undefined) return [`${file} imports ${to}, which is in no room`];
   if (floorOf(target) < floorOf(from) || NEIGHBOURS.has(`${from} ${target}`)) return [];
   return [`${file} imports ${to}: ${target} is ${floorOf(target) === floorOf(from) ? 'a neighbour' : 'above'}`];
