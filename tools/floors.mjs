@@ -12,6 +12,7 @@ import ts from 'typescript';
  */
 const FLOORS = [
   ['src/lease'],
+  ['slots'],
   ['src/platform'],
   ['src/store', 'migrations'],
   ['contract'],
@@ -22,12 +23,14 @@ const FLOORS = [
   ['src/demo'],
   ['src'],
 ];
-/** What service and nodes say to each other; who prepares that (images) knows it without knowing the control client. */
-const CONTRACT = ['src/control/protocol.ts', 'src/control/wire.ts', 'src/pilot/protocol.ts'];
+/** What service and agent say to each other; who prepares that (images) knows it without knowing the control client. */
+const CONTRACT = ['src/control/protocol.ts', 'src/control/wire.ts'];
+/** What a slot is and what is said of it: as pure as the lease, and known as widely. */
+const SLOTS = ['src/pilot/protocol.ts', 'src/pilot/states.ts'];
 /** The store runs the migrations. */
 const NEIGHBOURS = new Set(['src/store migrations']);
 /** What runs alone on a node, and what it may import besides Node and itself. */
-const ALONE = ['src/lease/', ...CONTRACT, 'src/platform/version.ts'];
+const ALONE = ['src/lease/', ...CONTRACT, 'src/pilot/protocol.ts', 'src/platform/version.ts'];
 const PROGRAMS = [
   { name: 'agent', room: 'src/control/agent/', may: ALONE },
   // The agent runs inside the pilot.
@@ -57,6 +60,7 @@ function importsOf(root, file) {
 /** The innermost room: a door may stand in the folder of the service that it belongs to. */
 function roomOf(file) {
   if (CONTRACT.includes(file)) return 'contract';
+  if (SLOTS.includes(file)) return 'slots';
   if (dirname(file) === 'src') return 'src';
   return FLOORS.flat().filter((room) => room !== 'src' && file.startsWith(`${room}/`)).sort((a, b) => b.length - a.length)[0];
 }
@@ -72,7 +76,7 @@ function breach(file, to) {
   const isFile = to.startsWith('src/') || to.startsWith('migrations/');
   const from = roomOf(file);
   if (from === undefined) return [`${file} is in no room; add its room to FLOORS in tools/floors.mjs`];
-  if (!isFile) return from === 'src/lease' ? [`${file} imports ${to}: the lease is pure`] : [];
+  if (!isFile) return from === 'src/lease' || from === 'slots' ? [`${file} imports ${to}: the ${from === 'slots' ? 'slot' : 'lease'} is pure`] : [];
   const alone = programOf(to);
   if (alone !== undefined) return [`${file} imports ${to}: the ${alone.name} is a program of its own`];
   const target = roomOf(to);

@@ -63,6 +63,28 @@ test('the agent stands alone', () => {
   ]);
 });
 
+test('the pilot stands alone, with the agent in it', () => {
+  expect(house({
+    'src/pilot/program/a.ts': `import 'node:net'; import '../protocol.ts'; import '../../control/agent/b.ts'; import '../states.ts';`,
+    'src/control/agent/b.ts': '', 'src/pilot/protocol.ts': '', 'src/pilot/states.ts': '', 'src/manager/m.ts': `import '../pilot/program/a.ts';`,
+  })).toEqual([
+    'src/manager/m.ts imports src/pilot/program/a.ts: the pilot is a program of its own',
+    expect.stringMatching(/^src\/pilot\/program\/a\.ts imports src\/pilot\/states\.ts: the pilot may import/) as string,
+  ]);
+});
+
+test('a door may stand in the folder of its service, above the manager all the same', () => {
+  expect(house({
+    'src/pilot/door/d.ts': `import '../../manager/m.ts'; import '../reconcile.ts';`, 'src/pilot/reconcile.ts': `import './door/d.ts';`,
+    'src/manager/m.ts': `import '../pilot/reconcile.ts';`,
+  })).toEqual(['src/pilot/reconcile.ts imports src/pilot/door/d.ts: src/pilot/door is above', expect.stringMatching(/^circle: /) as string]);
+});
+
+test('what a slot is may be known below, and is pure', () => {
+  expect(house({ 'src/store/s.ts': `import '../pilot/states.ts';`, 'src/pilot/states.ts': `import './protocol.ts';`, 'src/pilot/protocol.ts': `import 'node:fs';` }))
+    .toEqual(['src/pilot/protocol.ts imports node:fs: the slot is pure']);
+});
+
 test('circles are found, however long', () => {
   expect(house({
     'src/manager/a.ts': `import './b.ts';`, 'src/manager/b.ts': `import './c.ts';`, 'src/manager/c.ts': `import './a.ts';`,
