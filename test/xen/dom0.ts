@@ -1,7 +1,7 @@
 /** What a node's administrator would do and see in dom0: its memory, its guests. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { GUEST, GUEST_UP } from './boot-files.ts';
-import type { XenMachine } from './machine.ts';
+import { BATCH_USER, GUEST, GUEST_UP } from './boot-files.ts';
+import { DOM0_MB, type XenMachine } from './machine.ts';
 
 const BALLOON = '/sys/devices/system/xen_memory/xen_memory0';
 const LOOK_MS = 250;
@@ -55,11 +55,20 @@ export async function createGuest(machine: XenMachine, name: string, memoryMb: n
   await until(`guest ${name} boots`, async () => (await machine.read(console))?.includes(GUEST_UP) === true);
 }
 
-/** Brings dom0 back to what it had at boot, whatever a test left. */
-export async function clean(machine: XenMachine, dom0Mb: number): Promise<void> {
+/** Brings dom0 back to what it had at boot, whatever a test left: pilots, guests, memory. */
+export async function clean(machine: XenMachine): Promise<void> {
+  await machine.run(['busybox', 'killall', '-KILL', 'node']);
   for (const name of await guests(machine)) await machine.run(['xl', 'destroy', name]);
-  await machine.must(['xl', 'mem-set', '0', `${dom0Mb}`]);
-  await until(`dom0 has its ${dom0Mb} MB again`, async () => (await dom0Memory(machine)).kernelMb === dom0Mb);
+  await machine.must(['xl', 'mem-set', '0', `${DOM0_MB}`]);
+  await machine.must(['find', '/var/tmp', '-mindepth', '1', '-delete']);
+  await until(`dom0 has its ${DOM0_MB} MB again`, async () => (await dom0Memory(machine)).kernelMb === DOM0_MB);
+}
+
+/** Paths under /var/tmp and processes of the batch user: what a pilot that gave everything back has not left. */
+export async function leftovers(machine: XenMachine): Promise<string[]> {
+  const files = await machine.must(['find', '/var/tmp', '-mindepth', '2']);
+  const processes = await machine.must(['find', '/proc', '-mindepth', '1', '-maxdepth', '1', '-name', '[0-9]*', '-user', BATCH_USER]);
+  return `${files}${processes}`.split('\n').filter((line) => line !== '');
 }
 
 /** @throws Error naming what did not happen within a minute */

@@ -1,4 +1,5 @@
 /** Times of the suite, gathered as it runs and printed at its end as one table. */
+import type { PilotMessage, PilotStamp } from '../../src/pilot/protocol.ts';
 import { AS_BATCH_USER, XL } from './pilots.ts';
 import type { XenMachine } from './machine.ts';
 
@@ -20,6 +21,11 @@ export async function byHand(machine: XenMachine, what: 'reduce' | 'restore' | '
   return JSON.parse(await machine.must([...AS_BATCH_USER, '/usr/local/bin/node', BY_HAND, what, `${dom0Mb}`, ...XL])) as ByHand;
 }
 
+/** From the start of a program's process to its end, ms, timed in dom0. @throws Error when it does not end with 0 */
+export async function programMs(machine: XenMachine, argv: readonly string[]): Promise<number> {
+  return (JSON.parse(await machine.must(['/usr/local/bin/node', BY_HAND, 'program', '0', ...argv], { timeoutMs: 120_000 })) as ByHand).callsMs;
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
@@ -35,6 +41,13 @@ export interface Row {
 }
 
 const ms = (values: readonly number[]): string => (values.length === 0 ? '–' : `${median(values).toFixed(0)} ms`);
+
+/** ms between two moments of a pilot's life. @throws Error when it has not said both */
+export function between({ stamps }: PilotMessage, from: PilotStamp, to: PilotStamp): number {
+  const [begun, ended] = [stamps?.[from], stamps?.[to]];
+  if (begun === undefined || ended === undefined) throw new Error(`the pilot has not said when it came to ${begun === undefined ? from : to}`);
+  return ended - begun;
+}
 
 /** Medians as a Markdown table. */
 export function table(rows: readonly Row[]): string {

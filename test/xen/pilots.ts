@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import type { CommandResult } from '../../src/control/ssh/remote.ts';
-import type { Credentials } from '../../src/pilot/protocol.ts';
+import type { Credentials, PilotMessage } from '../../src/pilot/protocol.ts';
 import { BATCH_USER, PILOT_LOGS } from './boot-files.ts';
 import { DOM0_MB, HOST_FROM_DOM0, type XenMachine } from './machine.ts';
 import type { Service } from './service.ts';
@@ -23,7 +23,7 @@ export async function installPilot(machine: XenMachine): Promise<void> {
   await machine.write(PROGRAM, { file: BUNDLE }, 0o755);
   await machine.write(CONFIG, [
     '[logging]', `logfiledir: ${PILOT_LOGS}`, 'logfileprefix: pilot-',
-    '[xen]', 'xmsudo: yes', 'xm: /usr/sbin/xl', `minmem: ${MIN_MB}`, `dom0_mem: ${DOM0_MB}`,
+    '[xen]', 'xmsudo: yes', 'xl: /usr/sbin/xl', `minmem: ${MIN_MB}`, `dom0_mem: ${DOM0_MB}`,
     '[systempaths]', 'sudo: /usr/bin/sudo',
     '[memory]', 'mechanism: xl',
     '[other]', 'lockfile: /var/tmp/workspace-pilot.lock', 'earlywaitratio: 0.5', 'driver: simulated', '',
@@ -35,6 +35,7 @@ export const pilotArgv = (...options: string[]): string[] => [...AS_BATCH_USER, 
 
 export interface Pilot {
   readonly slot: string;
+  readonly reserved: PilotMessage;
   /** What the process ended with. */
   readonly ended: Promise<CommandResult>;
   signal(name: 'TERM' | 'KILL'): Promise<void>;
@@ -65,7 +66,7 @@ export async function reserve(machine: XenMachine, service: Service, { memoryMb,
   const reserved = await Promise.race([service.heard(slot, 'reserved'), early]);
   if (reserved.code !== 0) throw new Error(`the pilot could not make room: ${reserved.text ?? ''}`);
   return {
-    slot, ended,
+    slot, reserved, ended,
     async signal(name) {
       await machine.must(['kill', `-${name}`, (await machine.read(pidFile) ?? '').trim()]);
     },

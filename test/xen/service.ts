@@ -1,6 +1,6 @@
 /**
- * What a pilot reports to: takes every notification, acknowledges it, and remembers it for the test. Who may report what is
- * proven where the service's own door is tested.
+ * What a pilot reports to: takes every notification, acknowledges it, and remembers it for the test. A pilot that must go early
+ * is told at once that nobody needs its VMs any more. Who may report what is proven where the service's own door is tested.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
@@ -22,7 +22,8 @@ export async function startService(): Promise<Service> {
     void body(request).then((text) => {
       const notification = JSON.parse(text) as Notification;
       messages.push(...notification.messages.map((message) => ({ slot: notification.slot, message })));
-      const answer: NotificationAnswer = { ack: notification.messages.map(({ id }) => id), at: Date.now(), do: 'stay' };
+      const leaving = notification.messages.some(({ state }) => state === 'early-unreserving');
+      const answer: NotificationAnswer = { ack: notification.messages.map(({ id }) => id), at: Date.now(), do: leaving ? 'release' : 'stay' };
       response.setHeader('content-type', 'application/json').end(JSON.stringify(answer));
       for (const listener of listeners) listener();
     });

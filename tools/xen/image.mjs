@@ -2,7 +2,7 @@
 // directory named by all that it is made of, so that a changed recipe or another Node makes another one.
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -39,33 +39,37 @@ function run(argv, { cwd, timeout = COMMAND_MS } = {}) {
 
 const inRoot = (root, ...argv) => run(['chroot', root, ...argv]);
 
-/** The image's directory, made at the first call: xen, vmlinuz, dom0.img, busybox, modules/. */
-export function xenImage(say) {
-  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'nimbus-xen');
+const cache = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'nimbus-xen');
+
+function recipe() {
   const node = createHash('sha256').update(readFileSync(process.execPath)).digest('hex');
-  const recipe = JSON.stringify({ VERSION, SUITE, XEN, KERNEL, PACKAGES, BOOT_MODULES, DISK, node });
-  const image = join(cache, createHash('sha256').update(recipe).digest('hex').slice(0, 16));
-  if (existsSync(image)) return image;
-  mkdirSync(cache, { recursive: true });
-  removeOld(cache);
-  const work = mkdtempSync(join(cache, 'making-'));
+  return JSON.stringify({ VERSION, SUITE, XEN, KERNEL, PACKAGES, BOOT_MODULES, DISK, node });
+}
+
+/** Where the image stands, or will: a directory with xen, vmlinuz, dom0.img, busybox and modules/. */
+export const imageDirectory = () => join(cache(), createHash('sha256').update(recipe()).digest('hex').slice(0, 16));
+
+/** Makes the image in `directory`. @param say told each step as it begins. @throws Error with the last words of what failed */
+export function makeImage(directory, say) {
+  mkdirSync(cache(), { recursive: true });
+  removeOld(cache());
+  const work = mkdtempSync(join(cache(), 'making-'));
   try {
     const draft = join(work, 'image');
     mkdirSync(draft);
     make(join(work, 'root'), draft, say);
-    writeFileSync(join(draft, 'recipe.json'), `${recipe}\n`);
-    renameSync(draft, image);
-    return image;
+    writeFileSync(join(draft, 'recipe.json'), `${recipe()}\n`);
+    renameSync(draft, directory);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
 
 /** One image is kept. What a build that was killed left behind goes too, once no build can be at it any more. */
-function removeOld(cache) {
-  for (const name of readdirSync(cache)) {
-    const age = Date.now() - statSync(join(cache, name)).mtimeMs;
-    if (/^[0-9a-f]{16}$/.test(name) || (name.startsWith('making-') && age > 2 * DEBOOTSTRAP_MS)) rmSync(join(cache, name), { recursive: true, force: true });
+function removeOld(directory) {
+  for (const name of readdirSync(directory)) {
+    const age = Date.now() - statSync(join(directory, name)).mtimeMs;
+    if (/^[0-9a-f]{16}$/.test(name) || (name.startsWith('making-') && age > 2 * DEBOOTSTRAP_MS)) rmSync(join(directory, name), { recursive: true, force: true });
   }
 }
 
