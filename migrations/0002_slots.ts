@@ -42,6 +42,7 @@ const STATEMENTS = [
   `CREATE TABLE slot_node (
      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
      slot_id text NOT NULL REFERENCES slot,
+     ordinal integer NOT NULL,
      part integer NOT NULL,
      state text NOT NULL,
      memory_mb integer NOT NULL,
@@ -55,6 +56,7 @@ const STATEMENTS = [
      last_heard timestamptz,
      phases jsonb NOT NULL DEFAULT '{}',
      reason text,
+     UNIQUE (slot_id, ordinal),
      UNIQUE (slot_id, host)
    )`,
   `CREATE INDEX slot_node_slot ON slot_node (slot_id)`,

@@ -22,8 +22,8 @@ export interface NodeView {
   readonly id: number;
   readonly name: string;
   readonly zone: string;
-  readonly transport: 'local' | 'ssh';
-  /** `user@host:port` for SSH, the state directory for local. */
+  readonly transport: NodeAccess['transport'];
+  /** `user@host:port` for SSH, the state directory for local, the slot and host of a borrowed node. */
   readonly address: string;
   /** The pinned key of an SSH node, as in known_hosts. */
   readonly hostKey: string | null;

@@ -5,16 +5,16 @@
  */
 import { Fault, isFault } from '../lease/faults.ts';
 import { createBatcher } from '../platform/batcher.ts';
-import { newGroupId, newLeaseId, newOperationId } from '../platform/ids.ts';
+import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
 import { groupsByToken, insertGroups, insertLeases, liveLeaseCounts } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
 import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
-import { changeNodeUse, lockNodes } from '../store/nodes.ts';
 import type { ManagerDeps } from './deps.ts';
 import { assignNics } from './nics.ts';
-import { room, type Planned } from './planned.ts';
+import { RoomTaken } from './placing/types.ts';
+import type { Place, Planned } from './planned.ts';
 import type { ResolvedRequest } from './resolve.ts';
 import { HANDOVER_MS } from './transitions.ts';
 
@@ -29,8 +29,6 @@ export interface Created {
   /** True when the client token named an earlier request. */
   readonly repeated: boolean;
 }
-
-class RoomTaken extends Error {}
 
 export function createLeaseCreator(deps: ManagerDeps): (request: ResolvedRequest) => Promise<Created> {
   const batcher = createBatcher<ResolvedRequest, Created>({
@@ -47,7 +45,7 @@ async function runBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[])
     try {
       return await attemptBatch(deps, requests);
     } catch (e) {
-      deps.pool.invalidate();
+      deps.placer.invalidate();
       if (!(e instanceof RoomTaken) || attempt === MOST_ATTEMPTS) {
         // One bad request must not fail its neighbours: each is tried alone. But a batch whose commit was not answered may
         // have been written, and would be written twice.
@@ -71,7 +69,7 @@ interface Entry {
 }
 
 async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
-  await deps.pool.ready();
+  await deps.placer.ready();
   const outcomes = new Map<number, Outcome>();
   const planned: Planned[] = [];
   const { entries, repeats } = byToken(requests);
@@ -79,6 +77,7 @@ async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedReques
     await answerRepeats(tx, entries, outcomes);
     const open = entries.filter((e) => !outcomes.has(e.index));
     const live = await liveLeases(tx, open);
+    if (open.length > 0) await deps.placer.open(tx);
     for (const entry of open) {
       const p = await plan(deps, entry, live);
       if (isFault(p)) outcomes.set(entry.index, p);
@@ -90,6 +89,7 @@ async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedReques
     throw e;
   });
   if (intentIds.length > 0) deps.handOver(intentIds);
+  if (planned.some((p) => p.slot !== undefined)) deps.borrowing?.wake();
   for (const { entry, first } of repeats) outcomes.set(entry.index, repeatOf(entry.request, first.request, outcomes.get(first.index)));
   return requests.map((_, i) => outcomes.get(i) ?? new Fault('Internal', 'the request was lost'));
 }
@@ -147,21 +147,18 @@ async function plan(deps: ManagerDeps, { request, index }: Entry, live: Map<numb
   if (used + request.minCount > most) {
     return new Fault('TooMany', `you asked for ${request.minCount} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]);
   }
-  const placement = await deps.pool.place({
-    memoryMb: request.resources.memoryMb, cores: request.resources.cores, networks: request.networks.map((n) => n.name),
-    zone: request.zone ?? undefined, minCount: request.minCount, maxCount: Math.min(request.maxCount, most - used),
-  });
-  if (isFault(placement)) return placement;
-  live.set(request.accountId, used + placement.length);
+  const placed = await deps.placer.place(request, Math.min(request.maxCount, most - used));
+  if (isFault(placed)) return placed;
+  live.set(request.accountId, used + placed.places.length);
   const { random } = deps.ctx;
   return {
-    request, index, groupId: newGroupId(random),
-    leases: placement.map((nodeId) => ({ id: newLeaseId(random), intentId: newOperationId(random), nodeId, zone: deps.pool.zone(nodeId), nics: [] })),
+    request, index, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }),
+    leases: placed.places.map((place) => ({ id: newLeaseId(random), place, nics: [] })),
   };
 }
 
 function giveBack(deps: ManagerDeps, planned: readonly Planned[]): void {
-  for (const p of planned) deps.pool.giveBack(p.leases.map((l) => l.nodeId), p.request.resources);
+  deps.placer.giveBack(planned.map((p) => ({ request: p.request, places: p.leases.map((l) => l.place) })));
 }
 
 /** Writes what was planned; groups whose token another request has just used drop out. Returns the intents' ids. */
@@ -176,13 +173,13 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   await answerRepeats(tx, lost, outcomes);
   if (mine.length === 0) return [];
   await holdWhatIsUsed(tx, mine);
-  await reserve(tx, mine);
+  await deps.placer.reserve(tx, mine, now);
   await assignNics(deps, tx, mine);
   await tx.query(insertLeases, [
     JSON.stringify(mine.flatMap((p) => leaseRows(p, now))), at, JSON.stringify(mine.flatMap(tagRows)), new Date(now + HANDOVER_MS),
   ]);
   for (const p of mine) outcomes.set(p.index, { groupId: p.groupId, repeated: false });
-  return mine.flatMap((p) => p.leases.map((l) => l.intentId));
+  return mine.flatMap((p) => p.leases.flatMap(({ place }) => (place.kind === 'owned' ? [place.intentId] : [])));
 }
 
 /** Users, images and networks were looked up before; from here to the commit they cannot be removed. */
@@ -195,28 +192,20 @@ async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promi
   if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
 }
 
-/** The plan was made on a snapshot; here it is held against the rows themselves, under lock. */
-async function reserve(tx: Queryable, planned: readonly Planned[]): Promise<void> {
-  const use = room(planned);
-  const ids = [...use.keys()];
-  const rows = await tx.query(lockNodes, [ids]);
-  const fits = rows.length === ids.length && rows.every((n) => {
-    const u = use.get(n.id);
-    return u !== undefined && n.active && n.memory_used + u.memory <= n.memory_mb && n.cores_used + u.cores <= n.cores;
-  });
-  if (!fits) throw new RoomTaken();
-  await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores)]);
-}
-
 function leaseRows(p: Planned, now: number): object[] {
   const { request: r } = p;
-  return p.leases.map((l, index) => ({
-    id: l.id, group_id: p.groupId, account_id: r.accountId, launch_index: index, node_id: l.nodeId, zone: l.zone, image_id: r.image.id,
+  return p.leases.map(({ id, nics, place }, index) => ({
+    id, group_id: p.groupId, account_id: r.accountId, launch_index: index, zone: place.zone, ...placeColumns(place, now, r.durationS), image_id: r.image.id,
     type: r.type, memory_mb: r.resources.memoryMb, cores: r.resources.cores, disk_mb: r.resources.diskMb, key_name: r.keyName,
-    public_key: r.publicKey, user_data: r.userData?.toString('base64') ?? null, nics: l.nics, duration_s: r.durationS,
-    ends_at: new Date(now + r.durationS * 1000).toISOString(), phases: { accepted: r.acceptedAt, placed: now }, who: r.who, request_id: r.requestId,
-    intent_id: l.intentId,
+    public_key: r.publicKey, user_data: r.userData?.toString('base64') ?? null, nics, duration_s: r.durationS,
+    phases: { accepted: r.acceptedAt, placed: now }, who: r.who, request_id: r.requestId,
   }));
+}
+
+/** A lease on an owned node begins now; one on a borrowed node waits, and its time with it. */
+function placeColumns(place: Place, now: number, durationS: number): object {
+  if (place.kind === 'borrowed') return { state: 'Pending', generation: 0, slot_node_id: place.slotNodeId };
+  return { state: 'Unpropagated', generation: 1, node_id: place.nodeId, intent_id: place.intentId, ends_at: new Date(now + durationS * 1000).toISOString() };
 }
 
 function tagRows(p: Planned): object[] {

@@ -4,6 +4,8 @@ import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import type { NodePool } from './pool.ts';
+import type { Placer } from './placing/types.ts';
+import type { Borrowing } from './slots/types.ts';
 
 /** Takes intents that were just committed; must not throw. Rows it loses are found by its poll. */
 export type HandOver = (intentIds: readonly string[]) => void;
@@ -14,5 +16,8 @@ export interface ManagerDeps {
   readonly config: Config;
   readonly control: ControlClient;
   readonly pool: NodePool;
+  readonly placer: Placer;
+  /** Only in pilot mode. */
+  readonly borrowing?: Borrowing | undefined;
   readonly handOver: HandOver;
 }

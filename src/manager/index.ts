@@ -5,13 +5,16 @@ import type { ManagerDeps } from './deps.ts';
 import { imageCases } from './images.ts';
 import { keyCases } from './keys.ts';
 import { leaseCases, type LeaseCases } from './leases.ts';
+import { borrowedNodes } from './placing/borrowed.ts';
+import { ownedNodes } from './placing/owned.ts';
+import type { Placer } from './placing/types.ts';
 import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
 import { requestHash, resolveRequest } from './resolve.ts';
 import { siteCases } from './site.ts';
 import { tagCases } from './tags.ts';
 import type { Caller, GroupView, Manager } from './types.ts';
-import { Fault } from '../lease/faults.ts';
+import { Fault, isFault } from '../lease/faults.ts';
 import type { CreateRequest } from '../lease/types.ts';
 import { isUnavailable } from '../store/db.ts';
 import { groupsByToken, leasesOfGroup } from '../store/leases.ts';
@@ -29,7 +32,8 @@ export interface FullManager extends Manager {
   readonly work: WorkerManager;
 }
 
-export function createManager(deps: ManagerDeps): FullManager {
+export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
+  const deps: ManagerDeps = { ...given, placer: placerOf(given) };
   const create = createLeaseCreator(deps);
   const cases = leaseCases(deps);
   const recorder = createRecorder(deps);
@@ -57,13 +61,13 @@ export function createManager(deps: ManagerDeps): FullManager {
   }
 
   async function dryRun(r: Awaited<ReturnType<typeof resolveRequest>>): Promise<never> {
-    await deps.pool.ready();
-    const placed = await deps.pool.place({
-      memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
-      minCount: r.minCount, maxCount: r.maxCount,
+    await deps.placer.ready();
+    const placed = await deps.db.transaction(async (tx) => {
+      await deps.placer.open(tx);
+      return deps.placer.place(r, r.maxCount);
     });
-    if (placed instanceof Fault) throw placed;
-    deps.pool.giveBack(placed, r.resources);
+    if (isFault(placed)) throw placed;
+    deps.placer.giveBack([{ request: r, places: placed.places }]);
     throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
   }
 
@@ -79,4 +83,9 @@ export function createManager(deps: ManagerDeps): FullManager {
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
     work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep },
   };
+}
+
+/** The mode decides how a placement becomes a node, and nothing else. */
+function placerOf({ ctx, config, pool, borrowing }: Omit<ManagerDeps, 'placer'>): Placer {
+  return borrowing === undefined ? ownedNodes({ pool, random: ctx.random }) : borrowedNodes({ ctx, config, borrowing });
 }

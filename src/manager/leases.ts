@@ -105,6 +105,7 @@ const newBatch = (deps: ManagerDeps): TransitionBatch =>
 function follow(deps: ManagerDeps, effects: Effects): void {
   for (const r of effects.released) deps.pool.giveBack([r.nodeId], r);
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
+  if (effects.borrowed) deps.borrowing?.wake();
 }
 
 async function setEnd(deps: ManagerDeps, caller: Caller, ids: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
@@ -156,7 +157,7 @@ async function endDue(deps: ManagerDeps, ids: readonly string[]): Promise<boolea
     for (const lease of await tx.query(lockLeases, [ids, null])) {
       const why = 'the lease’s time is over';
       const cause = { trigger: 'end', actor: 'sweeper', who: 'sweeper', why, at: now, requestId: null } as const;
-      if (lease.ends_at <= now && batch.apply(lease, cause, { reasonCode: 'Server.LeaseExpired', reason: why })) over.add(lease.id);
+      if (lease.ends_at !== null && lease.ends_at <= now && batch.apply(lease, cause, { reasonCode: 'Server.LeaseExpired', reason: why })) over.add(lease.id);
     }
     return batch.write(tx);
   });

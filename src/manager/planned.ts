@@ -4,11 +4,16 @@ import type { ResolvedRequest } from './resolve.ts';
 
 export interface PlannedLease {
   readonly id: string;
-  readonly intentId: string;
-  readonly nodeId: number;
-  readonly zone: string;
+  readonly place: Place;
   readonly nics: Nic[];
 }
+
+/** Where a lease goes: a node of the service's own, or a node of a batch job that has yet to run. */
+export type Place = { readonly zone: string } & (
+  | { readonly kind: 'owned'; readonly nodeId: number; readonly intentId: string }
+  /** `ordinal`: which node of the slot; `slotNodeId` is known once its row is written. */
+  | { readonly kind: 'borrowed'; readonly ordinal: number; slotNodeId: number | null }
+);
 
 export interface Planned {
   readonly request: ResolvedRequest;
@@ -16,16 +21,14 @@ export interface Planned {
   readonly index: number;
   readonly groupId: string;
   readonly leases: readonly PlannedLease[];
+  /** The batch job that the leases wait for. */
+  readonly slot?: PlannedSlot;
 }
 
-/** Room that the plans take, per node. */
-export function room(planned: readonly Planned[]): Map<number, { memory: number; cores: number }> {
-  const use = new Map<number, { memory: number; cores: number }>();
-  for (const { request, leases } of planned) {
-    for (const { nodeId } of leases) {
-      const sum = use.get(nodeId) ?? { memory: 0, cores: 0 };
-      use.set(nodeId, { memory: sum.memory + request.resources.memoryMb, cores: sum.cores + request.resources.cores });
-    }
-  }
-  return use;
+export interface PlannedSlot {
+  readonly id: string;
+  readonly parts: ReadonlyArray<{ readonly nodes: number; readonly memoryMb: number; readonly cores: number }>;
+  readonly nodes: ReadonlyArray<{ readonly part: number; readonly memoryMb: number; readonly cores: number }>;
+  readonly secret: string;
+  readonly nonce: string;
 }

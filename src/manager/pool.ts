@@ -40,7 +40,8 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
     const rows = await db.query(allNodes);
     pool = new Pool(rows.map((n) => ({
       id: n.id, name: n.name, zone: n.zone, memoryMb: n.memory_mb, cores: n.cores, memoryUsed: n.memory_used, coresUsed: n.cores_used,
-      networks: n.networks, active: n.active, reachable: options.reachable(n.id),
+      // A borrowed node is its slot's, not everyone's.
+      networks: n.networks, active: n.active && n.slot_id === null, reachable: options.reachable(n.id),
     })));
     readAt = startedAt;
   }

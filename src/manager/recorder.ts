@@ -89,6 +89,7 @@ async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<vo
   });
   for (const r of effects.released) pool.giveBack([r.nodeId], r);
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
+  if (effects.borrowed) deps.borrowing?.wake();
 }
 
 /**

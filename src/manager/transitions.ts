@@ -50,6 +50,8 @@ interface Update extends Outcome {
 export interface Effects {
   readonly intentIds: readonly string[];
   readonly released: ReadonlyArray<{ nodeId: number; memoryMb: number; cores: number }>;
+  /** A lease on a borrowed node, or on its way to one, was released. */
+  readonly borrowed: boolean;
 }
 
 export class TransitionBatch {
@@ -100,6 +102,14 @@ export class TransitionBatch {
     return true;
   }
 
+  /** Ends a lease whose node is no more: nobody is left whose word its end could wait for. */
+  end(lease: LockedLease, cause: Omit<Cause, 'trigger' | 'actor'>, outcome: Outcome): void {
+    if (lease.final) return;
+    this.apply(lease, { ...cause, trigger: 'end', actor: 'slot' }, outcome);
+    this.apply(lease, { ...cause, trigger: 'ended', actor: 'service' });
+    this.abandoned.push(lease.id);
+  }
+
   /** Facts that change without a transition. */
   note(lease: LockedLease, outcome: Outcome): void {
     this.touch(lease, outcome);
@@ -136,6 +146,7 @@ export class TransitionBatch {
     return {
       intentIds: [...this.intents.values()].map((i) => i.id),
       released: this.releases.flatMap((l) => (l.node_id === null ? [] : [{ nodeId: l.node_id, memoryMb: l.memory_mb, cores: l.cores }])),
+      borrowed: this.releases.some((l) => l.slot_node_id !== null),
     };
   }
 

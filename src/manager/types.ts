@@ -49,6 +49,24 @@ export interface LeaseView {
   readonly tags: Readonly<Record<string, string>>;
   /** When each phase of the lease's start was reached, ms since the epoch (agents' stamps corrected by their offset). */
   readonly phases: Phases;
+  /** The batch job's slot, of a lease on a borrowed node. */
+  readonly slot: string | null;
+  /** What a lease waits for in the batch system's queue; null when it does not. */
+  readonly waiting: Waiting | null;
+  /** When the batch system takes the node back, ms; null = it does not. */
+  readonly graceEndsAt: number | null;
+}
+
+export interface Waiting {
+  /** null = not submitted yet */
+  readonly jobId: string | null;
+  /** From 1, among the waiting jobs of the queue; null = unknown. */
+  readonly position: number | null;
+  /** The batch system's own words. */
+  readonly reason: string | null;
+  readonly state: string | null;
+  /** ms */
+  readonly expectedStart: number | null;
 }
 
 /** accepted → placed → sent → received → propagate-begun → propagated → start-begun → started → finished → recorded */

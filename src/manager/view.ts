@@ -37,6 +37,12 @@ export function leaseView(r: LeaseRow): LeaseView {
     reasonCode: r.reason_code,
     reason: r.reason,
     tags: r.tags ?? {},
-    phases: r.phases,
+    phases: { ...r.slot_phases, ...r.phases },
+    slot: r.slot_id,
+    waiting: r.state !== 'Pending' ? null : {
+      jobId: r.job_id, position: r.queue_position, reason: r.queue_reason ?? (r.job_id === null ? 'not submitted yet' : null),
+      state: r.native_state, expectedStart: r.expected_start,
+    },
+    graceEndsAt: r.grace_ends_at,
   };
 }

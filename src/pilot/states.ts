@@ -27,11 +27,12 @@ export const SLOT_TRANSITIONS: readonly SlotTransition[] = [
   { from: ['Requested'], trigger: 'submit', to: 'Submitting' },
   // The batch system did not take it, and says so in a way that another attempt may mend.
   { from: ['Submitting'], trigger: 'not-submitted', to: 'Requested' },
-  { from: ['Submitting'], trigger: 'submitted', to: 'Queued' },
+  // Also found in the list after it was believed lost.
+  { from: ['Requested', 'Submitting'], trigger: 'submitted', to: 'Queued' },
   { from: ['Requested', 'Submitting'], trigger: 'rejected', to: 'Ended' },
-  { from: ['Submitting', 'Queued'], trigger: 'running', to: 'Starting' },
+  { from: ['Requested', 'Submitting', 'Queued'], trigger: 'running', to: 'Starting' },
   // A pilot may be heard before the submission's own answer, or before the next poll.
-  { from: ['Submitting', 'Queued'], trigger: 'reported', to: 'Starting' },
+  { from: ['Requested', 'Submitting', 'Queued'], trigger: 'reported', to: 'Starting' },
   { from: ['Starting'], trigger: 'complete', to: 'Ready' },
   // Its pilots have run and are gone; what they held cannot be had again.
   { from: ['Starting', 'Ready'], trigger: 'requeued', to: 'Releasing' },

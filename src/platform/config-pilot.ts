@@ -106,3 +106,5 @@ const loginNode = z.strictObject({
 }).prefault({});
 
 export const pilotSections = { pilot, pilot_caps: caps, slurm, pbs, login_node: loginNode };
+
+export type PilotConfig = z.infer<typeof pilot>;

@@ -10,6 +10,9 @@ export const newKeyPairId = (r: Random): string => `key-${hex17(r)}`;
 /** Ids of intents; the far side remembers them. */
 export const newOperationId = (r: Random): string => `op-${hex17(r)}`;
 
+/** Slots: short enough to be a PBS job's name. */
+export const newSlotId = (r: Random): string => `sl-${r.bytes(6).toString('hex')}`;
+
 /** RFC 9562 version 4 UUID, the form of EC2 request ids. */
 export function newRequestId(r: Random): string {
   const b = r.bytes(16);

@@ -1,4 +1,5 @@
 /** Statements on intents: work for agents, written before it is done. */
+import type { NodeAccess } from '../lease/node.ts';
 import type { IntentKind } from '../lease/states.ts';
 import type { Nic } from '../lease/types.ts';
 import { statement } from './db.ts';
@@ -24,12 +25,15 @@ export interface IntentRow {
   image_format: 'raw' | 'qcow2';
   image_size: number;
   image_file: string;
-  transport: 'local' | 'ssh';
+  transport: NodeAccess['transport'];
+  /** When the batch system takes the lease's node away, ms; null = it does not. */
+  grace_ends_at: number | null;
 }
 
 const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data,
-  l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport`;
+  l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
+  (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
 
 /**
  * Takes open intents that are due, for `$2`: until then no other poll takes them. $1 now, $2 until, $3 limit, $4 node

@@ -26,16 +26,27 @@ export interface LeaseRow {
   nics: Nic[];
   reach: Reach | null;
   created_at: number;
-  ends_at: number;
+  /** null while it waits for a borrowed node */
+  ends_at: number | null;
   ended_at: number | null;
   running_at: number | null;
   reason_code: string | null;
   reason: string | null;
   phases: Record<string, number>;
+  /** Of a lease on a borrowed node. */
+  slot_id: string | null;
+  job_id: string | null;
+  queue_position: number | null;
+  queue_reason: string | null;
+  native_state: string | null;
+  expected_start: number | null;
+  grace_ends_at: number | null;
+  slot_phases: Record<string, number> | null;
   tags: Record<string, string> | null;
 }
 
-const ms = (column: string): string => `floor(extract(epoch FROM l.${column}) * 1000)::bigint AS ${column}`;
+const epoch = (column: string): string => `floor(extract(epoch FROM ${column}) * 1000)::bigint`;
+const ms = (column: string): string => `${epoch(`l.${column}`)} AS ${column}`;
 
 /**
  * Leases as one JSON array, made by the server: reading it costs this process a fifth of what reading rows of so many
@@ -46,13 +57,16 @@ const view = (from: string, order: string): string => `
     SELECT l.id, l.seq, l.group_id, l.account_id, a.name AS account_name, a.owner_id, l.launch_index, l.state, l.generation,
            n.name AS node, l.zone, l.image_id, i.name AS image_name, l.type, l.memory_mb, l.cores, l.disk_mb, l.key_name,
            g.client_token, l.nics, l.reach, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
-           l.reason_code, l.reason, l.phases,
+           l.reason_code, l.reason, l.phases, s.id AS slot_id, s.job_id, s.queue_position, s.queue_reason, s.native_state, ${epoch('s.expected_start')} AS expected_start,
+           ${epoch('sn.grace_ends_at')} AS grace_ends_at, sn.phases AS slot_phases,
            (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = l.id) AS tags
       FROM ${from} l
       JOIN account a ON a.id = l.account_id
       JOIN lease_group g ON g.id = l.group_id
       JOIN image i ON i.id = l.image_id
       LEFT JOIN vmm_node n ON n.id = l.node_id
+      LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
+      LEFT JOIN slot s ON s.id = sn.slot_id
      ORDER BY ${order}) v`;
 
 /** One row; times are ms since the epoch. */
@@ -112,19 +126,19 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
     SELECT * FROM jsonb_to_recordset($1) AS x(
       id text, group_id text, account_id bigint, launch_index int, node_id bigint, zone text, image_id text, type text,
       memory_mb int, cores int, disk_mb int, key_name text, public_key text, user_data text, nics jsonb, duration_s int,
-      ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text)
+      ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text, state text, generation int, slot_node_id bigint)
   ), l AS (
     INSERT INTO lease (id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
-                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, ends_at, phases)
-    SELECT id, group_id, account_id, launch_index, 'Unpropagated', 1, node_id, zone, image_id, type, memory_mb, cores,
-           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, ends_at, phases FROM x
+                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, ends_at, phases, slot_node_id)
+    SELECT id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
+           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, ends_at, phases, slot_node_id FROM x
     RETURNING id, seq
   ), e AS (
     INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)
-    SELECT id, $2, 'Unpropagated', 'created', who, '', request_id FROM x
+    SELECT id, $2, state, 'created', who, '', request_id FROM x
   ), i AS (
     INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id)
-    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id FROM x
+    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id FROM x WHERE intent_id IS NOT NULL
   ), u AS (
     INSERT INTO usage_record (lease_id, account_id, created_at, reserved_s) SELECT id, account_id, $2, duration_s FROM x
   ), t AS (
@@ -150,14 +164,18 @@ export interface LockedLease {
   memory_mb: number;
   cores: number;
   created_at: number;
-  ends_at: number;
+  ends_at: number | null;
   running_at: number | null;
+  duration_s: number;
+  slot_node_id: number | null;
+  /** When the pilot of its borrowed node ends by itself. */
+  until_at: number | null;
 }
 /** $1 ids, $2 account (null = any) */
 export const lockLeases = statement<LockedLease>('lock-leases', `
   SELECT l.id, l.state, l.generation, l.account_id, l.node_id, n.name AS node, l.holding, l.final, l.memory_mb, l.cores,
-         l.created_at, l.ends_at, l.running_at
-    FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id
+         l.created_at, l.ends_at, l.running_at, l.duration_s, l.slot_node_id, sn.until_at
+    FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
 
 /** $1 jsonb array of new lease facts; absent (null) reach, reason, running_at, ended_at leave what stands. */

@@ -12,10 +12,10 @@ export interface NodeAdminRow extends NodeRow {
 }
 /** $1 name (null = all) */
 export const nodesWithLeases = statement<NodeAdminRow>('nodes-with-leases', `
-  SELECT n.id, n.name, n.zone, n.memory_mb, n.cores, n.memory_used, n.cores_used, n.networks, n.active, n.access, n.reachable,
+  SELECT n.id, n.name, n.zone, n.memory_mb, n.cores, n.memory_used, n.cores_used, n.networks, n.active, n.access, n.slot_id, n.reachable,
          n.last_seen, n.last_error, n.agent_version, n.driver,
          (SELECT count(*) FROM lease l WHERE l.node_id = n.id AND l.holding) AS leases
-    FROM vmm_node n WHERE $1::text IS NULL OR n.name = $1 ORDER BY n.name`);
+    FROM vmm_node n WHERE n.ended_at IS NULL AND ($1::text IS NULL OR n.name = $1) ORDER BY n.name`);
 
 /** $1 name, $2 zone, $3 memory, $4 cores, $5 networks, $6 access, $7 now; no row when the name is taken */
 export const insertNode = statement<{ id: number }>('insert-node', `
@@ -23,10 +23,10 @@ export const insertNode = statement<{ id: number }>('insert-node', `
   VALUES ($1, $2, $3, $4, $5::text[], $6, $7) ON CONFLICT (name) DO NOTHING RETURNING id`);
 
 /** $1 name, $2 active */
-export const setNodeActive = statement<{ id: number }>('set-node-active', 'UPDATE vmm_node SET active = $2 WHERE name = $1 RETURNING id');
+export const setNodeActive = statement<{ id: number }>('set-node-active', 'UPDATE vmm_node SET active = $2 WHERE name = $1 AND slot_id IS NULL RETURNING id');
 
 /** $1 name. Creates that take room on it wait, or are waited for. */
-export const lockNode = statement<{ id: number }>('lock-node', 'SELECT id FROM vmm_node WHERE name = $1 FOR UPDATE');
+export const lockNode = statement<{ id: number }>('lock-node', 'SELECT id FROM vmm_node WHERE name = $1 AND slot_id IS NULL FOR UPDATE');
 
 /** $1 node: what keeps it from being removed, a few of them */
 export const leasesKeepingNode = statement<{ id: string }>('leases-keeping-node', `
@@ -40,7 +40,7 @@ export const deleteNode = statement<never>('delete-node', 'DELETE FROM vmm_node 
 
 /** Zones that have nodes, with whether one of them can take leases. */
 export const zonesOfNodes = statement<{ zone: string; available: boolean }>('zones-of-nodes', `
-  SELECT zone, bool_or(active AND reachable) AS available FROM vmm_node GROUP BY zone ORDER BY zone`);
+  SELECT zone, bool_or(active AND reachable) AS available FROM vmm_node WHERE ended_at IS NULL GROUP BY zone ORDER BY zone`);
 
 /** $1 names: those that are networks */
 export const networkNamesAmong = statement<{ name: string }>('network-names-among', 'SELECT name FROM network WHERE name = ANY($1::text[])');

@@ -13,10 +13,12 @@ export interface NodeRow {
   networks: string[];
   active: boolean;
   access: NodeAccess;
+  /** The batch job that lends it; null = the service's own. */
+  slot_id: string | null;
 }
-const COLUMNS = 'id, name, zone, memory_mb, cores, memory_used, cores_used, networks, active, access';
+const COLUMNS = 'id, name, zone, memory_mb, cores, memory_used, cores_used, networks, active, access, slot_id';
 
-export const allNodes = statement<NodeRow>('all-nodes', `SELECT ${COLUMNS} FROM vmm_node ORDER BY id`);
+export const allNodes = statement<NodeRow>('all-nodes', `SELECT ${COLUMNS} FROM vmm_node WHERE ended_at IS NULL ORDER BY id`);
 
 /** $1 ids. Locked in one order by every process, so that two batches cannot wait for each other. */
 export const lockNodes = statement<NodeRow>('lock-nodes', `

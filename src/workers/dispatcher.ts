@@ -88,7 +88,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   /** What cannot be said to an agent fails by itself, and does not keep its neighbours from being sent. */
   function requestOf(row: IntentRow): AgentRequest | undefined {
     try {
-      return agentRequest(row, deps.config.control, deps.imagePath);
+      return agentRequest(row, deps.config.control, deps.imagePath, ctx.clock.now());
     } catch (e) {
       fail(row, ctx.clock.now(), 'Server.Internal', (e as Error).message, false).catch((failed: unknown) => notRecorded(row, failed));
       return undefined;

@@ -8,14 +8,21 @@ const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'paus
   remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume',
 };
 
-export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string): AgentRequest {
+export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string, now: number): AgentRequest {
   const base = {
     id: row.id, lease: row.lease_id, generation: row.generation, ...(row.request_id === null ? {} : { requestId: row.request_id }),
   };
   if (row.kind === 'start') return { ...base, op: 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
   const op = OPERATION[row.kind];
   if (op === undefined) throw new Error(`no agent operation serves intents of kind ${row.kind}`);
-  return { ...base, op, deadlineMs: config.operation_deadline_ms };
+  return { ...base, op, deadlineMs: config.operation_deadline_ms, ...grace(op, row, now) };
+}
+
+/** Of what the batch system leaves, half is the guest's to power down; the rest is for what comes after. */
+function grace(op: string, row: IntentRow, now: number): { graceMs?: number } {
+  if (op !== 'remove' || row.grace_ends_at === null) return {};
+  const left = Math.floor((row.grace_ends_at - now) / 2);
+  return left > 0 ? { graceMs: left } : {};
 }
 
 function vmSpec(row: IntentRow, imagePath: (file: string) => string): VmSpec {

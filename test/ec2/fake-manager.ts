@@ -33,7 +33,7 @@ export function lease(n: number, owner: FakeAccount, change: Partial<LeaseView> 
     ownerId: owner.ownerId, launchIndex: 0, state: 'Running', generation: 1, imageId: COMMON_IMAGE.id, imageName: 'guest', type: 'm1.small',
     memoryMb: 128, cores: 1, diskMb: 0, zone: 'default', node: 'n1', keyName: null, clientToken: null, nics: [], reach: null,
     createdAt: Date.UTC(2026, 10, 22, 14, 0, 0, 789), endsAt: Date.UTC(2026, 10, 23, 14), endedAt: null, runningAt: Date.UTC(2026, 10, 22, 14),
-    reasonCode: null, reason: null, tags: {}, phases: {}, ...change,
+    reasonCode: null, reason: null, tags: {}, phases: {}, slot: null, waiting: null, graceEndsAt: null, ...change,
   };
 }
 

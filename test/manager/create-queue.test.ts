@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { CreateRequest } from '../../src/lease/types.ts';
 import { createLeaseCreator, type Created } from '../../src/manager/create-queue.ts';
+import { ownedNodes } from '../../src/manager/placing/owned.ts';
 import { createNodePool } from '../../src/manager/pool.ts';
 import { resolveRequest } from '../../src/manager/resolve.ts';
 import { statement } from '../../src/store/db.ts';
@@ -29,7 +30,7 @@ const leases = async (): Promise<number> => (await site.db.query(statement<{ n: 
 async function together(requests: readonly CreateRequest[]): Promise<Array<PromiseSettledResult<Created>>> {
   const { ctx, config, control } = site;
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: () => true });
-  const deps = { ctx, db, config, control, pool, handOver: (ids: readonly string[]) => site.dispatcher.handOver(ids) };
+  const deps = { ctx, db, config, control, pool, placer: ownedNodes({ pool, random: ctx.random }), handOver: (ids: readonly string[]) => site.dispatcher.handOver(ids) };
   const resolved = await Promise.all(requests.map((r) => resolveRequest(deps, site.alice, r)));
   const create = createLeaseCreator(deps);
   return Promise.allSettled(resolved.map((r) => create(r)));

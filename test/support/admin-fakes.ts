@@ -60,7 +60,7 @@ export const aLease = (over: Partial<LeaseView> = {}): LeaseView => ({
   launchIndex: 0, state: 'Running', generation: 1, imageId: 'ami-0123456789abcdef0', imageName: 'nimbus-guest', type: 'm1.small',
   memoryMb: 128, cores: 1, diskMb: 0, zone: 'default', node: 'n1', keyName: null, clientToken: null, nics: [],
   reach: { host: '192.0.2.7', sshPort: 42001, forwarded: true }, createdAt: 0, endsAt: 86_400_000, endedAt: null, runningAt: 200,
-  reasonCode: null, reason: null, tags: {}, phases: {}, ...over,
+  reasonCode: null, reason: null, tags: {}, phases: {}, slot: null, waiting: null, graceEndsAt: null, ...over,
 } as LeaseView);
 
 export const aNode = (over: Partial<NodeView> = {}): NodeView => ({

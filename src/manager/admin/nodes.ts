@@ -1,6 +1,7 @@
 /** VMM nodes: added, drained, removed. */
 import { Fault } from '../../lease/faults.ts';
 import { isName } from '../../lease/ids.ts';
+import type { NodeAccess } from '../../lease/node.ts';
 import type { Queryable } from '../../store/db.ts';
 import {
   deleteNode, forgetNode, insertNode, leasesKeepingNode, lockNode, networkNamesAmong, nodesWithLeases, setNodeActive, type NodeAdminRow,
@@ -61,11 +62,19 @@ async function checkNetworks(q: Queryable, networks: NewNode['networks']): Promi
   if (missing.length > 0) throw new Fault('NetworkNotFound', 'A VMM node can only offer networks that exist', missing.map((n) => `no network is named ${n}`));
 }
 
+function addressOf(access: NodeAccess): string {
+  switch (access.transport) {
+    case 'local': return access.stateDir;
+    case 'pilot': return `pilot of ${access.slot} on ${access.host}`;
+    default: return `${access.user}@${access.host}:${access.port}`;
+  }
+}
+
 function nodeView(row: NodeAdminRow): NodeView {
   const { access } = row;
   return {
     id: row.id, name: row.name, zone: row.zone, transport: access.transport,
-    address: access.transport === 'ssh' ? `${access.user}@${access.host}:${access.port}` : access.stateDir,
+    address: addressOf(access),
     memoryMb: row.memory_mb, cores: row.cores, memoryUsed: row.memory_used, coresUsed: row.cores_used, leases: row.leases,
     hostKey: access.transport === 'ssh' ? access.hostKey : null, networks: row.networks, active: row.active, reachable: row.reachable, driver: row.driver, agentVersion: row.agent_version,
     lastSeen: row.last_seen, lastError: row.last_error,

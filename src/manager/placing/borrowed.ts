@@ -1,0 +1,86 @@
+/** Pilot mode: leases wait for nodes of a batch job, whose row is written with them. */
+import { Fault } from '../../lease/faults.ts';
+import { newSlotId } from '../../platform/ids.ts';
+import type { Context } from '../../platform/context.ts';
+import type { Config } from '../../platform/config.ts';
+import { isBorrowRefusal, planSlot, type BorrowPlan, type BorrowPolicy, type BorrowUse } from '../../scheduler/borrow.ts';
+import type { Queryable } from '../../store/db.ts';
+import { insertSlots, lockBorrowing, slotUse } from '../../store/slots.ts';
+import type { Place, Planned, PlannedSlot } from '../planned.ts';
+import { slotTimes } from '../slots/times.ts';
+import type { Borrowing } from '../slots/types.ts';
+import type { Placed, Placer } from './types.ts';
+
+export function borrowedNodes({ ctx, config, borrowing }: { ctx: Context; config: Config; borrowing: Borrowing }): Placer {
+  const nothing = (): BorrowUse => ({ nodes: 0, queuedSlots: 0 });
+  let all = nothing();
+  let users = new Map<number, BorrowUse>();
+
+  function count(accountId: number, nodes: number, slots: number): void {
+    const add = (u: BorrowUse): BorrowUse => ({ nodes: u.nodes + nodes, queuedSlots: u.queuedSlots + slots });
+    all = add(all);
+    users.set(accountId, add(users.get(accountId) ?? nothing()));
+  }
+
+  return {
+    ready: () => Promise.resolve(),
+    invalidate: () => undefined,
+    // The caps are the site's: two processes must not both take the last node.
+    async open(tx) {
+      await tx.query(lockBorrowing);
+      all = nothing();
+      users = new Map();
+      for (const u of await tx.query(slotUse)) count(u.account_id, u.nodes, u.queued);
+    },
+    place(r, maxCount) {
+      if (r.zone !== null && r.zone !== config.pilot.zone) {
+        return Promise.resolve(new Fault('ZoneUnknown', `Invalid availability zone: [${r.zone}]`, [`the site has ${config.pilot.zone}`]));
+      }
+      const demand = { memoryMb: r.resources.memoryMb, cores: r.resources.cores, minCount: r.minCount, maxCount };
+      const plan = planSlot([demand], policy(config, borrowing), all, users.get(r.accountId) ?? nothing());
+      if (isBorrowRefusal(plan)) return Promise.resolve(new Fault(plan.code, plan.message, plan.reasons));
+      count(r.accountId, plan.nodes.length, 1);
+      return Promise.resolve(placed(ctx, plan, config.pilot.zone));
+    },
+    giveBack(planned) {
+      for (const { request, places } of planned) count(request.accountId, -nodesOf(places), -1);
+    },
+    reserve: (tx, planned, now) => writeSlots(tx, planned, now, config, borrowing),
+  };
+}
+
+function policy({ pilot, pilot_caps: caps }: Config, borrowing: Borrowing): BorrowPolicy {
+  return {
+    leasesPerNode: pilot.leases_per_node, nodeMemoryMb: pilot.node_memory_mb, nodeCores: pilot.node_cores,
+    nodes: caps.nodes, nodesPerUser: caps.nodes_per_user, queuedSlots: caps.queued_slots, queuedSlotsPerUser: caps.queued_slots_per_user,
+    share: caps.share, partitionNodes: borrowing.facts()?.nodes ?? null,
+  };
+}
+
+function placed({ random }: Context, plan: BorrowPlan, zone: string): Placed {
+  const slot: PlannedSlot = {
+    id: newSlotId(random), parts: plan.parts, nodes: plan.nodes,
+    secret: random.bytes(16).toString('hex'), nonce: random.bytes(16).toString('hex'),
+  };
+  const places = plan.nodes.flatMap((n, ordinal) => Array.from({ length: n.leases }, (): Place => ({ kind: 'borrowed', ordinal, slotNodeId: null, zone })));
+  return { places, slot };
+}
+
+const nodesOf = (places: readonly Place[]): number => new Set(places.flatMap((p) => (p.kind === 'borrowed' ? [p.ordinal] : []))).size;
+
+async function writeSlots(tx: Queryable, planned: readonly Planned[], now: number, config: Config, borrowing: Borrowing): Promise<void> {
+  const rows = planned.flatMap(({ slot, request: r }) => (slot === undefined ? [] : [{
+    id: slot.id, account_id: r.accountId, lrm: config.pilot.lrm, parts: slot.parts, secret: slot.secret, nonce: slot.nonce, request_id: r.requestId,
+    lrm_account: lrmAccount(config, r.who), ...slotTimes(config.pilot, r.durationS, borrowing.facts()?.graceS ?? null),
+    slot_nodes: slot.nodes.map((n, ordinal) => ({ ordinal, part: n.part, memory_mb: n.memoryMb, cores: n.cores })),
+  }]));
+  const ids = new Map((await tx.query(insertSlots, [JSON.stringify(rows), new Date(now)])).map((n) => [`${n.slot_id} ${n.ordinal}`, n.id]));
+  for (const { slot, leases } of planned) {
+    for (const { place } of leases) if (place.kind === 'borrowed') place.slotNodeId = ids.get(`${slot?.id ?? ''} ${place.ordinal}`) ?? null;
+  }
+}
+
+function lrmAccount({ pilot }: Config, user: string): string | null {
+  if (pilot.account_by === 'user') return user;
+  return pilot.account_by === 'site' ? pilot.account || null : null;
+}

@@ -1,0 +1,156 @@
+/**
+ * Changes of slots in one transaction: slots, their nodes and their leases are locked, changed in place by the tables of
+ * `pilot/states.ts` and `lease/states.ts`, and written together. Slots are locked first, then leases, then VMM nodes.
+ */
+import { writable } from '../../lease/text.ts';
+import { nodeIsOver, slotAfter, slotNodeAfter, type SlotNodeTrigger, type SlotTrigger } from '../../pilot/states.ts';
+import type { Queryable } from '../../store/db.ts';
+import { lockLeases, type LockedLease } from '../../store/leases.ts';
+import {
+  endSlotVmmNodes, leasesOfSlotNodes, lockSlots, nodesOfSlots, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
+} from '../../store/slots.ts';
+import type { ManagerDeps } from '../deps.ts';
+import { TransitionBatch, type Effects } from '../transitions.ts';
+
+export interface OpenSlot {
+  readonly slot: SlotRow;
+  readonly nodes: readonly SlotNodeRow[];
+}
+
+export interface Reason {
+  readonly code: string;
+  readonly reason: string;
+}
+
+export interface SlotEffects extends Effects {
+  /** VMM nodes were made or ended. */
+  readonly nodesChanged: boolean;
+  readonly changed: boolean;
+}
+
+export class SlotBatch {
+  readonly leases: TransitionBatch;
+  private readonly touched = new Set<SlotRow>();
+  private readonly touchedNodes = new Map<SlotNodeRow, Record<string, number>>();
+  private readonly byNode = new Map<number, LockedLease[]>();
+  private readonly ended: number[] = [];
+  private made = false;
+
+  private constructor(readonly slots: ReadonlyMap<string, OpenSlot>, leases: readonly LockedLease[], deps: ManagerDeps, readonly now: number) {
+    this.leases = new TransitionBatch(deps.ctx.random, now, deps.config.accounting.charge_granularity);
+    for (const l of leases) {
+      if (l.slot_node_id === null) continue;
+      const list = this.byNode.get(l.slot_node_id);
+      if (list === undefined) this.byNode.set(l.slot_node_id, [l]);
+      else list.push(l);
+    }
+  }
+
+  static async open(deps: ManagerDeps, tx: Queryable, slotIds: readonly string[]): Promise<SlotBatch> {
+    const slots = await tx.query(lockSlots, [slotIds]);
+    const nodes = await tx.query(nodesOfSlots, [slotIds]);
+    const ids = nodes.length === 0 ? [] : await tx.query(leasesOfSlotNodes, [nodes.map((n) => n.id)]);
+    const leases = ids.length === 0 ? [] : await tx.query(lockLeases, [ids.map((l) => l.id), null]);
+    const open = new Map(slots.map((slot): [string, { slot: SlotRow; nodes: SlotNodeRow[] }] => [slot.id, { slot, nodes: [] }]));
+    for (const n of nodes) open.get(n.slot_id)?.nodes.push(n);
+    return new SlotBatch(open, leases, deps, deps.ctx.clock.now());
+  }
+
+  /** Leases of a node that are not over. */
+  leasesOn(node: SlotNodeRow): readonly LockedLease[] {
+    return (this.byNode.get(node.id) ?? []).filter((l) => !l.final);
+  }
+
+  holdsLeases(node: SlotNodeRow): boolean {
+    return this.leasesOn(node).some((l) => l.holding);
+  }
+
+  /** True when the trigger meant something; a slot that ends takes what is left of its nodes and leases with it. */
+  step({ slot, nodes }: OpenSlot, trigger: SlotTrigger, why?: Reason): boolean {
+    const to = slotAfter(slot.state, trigger);
+    if (to === undefined) return false;
+    slot.state = to;
+    this.touched.add(slot);
+    if (why !== undefined && slot.reason_code === null) {
+      slot.reason_code = why.code;
+      slot.reason = writable(why.reason);
+    }
+    if (to === 'Ready') slot.ready_at = this.now;
+    if (to === 'Releasing') slot.released_at = this.now;
+    if (to === 'Releasing' || to === 'Ended') {
+      const reason = why ?? { code: slot.reason_code ?? 'Server.SlotEnded', reason: slot.reason ?? 'its node was given back to the batch system' };
+      for (const n of nodes) this.endLeases(n, reason, to === 'Ended');
+    }
+    if (to === 'Ended') this.finish(slot, nodes);
+    return true;
+  }
+
+  touch(slot: SlotRow): void {
+    this.touched.add(slot);
+  }
+
+  stepNode(node: SlotNodeRow, trigger: SlotNodeTrigger, phases: Readonly<Record<string, number>> = {}): boolean {
+    const to = slotNodeAfter(node.state, trigger);
+    if (to === undefined) return false;
+    node.state = to;
+    this.note(node, phases);
+    if (nodeIsOver(to) && node.node_id !== null) this.ended.push(node.node_id);
+    return true;
+  }
+
+  note(node: SlotNodeRow, phases: Readonly<Record<string, number>> = {}): void {
+    this.touchedNodes.set(node, { ...this.touchedNodes.get(node), ...phases });
+  }
+
+  madeNode(): void {
+    this.made = true;
+  }
+
+  /** `over`: the node is no more, the leases end here; else their VMs are asked to end. */
+  endLeases(node: SlotNodeRow, why: Reason, over: boolean): void {
+    const cause = { who: 'batch system', why: why.reason, at: this.now, requestId: null };
+    const outcome = { reasonCode: why.code, reason: why.reason };
+    for (const lease of this.leasesOn(node)) {
+      if (over) this.leases.end(lease, cause, lease.state === 'Ending' ? {} : outcome);
+      else this.leases.apply(lease, { ...cause, trigger: 'end', actor: 'slot' }, outcome);
+    }
+  }
+
+  private finish(slot: SlotRow, nodes: readonly SlotNodeRow[]): void {
+    slot.final = true;
+    slot.ended_at = this.now;
+    for (const n of nodes) this.stepNode(n, 'gone');
+  }
+
+  async write(tx: Queryable): Promise<SlotEffects> {
+    if (this.touchedNodes.size > 0) await tx.query(updateSlotNodes, [JSON.stringify([...this.touchedNodes].map(nodeRow))]);
+    if (this.touched.size > 0) await tx.query(updateSlots, [JSON.stringify([...this.touched].map(slotRow))]);
+    const effects = await this.leases.write(tx);
+    if (this.ended.length > 0) await tx.query(endSlotVmmNodes, [this.ended, new Date(this.now)]);
+    return { ...effects, nodesChanged: this.made || this.ended.length > 0, changed: this.touched.size > 0 || this.touchedNodes.size > 0 };
+  }
+}
+
+const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
+
+const slotRow = (s: SlotRow): object => ({
+  ...s, expected_start: iso(s.expected_start), next_at: iso(s.next_at), ready_at: iso(s.ready_at), released_at: iso(s.released_at), ended_at: iso(s.ended_at),
+});
+
+const nodeRow = ([n, phases]: [SlotNodeRow, Record<string, number>]): object => ({
+  id: n.id, state: n.state, host: n.host, pilot: n.pilot, node_id: n.node_id, until_at: iso(n.until_at), grace_ends_at: iso(n.grace_ends_at), phases,
+  reason: n.reason === null ? null : writable(n.reason),
+});
+
+/** One transaction on slots, and what follows from its commit. */
+export async function changeSlots<T>(deps: ManagerDeps, slotIds: readonly string[], change: (batch: SlotBatch, tx: Queryable) => Promise<T> | T): Promise<T> {
+  const { result, effects } = await deps.db.transaction(async (tx) => {
+    const batch = await SlotBatch.open(deps, tx, slotIds);
+    const made = await change(batch, tx);
+    return { result: made, effects: await batch.write(tx) };
+  });
+  if (effects.nodesChanged) await deps.borrowing?.nodesChanged();
+  if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
+  if (effects.changed) deps.borrowing?.wake();
+  return result;
+}

@@ -1,0 +1,18 @@
+/** Pilot mode's part of the manager, as its worker sees it. */
+import type { ManagerDeps } from '../deps.ts';
+import { applyMessages } from './messages.ts';
+import { reconcileSlots } from './reconcile.ts';
+import { findReleases, recordCancelled } from './release.ts';
+import { recordSubmission, takeRequested } from './submit.ts';
+import type { SlotWork } from './types.ts';
+
+export function slotWork(deps: ManagerDeps): SlotWork {
+  return {
+    takeRequested: () => takeRequested(deps),
+    submitted: (slotId, answer, at) => recordSubmission(deps, slotId, answer, at),
+    reconcile: (listing, askedAt, inFlight) => reconcileSlots(deps, listing, askedAt, inFlight),
+    applyMessages: (slotIds) => applyMessages(deps, slotIds),
+    releases: () => findReleases(deps),
+    cancelled: (slotId, gone) => recordCancelled(deps, slotId, gone),
+  };
+}

@@ -1,0 +1,155 @@
+/**
+ * Applies what pilots have said, after it was stored: in the order in which each of them said it. What is applied is
+ * marked in the same transaction, so that a crash between the two repeats nothing and loses nothing.
+ */
+import { inHalves } from '../../platform/halves.ts';
+import type { NodeAccess } from '../../lease/node.ts';
+import type { LockedLease } from '../../store/leases.ts';
+import type { PilotMessage } from '../../pilot/protocol.ts';
+import { isUnavailable, type Queryable } from '../../store/db.ts';
+import { markApplied, openMessages, type OpenMessageRow } from '../../store/slot-messages.ts';
+import { bindLeases, insertSlotVmmNode, type SlotNodeRow } from '../../store/slots.ts';
+import type { ManagerDeps } from '../deps.ts';
+import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
+import { settle } from './reconcile.ts';
+
+const SLOTS_AT_ONCE = 100;
+
+export async function applyMessages(deps: ManagerDeps, slotIds: readonly string[] | null): Promise<void> {
+  const rows = await deps.db.query(openMessages, [slotIds]);
+  const slots = [...new Set(rows.map((r) => r.slot_id))];
+  for (let i = 0; i < slots.length; i += SLOTS_AT_ONCE) {
+    const done = await inHalves(slots.slice(i, i + SLOTS_AT_ONCE), async (some) => {
+      await changeSlots(deps, some, (batch, tx) => applyTo(deps, batch, tx, some));
+      return some.map(() => true);
+    }, isUnavailable);
+    const failed = done.find((d) => d instanceof Error);
+    if (failed instanceof Error) deps.ctx.log.error('what a pilot said could not be applied; trying again', { error: failed.message });
+  }
+}
+
+async function applyTo(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, slotIds: readonly string[]): Promise<void> {
+  // Read again under the slots' locks: another process may have applied some of them.
+  const rows = await tx.query(openMessages, [slotIds]);
+  for (const row of inOrder(rows)) {
+    const open = batch.slots.get(row.slot_id);
+    if (open !== undefined) await applyOne(deps, batch, tx, open, row);
+  }
+  if (rows.length > 0) await tx.query(markApplied, [rows.map((r) => r.slot_id), rows.map((r) => r.id)]);
+}
+
+/** Messages of one pilot by their number, whatever order they came in. */
+const inOrder = (rows: readonly OpenMessageRow[]): OpenMessageRow[] => [...rows].sort((a, b) => (a.pilot === b.pilot ? a.seq - b.seq : 0));
+
+async function applyOne(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, row: OpenMessageRow): Promise<void> {
+  const m = row.body;
+  const node = nodeOf(open, row);
+  const log = deps.ctx.log.child({ slot: row.slot_id, host: row.host, pilot: row.pilot });
+  if (node === undefined) {
+    log.warn('a pilot of no node of the slot was heard; ignored', { said: m.state });
+    return;
+  }
+  const at = onOurClock(batch, m.at, node);
+  if (m.code !== 0) log.warn('a pilot reports a failure', { said: m.state, code: m.code, text: m.text });
+  if (m.state === 'reserved' && m.code === 0) return reserved(deps, batch, tx, open, node, row);
+  applyEnd(batch, open, node, m, at);
+}
+
+/** The node that this host is already, or the first of its part that has no host yet. */
+function nodeOf({ nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefined {
+  return nodes.find((n) => n.host === row.host) ?? nodes.find((n) => n.host === null && n.part === row.part && n.state === 'Waiting');
+}
+
+const onOurClock = (batch: SlotBatch, at: number, node: SlotNodeRow): number => Math.min(batch.now, at - node.clock_offset_ms);
+
+async function reserved(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, row: OpenMessageRow): Promise<void> {
+  const m = row.body;
+  if (m.reserved === undefined || open.slot.final || open.slot.state === 'Releasing') return;
+  node.clock_offset_ms = row.clock_offset_ms ?? 0;
+  if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, node), reported: row.received_at })) return;
+  node.host = row.host;
+  node.pilot = row.pilot;
+  node.until_at = m.reserved.until - node.clock_offset_ms;
+  const leases = batch.leasesOn(node);
+  const use = { memory: sum(leases.map((l) => l.memory_mb)), cores: sum(leases.map((l) => l.cores)) };
+  const [made] = await tx.query(insertSlotVmmNode, [
+    `${row.host}.${open.slot.id}`, deps.config.pilot.zone, Math.max(m.reserved.memoryMb, use.memory), Math.max(node.cores, use.cores),
+    JSON.stringify(accessOf(deps, open, row, m.reserved)), new Date(batch.now), open.slot.id, use.memory, use.cores,
+  ]);
+  node.node_id = made?.id ?? null;
+  batch.madeNode();
+  await bind(batch, tx, node, leases, `${row.host}.${open.slot.id}`);
+  batch.step(open, 'reported');
+  settle(batch, open);
+}
+
+/** The leases' time begins here. */
+async function bind(batch: SlotBatch, tx: Queryable, node: SlotNodeRow, leases: readonly LockedLease[], name: string): Promise<void> {
+  const waiting = leases.filter((l) => l.state === 'Pending');
+  for (const lease of waiting) {
+    lease.node_id = node.node_id;
+    lease.node = name;
+    lease.ends_at = batch.now + lease.duration_s * 1000;
+    batch.leases.apply(lease, { trigger: 'placed', actor: 'slot', who: 'batch system', why: `node ${node.host ?? ''} is ready`, at: batch.now, requestId: null });
+  }
+  if (waiting.length === 0) return;
+  await tx.query(bindLeases, [JSON.stringify(waiting.map((l) => ({ id: l.id, node_id: l.node_id, ends_at: new Date(l.ends_at ?? 0).toISOString() })))]);
+}
+
+function accessOf({ config }: ManagerDeps, open: OpenSlot, row: OpenMessageRow, reserved: NonNullable<PilotMessage['reserved']>): NodeAccess {
+  const { agent } = reserved;
+  if (config.control.transport === 'ssh' && agent !== undefined) {
+    return {
+      transport: 'slot-ssh', slot: open.slot.id, host: row.host, port: config.pilot.ssh_port, user: agent.user,
+      hostKeys: agent.hostKeys, stateDir: agent.stateDir,
+    };
+  }
+  return { transport: 'pilot', slot: open.slot.id, host: row.host, pilot: row.pilot };
+}
+
+function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotMessage, at: number): void {
+  const stamps = stampsOf(m, node);
+  if (m.text !== undefined && m.code !== 0) node.reason = m.text;
+  switch (m.state) {
+    case 'reserved':
+      batch.stepNode(node, 'failed', stamps);
+      fail(batch, open, node, { code: 'Server.PilotFailed', reason: `the pilot could not make room on its node: ${m.text ?? `code ${m.code}`}` });
+      return;
+    case 'early-unreserving': {
+      node.grace_ends_at = at + (m.graceMs ?? open.slot.grace_s * 1000);
+      batch.stepNode(node, 'preempted', stamps);
+      const seconds = Math.max(0, Math.round((node.grace_ends_at - batch.now) / 1000));
+      fail(batch, open, node, { code: 'Server.BatchSystemPreempted', reason: `the batch system takes the node back before the lease’s time is over; ${seconds} s of grace were left` });
+      return;
+    }
+    case 'unreserving':
+      batch.stepNode(node, 'unreserving', stamps);
+      batch.endLeases(node, { code: 'Server.SlotEnded', reason: m.text ?? 'the pilot gives the node back' }, false);
+      return;
+    case 'killed':
+      batch.note(node, stamps);
+      return;
+    case 'restored':
+      batch.stepNode(node, 'restored', stamps);
+      batch.endLeases(node, { code: 'Server.SlotEnded', reason: node.reason ?? 'its node was given back to the batch system' }, true);
+      return;
+    default:
+      return;
+  }
+}
+
+/** All or none, until every node of the slot has been ready; afterwards each node's leases end by themselves. */
+function fail(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: { code: string; reason: string }): void {
+  batch.endLeases(node, why, node.node_id === null);
+  if (open.slot.state !== 'Ready' && open.slot.ready_at === null && open.nodes.length > 1) {
+    batch.step(open, 'release', { code: why.code, reason: `${node.host ?? 'a node'} of the job: ${why.reason}` });
+    open.slot.next_at = batch.now;
+  }
+}
+
+/** A pilot's moments, on our clock. */
+function stampsOf(m: PilotMessage, node: SlotNodeRow): Record<string, number> {
+  return Object.fromEntries(Object.entries(m.stamps ?? {}).map(([k, v]) => [k, v - node.clock_offset_ms]));
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);

@@ -1,0 +1,82 @@
+/**
+ * What is to be given back: nodes whose leases are over, jobs that nobody needs, requests that have waited too long. The
+ * decision is written first; the worker then tells pilots, cancels jobs, and asks again until they are gone.
+ */
+import { formatDuration } from '../../lease/duration.ts';
+import { nodeIsOver } from '../../pilot/states.ts';
+import { returningNodes, slotsToTend } from '../../store/slots.ts';
+import type { ManagerDeps } from '../deps.ts';
+import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
+import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
+
+/** Pilots that were told to go get so long before their job is cancelled. */
+const GOODBYE_MS = 15_000;
+/** A cancellation is repeated after so long. */
+const CANCEL_AGAIN_MS = 10_000;
+
+interface Found {
+  readonly cancels: ToCancel[];
+  readonly shrinks: ToShrink[];
+}
+
+export async function findReleases(deps: ManagerDeps): Promise<Awaited<ReturnType<SlotWork['releases']>>> {
+  const { ctx, db, config } = deps;
+  const now = ctx.clock.now();
+  const found: Found = { cancels: [], shrinks: [] };
+  const ids = (await db.query(slotsToTend, [new Date(now - config.pilot.pending_timeout * 1000), new Date(now)])).map((s) => s.id);
+  if (ids.length > 0) await changeSlots(deps, ids, (batch) => { for (const open of batch.slots.values()) tend(deps, batch, open, found); });
+  const nodes = (await db.query(returningNodes)).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
+  return { nodes, ...found };
+}
+
+function tend(deps: ManagerDeps, batch: SlotBatch, open: OpenSlot, found: Found): void {
+  const { slot, nodes } = open;
+  if (slot.final) return;
+  expire(deps, batch, open);
+  for (const n of nodes) {
+    if ((n.state === 'Reserved' || n.state === 'Preempted') && !batch.holdsLeases(n)) batch.stepNode(n, 'release', { 'release-decided': batch.now });
+  }
+  if (slot.state !== 'Releasing' && !nodes.some((n) => batch.holdsLeases(n))) letGo(batch, open);
+  if (slot.state === 'Releasing' && slot.next_at <= batch.now) cancel(batch, open, found);
+  else if (slot.state === 'Ready') shrink(deps, batch, open, found);
+}
+
+function expire({ config }: ManagerDeps, batch: SlotBatch, open: OpenSlot): void {
+  const waits = open.slot.state === 'Requested' || open.slot.state === 'Submitting' || open.slot.state === 'Queued';
+  if (!waits || batch.now - open.slot.created_at < config.pilot.pending_timeout * 1000) return;
+  const words = open.slot.queue_reason === null ? '' : `; the batch system says: ${open.slot.queue_reason}`;
+  batch.step(open, 'release', { code: 'Server.PendingTimeout', reason: `no node was to be had within ${formatDuration(config.pilot.pending_timeout)}${words}` });
+}
+
+/** Pilots that are there give their nodes back themselves; a job that has none, or is not complete, is cancelled at once. */
+function letGo(batch: SlotBatch, open: OpenSlot): void {
+  const { slot, nodes } = open;
+  if (!batch.step(open, 'release')) return;
+  const heard = slot.state === 'Releasing' && nodes.every((n) => n.state !== 'Waiting');
+  slot.next_at = heard ? batch.now + GOODBYE_MS : batch.now;
+}
+
+function cancel(batch: SlotBatch, { slot }: OpenSlot, found: Found): void {
+  slot.next_at = batch.now + CANCEL_AGAIN_MS;
+  batch.touch(slot);
+  if (slot.job_id !== null) found.cancels.push({ slotId: slot.id, jobId: slot.job_id });
+}
+
+/** Nodes of a partly ended group go back as soon as the batch system allows; the first node keeps the job's script. */
+function shrink({ borrowing }: ManagerDeps, batch: SlotBatch, { slot, nodes }: OpenSlot, found: Found): void {
+  if (slot.job_id === null || slot.next_at > batch.now) return;
+  const over = new Set(nodes.filter((n) => nodeIsOver(n.state)).map((n) => n.host));
+  const keep = slot.hosts.filter((h, i) => i === 0 || !over.has(h));
+  if (keep.length === slot.hosts.length) return;
+  slot.next_at = batch.now + CANCEL_AGAIN_MS;
+  batch.touch(slot);
+  if (borrowing?.facts()?.shrinks === true) found.shrinks.push({ slotId: slot.id, jobId: slot.job_id, keep });
+}
+
+export async function recordCancelled(deps: ManagerDeps, slotId: string, gone: boolean): Promise<void> {
+  if (!gone) return;
+  await changeSlots(deps, [slotId], (batch) => {
+    const open = batch.slots.get(slotId);
+    if (open?.slot.state === 'Releasing') batch.step(open, 'gone');
+  });
+}
