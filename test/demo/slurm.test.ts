@@ -1,5 +1,6 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { execFile } from 'node:child_process';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,6 +28,25 @@ function processesNaming(text: string): string[] {
       return false; // It ended meanwhile.
     }
   }).map((d) => `${d}: ${readFileSync(`/proc/${d}/cmdline`, 'latin1').replaceAll('\0', ' ')}`);
+}
+
+/** In a directory that any user may write. */
+async function inDirectory(work: (root: string) => Promise<void>): Promise<void> {
+  const root = mkdtempSync(join(tmpdir(), 'slurm-'));
+  try {
+    chmodSync(root, 0o777);
+    await work(root);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+/** A program that starts a Slurm of two nodes in `root`/s, as `slurm`, and goes on with `text`. */
+async function ownProgram(root: string, text: string): Promise<string> {
+  const source = fileURLToPath(new URL('../../src/demo/slurm/index.ts', import.meta.url));
+  await build({ entryPoints: [source], outfile: join(root, 'slurm.mjs'), bundle: true, platform: 'node', format: 'esm', logLevel: 'silent' });
+  writeFileSync(join(root, 'program.mjs'), `import { startPrivateSlurm } from './slurm.mjs';\nconst slurm = await startPrivateSlurm({ dir: '${join(root, 's')}', nodes: 2 });\n${text}`);
+  return join(root, 'program.mjs');
 }
 
 function executable(path: string, text: string): string {
@@ -184,25 +204,22 @@ wait
     expect(readdirSync('/sys/fs/cgroup/freezer').filter((name) => name.startsWith('slurm'))).toEqual([]);
   });
 
-  test.skipIf(!hasPart('root'))('runs as an ordinary user, too', async () => {
-    const root = mkdtempSync(join(tmpdir(), 'nobody-'));
-    try {
-      chmodSync(root, 0o777);
-      const program = join(root, 'program.mjs');
-      await build({ entryPoints: [fileURLToPath(new URL('../../src/demo/slurm/index.ts', import.meta.url))], outfile: join(root, 'slurm.mjs'), bundle: true, platform: 'node', format: 'esm', logLevel: 'silent' });
-      writeFileSync(program, `import { startPrivateSlurm } from './slurm.mjs';
-const slurm = await startPrivateSlurm({ dir: '${join(root, 's')}', nodes: 2 });
-const ran = await slurm.run(['srun', '-N2', 'id', '-u']);
-await slurm.stop();
-console.log(ran.stdout + ran.stderr);
-`);
-      const ran = await promisify(execFile)('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, program], { cwd: root, timeout: 60_000, env: { PATH: process.env['PATH'] } });
-      expect(ran.stdout.trim()).toBe('65534\n65534');
-      expect(processesNaming(root)).toEqual([]);
-    } finally {
-      rmSync(root, { recursive: true, force: true });
-    }
-  });
+  test.skipIf(!hasPart('root'))('runs as an ordinary user, too', () => inDirectory(async (root) => {
+    const program = await ownProgram(root, "console.log((await slurm.run(['srun', '-N2', 'id', '-u'])).stdout);\nawait slurm.stop();\n");
+    const ran = await promisify(execFile)('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, program], { cwd: root, timeout: 60_000, env: { PATH: process.env['PATH'] } });
+    expect(ran.stdout.trim()).toBe('65534\n65534');
+    expect(processesNaming(root)).toEqual([]);
+  }));
+
+  test('leaves no daemon when its program is killed', () => inDirectory(async (root) => {
+    const program = await ownProgram(root, "console.log('ready');\nsetInterval(() => undefined, 1000);\n");
+    const child = spawn(process.execPath, [program], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+    const [said] = await once(child.stdout, 'data') as [Buffer];
+    expect(said.toString().trim()).toBe('ready');
+    expect(processesNaming(join(root, 's')).length).toBeGreaterThan(3);
+    child.kill('SIGKILL');
+    await eventually('the end of the daemons', () => processesNaming(root).length === 0 || undefined);
+  }));
 
   test('two at the same time do not meet', async () => {
     const [a, b] = await Promise.all([start({ nodes: 2 }), start({ nodes: 2 })]);

@@ -100,8 +100,8 @@ function scheduling({ killWaitS, preempt }: Settings): string[] {
     'SlurmdParameters=config_overrides',
     `KillWait=${killWaitS}`,
     'SlurmdTimeout=60',
-    // A node whose daemon comes back may be used again.
-    'ReturnToService=2',
+    // A node whose daemon comes back is used again, one that was set down is not.
+    'ReturnToService=1',
     ...(preempt === null ? [] : ['PreemptType=preempt/partition_prio', 'PreemptMode=CANCEL']),
   ];
 }
