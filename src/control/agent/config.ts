@@ -1,7 +1,7 @@
 /** The agent's configuration: a JSON file, every key optional. */
 import { readFileSync } from 'node:fs';
 import { AgentFault } from './fault.ts';
-import { bad, fieldsOf, flag, fraction, integer, list, oneOf, optional, record, text } from './validate.ts';
+import { bad, fieldsOf, flag, fraction, integer, list, nullable, oneOf, optional, record, text } from './validate.ts';
 import type { Check } from './validate.ts';
 
 /** A failure that the simulated driver shall show, for tests and rehearsals. */
@@ -24,6 +24,8 @@ export interface SimulatedExit {
 export interface SimulatedConfig {
   readonly startMs: number;
   readonly stopMs: number;
+  /** How long a guest takes to power down when its button is pressed; null = it does not obey. */
+  readonly powerDownMs: number | null;
   readonly failureRate: number;
   readonly faults: readonly SimulatedFault[];
   readonly exits: readonly SimulatedExit[];
@@ -46,7 +48,7 @@ export const DEFAULTS: AgentConfig = {
   cacheMb: 20_480,
   forwardPorts: [42_000, 47_999],
   parallel: 0,
-  simulated: { startMs: 150, stopMs: 50, failureRate: 0, faults: [], exits: [] },
+  simulated: { startMs: 150, stopMs: 50, powerDownMs: 100, failureRate: 0, faults: [], exits: [] },
   qemu: {},
   helper: {},
 };
@@ -68,6 +70,7 @@ const simulatedFault = record<SimulatedFault>({
 const simulated = record<Partial<SimulatedConfig>>({
   startMs: optional(milliseconds),
   stopMs: optional(milliseconds),
+  powerDownMs: optional(nullable(milliseconds)),
   failureRate: optional(fraction),
   faults: optional(list(simulatedFault, 1000)),
   exits: optional(list(record<SimulatedExit>({ lease: PREFIX, afterMs: milliseconds }), 1000)),

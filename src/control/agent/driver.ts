@@ -41,6 +41,13 @@ export interface Driver {
   resume(place: VmPlace): Promise<void>;
   /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port). Harmless when it does not run. */
   end(place: VmPlace): Promise<void>;
+  /**
+   * Presses the VM's power button (ACPI) and waits at most `ms` for its end, less when `signal` fires; true when it has ended.
+   * Whether a guest obeys is its own affair.
+   */
+  powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean>;
+  /** Shows a line of text where the guest and its user can see it: on the console, and on a port of the guest's own where there is one. */
+  notice(place: VmPlace, text: string): Promise<void>;
   /** The last `maxBytes` of the serial console. */
   console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }>;
   status(): Promise<DriverStatus>;

@@ -23,6 +23,9 @@ import type { Vms } from './vms.ts';
 /** What a driver may still do after its operation was broken off, before the lease's next operation begins. */
 const SETTLE_MS = 60_000;
 
+/** For ending VMs beyond the grace that their guests have. */
+const END_ALL_MS = 60_000;
+
 /** Failures that the same request may repair when it comes again: they are not remembered. */
 const REPEATABLE: ReadonlySet<AgentErrorCode> = new Set(['ImageMissing', 'ImageCorrupt', 'StaleGeneration', 'Retiring', 'BadRequest']);
 
@@ -43,7 +46,10 @@ export class Executor {
   readonly #underWay = new Map<string, Map<string, Operation>>();
   readonly #questions = new Set<Promise<void>>();
   #retiring: string | undefined;
+  /** No VM is made any more; those that are here may still be spoken of. */
+  #givenBack: string | undefined;
   #count = 0;
+  #endings = 0;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
@@ -68,7 +74,10 @@ export class Executor {
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return reply.done(failure(id, refusal, { received: this.#parts.clock.now() }));
     this.#parts.records.see(lease, generation);
-    if (request.op === 'remove') this.#supersede(lease, generation);
+    if (request.op === 'remove') {
+      this.#supersede(lease, generation);
+      this.#parts.vms.hasten(lease, request.graceMs ?? 0);
+    }
     this.#take(new Operation(request, this.#parts.clock), reply);
   }
 
@@ -83,6 +92,26 @@ export class Executor {
     await this.idle();
   }
 
+  /**
+   * Makes no VM any more, breaks off what makes one, and removes every VM under the generation that was seen last. Resolves
+   * when each is gone or its removal has failed.
+   */
+  async endAll(graceMs: number, why: string): Promise<void> {
+    this.#givenBack ??= why;
+    for (const operations of this.#underWay.values()) {
+      for (const op of operations.values()) if (op.request.op !== 'remove') op.breakOff(new AgentFault('Retiring', why));
+    }
+    const { records, clock, vms } = this.#parts;
+    await Promise.all(records.live().map(({ lease }) => new Promise<void>((resolve) => {
+      vms.hasten(lease, graceMs);
+      this.#endings += 1;
+      const request: LeaseRequest = {
+        op: 'remove', id: `end-all-${this.#endings}`, lease, generation: records.seen(lease), graceMs, deadlineMs: graceMs + END_ALL_MS,
+      };
+      this.#take(new Operation(request, clock), { ack: () => undefined, progress: () => undefined, done: () => resolve() });
+    })));
+  }
+
   async idle(): Promise<void> {
     await this.#lanes.idle();
     await Promise.all(this.#questions);
@@ -90,6 +119,7 @@ export class Executor {
 
   #refusal(request: LeaseRequest): AgentFault | undefined {
     if (this.#retiring !== undefined) return new AgentFault('Retiring', this.#retiring);
+    if (this.#givenBack !== undefined && 'vm' in request) return new AgentFault('Retiring', this.#givenBack);
     const seen = this.#parts.records.seen(request.lease);
     return request.generation < seen ? stale(request, seen) : undefined;
   }

@@ -1,7 +1,7 @@
 /**
  * The agent that holds a state directory: its VMs, records, cache, and everybody who speaks to it. It lives while somebody
  * does (the stream it was started on, agents that pass their stream on, commands by hand) and while work is under way;
- * its VMs outlive it.
+ * its VMs outlive it. In a pilot it lives as long as the pilot wants it to, and ends its VMs when the node is given back.
  */
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -10,6 +10,7 @@ import { VERSION } from '../../platform/version.ts';
 import { PROTOCOLS } from '../protocol.ts';
 import type { AgentHello } from '../protocol.ts';
 import { encodeLine } from '../wire.ts';
+import type { Agent } from './agent.ts';
 import { ImageCache } from './cache.ts';
 import { within } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -21,7 +22,7 @@ import { Executor } from './executor.ts';
 import type { Lock } from './lock.ts';
 import type { Log } from './log.ts';
 import { answerQuestion } from './questions.ts';
-import { type Records } from './records.ts';
+import type { LeaseRecord, Records } from './records.ts';
 import { recoverVms } from './recover.ts';
 import { listenAt } from './socket.ts';
 import type { AgentSocket } from './socket.ts';
@@ -32,6 +33,8 @@ import { Vms } from './vms.ts';
 const MAX_CONNECTIONS = 64;
 /** Shorter than a newer agent waits for an older one: an operation that hangs must not keep a node from being upgraded. */
 const FINISH_MS = 100_000;
+/** The answer to a release is on its way before the pilot that it ends does anything else. */
+const ANSWER_MS = 10;
 /** QEMU starts cost CPU and disk; simulated ones cost nothing and wait in timers. */
 const PARALLEL = { qemu: 32, simulated: 1024 } as const;
 
@@ -43,9 +46,13 @@ export interface MasterOptions {
   readonly lock: Lock;
   readonly clock: Clock;
   readonly log: Log;
+  /** Lives on when nobody is connected. */
+  readonly persistent?: boolean;
+  /** See `AgentOptions`. */
+  readonly onRelease?: (why: string) => void;
 }
 
-export class Master {
+export class Master implements Agent {
   readonly #options: MasterOptions;
   readonly #connections = new Set<Connection>();
   readonly #executor: Executor;
@@ -53,6 +60,7 @@ export class Master {
   readonly #vms: Vms;
   #socket: AgentSocket | undefined;
   #stopping: Promise<void> | undefined;
+  #released = false;
   #over: () => void = () => undefined;
   /** Resolves when the directory is free again. */
   readonly over = new Promise<void>((resolve) => { this.#over = resolve; });
@@ -72,7 +80,10 @@ export class Master {
     });
     this.#executor = new Executor({
       clock, log, records, vms: this.#vms, parallel: config.parallel === 0 ? PARALLEL[driver.name] : config.parallel,
-      ask: (question) => answerQuestion({ clock, driver, records, vms: this.#vms, stateDir, cacheMb }, question),
+      ask: (question) => answerQuestion({
+        clock, driver, records, vms: this.#vms, stateDir, cacheMb,
+        ...(options.onRelease === undefined ? {} : { release: (why: string) => this.#release(why) }),
+      }, question),
     });
   }
 
@@ -81,8 +92,11 @@ export class Master {
     await recoverVms({ clock, log, driver, records, vms: this.#vms });
     this.#socket = await listenAt(stateDir, (socket) => this.serve({ input: socket, output: socket, name: 'relay' }));
     log.info('agent holds the directory', { version: VERSION, driver: driver.name, vms: records.live().length });
-    // What the driver measures once per boot (the accelerator) is measured now, not on the first lease's time.
-    driver.status().catch((e: unknown) => log.warn('the driver could not look at the node', { error: String(e) }));
+    // What the driver measures once per boot (the accelerator) is measured now, not on the first lease's time; whoever
+    // opened the agent goes on first.
+    clock.after(0, () => {
+      driver.status().catch((e: unknown) => log.warn('the driver could not look at the node', { error: String(e) }));
+    }, true);
   }
 
   serve(peer: Peer): void {
@@ -98,6 +112,34 @@ export class Master {
       onRetire: (version) => this.#retire(version),
       onClose: (connection) => this.#closed(connection),
     }));
+  }
+
+  async notice(text: string): Promise<void> {
+    this.#options.log.info('guests are told', { text });
+    await Promise.all(this.#running().map((r) => this.#vms.notice(r.lease, text)));
+  }
+
+  async endAll(graceMs: number): Promise<readonly string[]> {
+    const there = this.#running().map((r) => r.lease);
+    this.#options.log.info('all VMs are ended', { vms: there.length, graceMs });
+    await this.#executor.endAll(graceMs, 'the node is given back');
+    return there;
+  }
+
+  vms(): number {
+    return this.#running().length;
+  }
+
+  #running(): LeaseRecord[] {
+    return this.#options.records.live().filter((r) => r.state === 'running' || r.state === 'paused' || r.state === 'starting');
+  }
+
+  /** Asked again because its answer was lost, it is answered again and nothing more. */
+  #release(why: string): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#options.log.info('the service gives the node back', { why });
+    this.#options.clock.after(ANSWER_MS, () => this.#options.onRelease?.(why));
   }
 
   /** Takes nothing new, finishes what runs, frees the directory. VMs are not touched. */
@@ -126,7 +168,7 @@ export class Master {
 
   #closed(connection: Connection): void {
     this.#connections.delete(connection);
-    if (this.#connections.size > 0 || this.#stopping !== undefined) return;
+    if (this.#connections.size > 0 || this.#stopping !== undefined || this.#options.persistent === true) return;
     void this.#executor.idle().then(() => (this.#connections.size === 0 ? this.stop('nobody is connected') : undefined));
   }
 

@@ -23,10 +23,12 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
   #fault: AgentFault | undefined;
   #answer: Done | undefined;
   #step: Promise<unknown> = Promise.resolve();
+  readonly #begun: number;
 
   constructor(request: R, clock: Clock) {
     this.request = request;
     this.#clock = clock;
+    this.#begun = clock.monotonic();
     this.#broken = new Promise<never>((_, reject) => { this.#break = reject; });
     this.#broken.catch(() => undefined);
     this.#timer = clock.after(request.deadlineMs, () => {
@@ -35,6 +37,11 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
       this.answer({ id: request.id, ok: false, error: { code: fault.code, message: fault.message }, stamps: { ...this.stamps } });
     }, true);
     this.stamps.received = clock.now();
+  }
+
+  /** ms since it was taken, waiting for its turn included. */
+  get elapsedMs(): number {
+    return this.#clock.monotonic() - this.#begun;
   }
 
   get fault(): AgentFault | undefined {

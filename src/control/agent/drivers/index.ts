@@ -19,6 +19,8 @@ export interface DriverParts {
   readonly config: AgentConfig;
   /** Absolute */
   readonly stateDir: string;
+  /** The agent runs in a job of a batch system. */
+  readonly inJob: boolean;
 }
 
 /** `auto` stays with the driver of the VMs that are there, so that an installed or removed QEMU does not orphan them. */
@@ -29,9 +31,9 @@ export function chooseDriver(choice: DriverChoice, recorded: DriverName | undefi
 }
 
 /** @throws AgentFault BadRequest when the driver's part of the configuration is wrong */
-export function createDriver(name: DriverName, { clock, log, config, stateDir }: DriverParts): Driver {
+export function createDriver(name: DriverName, { clock, log, config, stateDir, inJob }: DriverParts): Driver {
   if (name === 'simulated') return createSimulatedDriver({ ...config.simulated, clock, random, file: join(stateDir, 'simulated.journal') });
-  return createQemuDriver({ clock, log, stateDir, forwardPorts: config.forwardPorts, settings: config.qemu, helper: config.helper });
+  return createQemuDriver({ clock, log, stateDir, forwardPorts: config.forwardPorts, settings: config.qemu, helper: config.helper, inJob });
 }
 
 const random = (): number => randomBytes(4).readUInt32LE() / 2 ** 32;

@@ -21,7 +21,11 @@ interface SimulatedVm {
   readonly state: 'running' | 'paused' | 'off' | 'gone';
   /** How often the guest has booted; its console shows each. */
   readonly boots: number;
+  /** Lines that it was told; its console shows the last ones. */
+  readonly notices?: readonly string[];
 }
+
+const MAX_NOTICES = 8;
 
 /** An end that fails by chance would leave a VM for good, and nothing is learnt from that. */
 const FAILS_BY_CHANCE: ReadonlySet<SimulatedFault['op']> = new Set(['start', 'reboot', 'pause', 'resume']);
@@ -40,6 +44,8 @@ class SimulatedDriver implements Driver {
   readonly #struck = new Map<SimulatedFault, number>();
   /** Lease → how to break its operation that hangs. */
   readonly #hanging = new Map<string, () => void>();
+  /** Lease → who wants to hear when its guest powers off. */
+  readonly #listeners = new Map<string, Set<(reason: string) => void>>();
 
   constructor(options: SimulatedOptions) {
     this.#options = options;
@@ -64,13 +70,13 @@ class SimulatedDriver implements Driver {
   }
 
   watch(place: VmPlace, onExit: (reason: string) => void): () => void {
+    const forget = this.#whenOff(place.lease, onExit);
     const exit = this.#options.exits.find((e) => place.lease.startsWith(e.lease));
-    if (exit === undefined) return () => undefined;
-    const timer: Timer = this.#options.clock.after(exit.afterMs, () => {
-      this.#change({ ...this.#need(place), state: 'off' });
-      onExit('the simulated guest has powered off');
-    }, true);
-    return () => timer.cancel();
+    const timer: Timer | undefined = exit && this.#options.clock.after(exit.afterMs, () => this.#powerOff(place.lease), true);
+    return () => {
+      timer?.cancel();
+      forget();
+    };
   }
 
   async reboot(place: VmPlace): Promise<void> {
@@ -98,10 +104,35 @@ class SimulatedDriver implements Driver {
     this.#change({ ...vm, state: 'gone' });
   }
 
+  async powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean> {
+    const { clock, powerDownMs } = this.#options;
+    if ((await this.find(place)) === null) return true;
+    if (powerDownMs !== null) clock.after(powerDownMs, () => this.#powerOff(place.lease), true);
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        signal?.removeEventListener('abort', done);
+        forget();
+        resolve();
+      };
+      const forget = this.#whenOff(place.lease, done);
+      const timer = clock.after(signal?.aborted === true ? 0 : ms, done);
+      signal?.addEventListener('abort', done, { once: true });
+    });
+    return (await this.find(place)) === null;
+  }
+
+  notice(place: VmPlace, text: string): Promise<void> {
+    const vm = this.#need(place);
+    this.#change({ ...vm, notices: [...(vm.notices ?? []), text].slice(-MAX_NOTICES) });
+    return Promise.resolve();
+  }
+
   async console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
     await this.#strike('console', place);
-    const boots = this.#vms.get(place.lease)?.boots ?? 0;
-    const all = Buffer.from(`nimbus-workspace guest ${place.lease} is up (simulated)\r\n`.repeat(boots));
+    const { boots, notices } = this.#vms.get(place.lease) ?? { boots: 0 };
+    const banners = `nimbus-workspace guest ${place.lease} is up (simulated)\r\n`.repeat(boots);
+    const all = Buffer.from(banners + (notices ?? []).map((text) => `${text}\r\n`).join(''));
     return { bytes: all.subarray(Math.max(0, all.length - maxBytes)), truncated: all.length > maxBytes };
   }
 
@@ -121,6 +152,22 @@ class SimulatedDriver implements Driver {
       return Promise.reject(new AgentFault('DriverFailed', `the simulated ${op} fails by chance`));
     }
     return Promise.resolve();
+  }
+
+  #whenOff(lease: string, tell: (reason: string) => void): () => void {
+    const listeners = this.#listeners.get(lease) ?? new Set();
+    this.#listeners.set(lease, listeners.add(tell));
+    return () => {
+      listeners.delete(tell);
+      if (listeners.size === 0) this.#listeners.delete(lease);
+    };
+  }
+
+  #powerOff(lease: string): void {
+    const vm = this.#vms.get(lease);
+    if (vm?.state !== 'running') return;
+    this.#change({ ...vm, state: 'off' });
+    for (const tell of [...(this.#listeners.get(lease) ?? [])]) tell('the simulated guest has powered off');
   }
 
   #need(place: VmPlace): SimulatedVm {

@@ -21,12 +21,15 @@ import { AgentFault } from '../fault.ts';
 import { giveToVm, openErrors, openVmDirectory, readErrors } from './files.ts';
 import type { Owner, VmDirectory } from './files.ts';
 import type { HostPolicy } from './policy.ts';
+import { probeJobShield, vmCommand } from './command.ts';
+import type { JobShield } from './command.ts';
 import { createTaps, deleteTaps } from './tap.ts';
 import { claimUid } from './uids.ts';
 
 const START_MS = 30_000;
 const POLL_MS = 2;
 const KILL_GRACE_MS = 1_000;
+const MIB = 1024 * 1024;
 
 export interface DirectHostOptions {
   readonly clock: Clock;
@@ -34,6 +37,8 @@ export interface DirectHostOptions {
   /** Whose the VM directories are: the agent. */
   readonly agent: Owner;
   readonly isRoot: boolean;
+  /** VMs belong to a batch system's job, as the agent does. */
+  readonly inJob?: boolean;
   /** Sentences on what the node lacks. */
   readonly lacks?: readonly string[];
 }
@@ -41,14 +46,21 @@ export interface DirectHostOptions {
 export class DirectHost implements VmHost {
   readonly #o: DirectHostOptions;
   readonly ownUids: boolean;
+  #jobShield: Promise<JobShield> | null = null;
 
   constructor(options: DirectHostOptions) {
     this.#o = options;
     this.ownUids = options.isRoot && options.policy.uids !== null;
   }
 
-  lacks(): Promise<readonly string[]> {
-    return Promise.resolve(this.#o.lacks ?? []);
+  async lacks(): Promise<readonly string[]> {
+    return [...(this.#o.lacks ?? []), ...((await this.#shield())?.lacks ?? [])];
+  }
+
+  /** null outside of jobs. */
+  #shield(): Promise<JobShield | null> {
+    if (this.#o.inJob !== true) return Promise.resolve(null);
+    return (this.#jobShield ??= probeJobShield(this.#o.policy.programs));
   }
 
   async start(place: VmPlace, launch: Launch): Promise<{ pid: number }> {
@@ -77,7 +89,9 @@ export class DirectHost implements VmHost {
 
   async #clear(place: VmPlace, pid: number | null): Promise<void> {
     const vm = await findVmProcess(place, pid);
-    if (vm !== null && !(await killVm(vm, this.#o.clock, KILL_GRACE_MS))) {
+    // In a job SIGTERM is blocked: it would wait for nothing.
+    const signals = (await this.#shield())?.blocksSignals === true ? (['SIGKILL'] as const) : (['SIGTERM', 'SIGKILL'] as const);
+    if (vm !== null && !(await killVm(vm, this.#o.clock, KILL_GRACE_MS, signals))) {
       throw new AgentFault('DriverFailed', `process ${vm.pid} of ${place.lease} does not end`);
     }
     await this.#removeTaps(place);
@@ -94,17 +108,21 @@ export class DirectHost implements VmHost {
   }
 
   async #spawn(lease: string, launch: Launch, dir: VmDirectory, uid: number | null): Promise<number> {
-    const { prlimit, env, qemu } = this.#o.policy.programs;
+    const { programs, memPath } = this.#o.policy;
     const { virtualSize } = await readQcow2(join(dir.path, FILES.disk));
-    const argv = [
-      `--fsize=${fileLimit(virtualSize)}`, '--core=0', env, '--ignore-signal=XFSZ', qemu, ...qemuArguments(lease, launch),
+    const shield = await this.#shield();
+    const [program, ...argv] = [
+      ...vmCommand(programs, Math.max(fileLimit(virtualSize), memPath === null ? 0 : launch.memoryMb * MIB), shield),
+      ...qemuArguments(lease, launch, memPath),
     ];
     const ids = uid === null ? {} : { uid, gid: await gidFor(launch, uid) };
     const errors = await openErrors(dir, [uid ?? this.#o.agent.uid]);
     try {
       let ended: string | null = null;
-      // A session of its own: neither the agent's end nor a signal to its process group reaches the VM.
-      const child = spawn(prlimit, argv, { cwd: dir.path, detached: true, stdio: ['ignore', 'ignore', errors.fd], env: {}, ...ids });
+      // A session of its own: neither the agent's end nor a signal to its process group reaches the VM. In a job it stays
+      // in the session and group by which a batch system without cgroups finds the job's processes (Torque's and OpenPBS's
+      // MOM go by session, Slurm's proctrack/pgid by group), and follows the agent.
+      const child = spawn(program, argv, { cwd: dir.path, detached: shield === null, stdio: ['ignore', 'ignore', errors.fd], env: {}, ...ids });
       child.once('error', (e) => { ended = e.message; });
       child.once('exit', (code, signal) => { ended ??= `ended with ${signal ?? `status ${code}`}`; });
       const exited = new Promise<void>((resolve) => void child.once('close', () => resolve()).once('error', () => resolve()));

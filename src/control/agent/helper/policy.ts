@@ -18,6 +18,8 @@ export interface HostPolicy {
   readonly bridges: readonly string[] | null;
   /** Uids for VMs, one each; `null` = VMs run as the agent. */
   readonly uids: UidRange | null;
+  /** Directory whose pages back the memory of VMs, e.g. a hugetlbfs; `null` = ordinary pages. */
+  readonly memPath: string | null;
   readonly programs: Programs;
 }
 
@@ -28,25 +30,28 @@ export const DEFAULT_UIDS: UidRange = { first: 1_879_048_192, count: 1_000_000 }
 /** Below are the system's own accounts. */
 const LEAST_UID = 1000;
 
-const absolute = text(4096, /^\/(?!\/)/);
+export const absolute = text(4096, /^\/(?!\/)/);
 /** IFNAMSIZ (linux/if.h): 15 characters. */
 export const bridgeName = text(15, /^[A-Za-z0-9][A-Za-z0-9._-]*$/);
 export const uidRange = record<UidRange>({ first: integer(LEAST_UID, 2 ** 31 - 1), count: integer(1, 2 ** 31) });
 export const programPaths: Check<Partial<Programs>> = record<Partial<Programs>>({
   qemu: optional(absolute), ip: optional(absolute), prlimit: optional(absolute), env: optional(absolute),
+  setpriv: optional(absolute),
 });
 
 interface PolicyFile {
   readonly stateDirs: readonly string[];
   readonly bridges?: readonly string[];
   readonly uids?: UidRange;
+  readonly memPath?: string;
   readonly programs?: Partial<Programs>;
 }
-const KEYS = ['stateDirs', 'bridges', 'uids', 'programs'];
+const KEYS = ['stateDirs', 'bridges', 'uids', 'memPath', 'programs'];
 const policyFile = record<PolicyFile>({
   stateDirs: list(absolute, 64),
   bridges: optional(list(bridgeName, 256)),
   uids: optional(uidRange),
+  memPath: optional(absolute),
   programs: optional(programPaths),
 });
 
@@ -55,8 +60,8 @@ export function readPolicy(file: string): HostPolicy {
   const given = parse(readRootOwned(file), file);
   const unknown = Object.keys(fieldsOf(given, file)).filter((key) => !KEYS.includes(key));
   if (unknown.length > 0) bad(file, `has unknown keys: ${unknown.join(', ')}`);
-  const { stateDirs, bridges, uids, programs } = policyFile(given, file);
-  return { stateDirs, bridges: bridges ?? [], uids: uids ?? DEFAULT_UIDS, programs: findPrograms(programs ?? {}) };
+  const { stateDirs, bridges, uids, memPath, programs } = policyFile(given, file);
+  return { stateDirs, bridges: bridges ?? [], uids: uids ?? DEFAULT_UIDS, memPath: memPath ?? null, programs: findPrograms(programs ?? {}) };
 }
 
 function readRootOwned(file: string): string {

@@ -9,10 +9,14 @@ import { FILES, nameArgument, tapName } from './launch.ts';
 import type { Launch, LaunchNic } from './launch.ts';
 import { userNetwork } from './usernet.ts';
 
+/** A Linux guest reads lines from `/dev/virtio-ports/` and this name (kernel documentation, "virtio console"). */
+export const NOTICE_PORT = 'org.nimbus-workspace.notice';
+
 /** Everything that QEMU's system call filter can deny. */
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
 
-export function qemuArguments(lease: string, launch: Launch): string[] {
+/** `memPath`: directory of a file system whose pages back the guest's memory, all of it taken at the start; null = ordinary pages. */
+export function qemuArguments(lease: string, launch: Launch, memPath: string | null = null): string[] {
   const cpu = launch.accelerator === 'kvm' ? 'host' : 'max';
   return [
     '-name', value(nameArgument(lease)),
@@ -22,6 +26,7 @@ export function qemuArguments(lease: string, launch: Launch): string[] {
     '-cpu', cpu,
     '-smp', `${launch.cores}`,
     '-m', `${launch.memoryMb}M`,
+    ...(memPath === null ? [] : ['-mem-path', memPath, '-mem-prealloc']),
     '-rtc', 'base=utc',
     '-boot', 'strict=on',
     '-fw_cfg', `name=opt/nimbus/instance-id,string=${value(lease)}`,
@@ -29,6 +34,9 @@ export function qemuArguments(lease: string, launch: Launch): string[] {
     '-mon', 'chardev=qmp,mode=control',
     '-chardev', `file,id=console,path=${FILES.console},append=on`,
     '-serial', 'chardev:console',
+    '-chardev', `socket,id=notices,path=${FILES.notices},server=on,wait=off`,
+    '-device', 'virtio-serial-pci',
+    '-device', `virtserialport,chardev=notices,name=${NOTICE_PORT}`,
     ...disk(launch.baseFormat),
     ...(launch.seed ? seed() : []),
     ...launch.nics.flatMap((nic, i) => network(lease, launch, nic, i)),

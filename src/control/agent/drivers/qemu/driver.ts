@@ -16,6 +16,7 @@ import type { VmHost } from './host.ts';
 import { FILES } from './launch.ts';
 import type { Launch } from './launch.ts';
 import { VmLink } from './link.ts';
+import { showOnConsole } from './notices.ts';
 import { type ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
@@ -23,6 +24,7 @@ import type { VmRecord } from './record.ts';
 
 const COMMAND_MS = 5_000;
 const QUIT_MS = 3_000;
+const POWER_DOWN_POLL_MS = 20;
 /** Ports tried when QEMU finds one taken that was free a moment before. */
 const PORT_ATTEMPTS = 8;
 const TRIM_MS = 2_000;
@@ -176,6 +178,19 @@ export class QemuDriver implements Driver {
     }
   }
 
+  async powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean> {
+    const { clock } = this.#parts;
+    const end = clock.monotonic() + ms;
+    const vm = await findVmProcess(place, (await readRecord(place.dir))?.pid ?? null);
+    if (vm === null) return true;
+    await this.#link(place).execute('system_powerdown', ms > 0 ? Math.min(ms, COMMAND_MS) : COMMAND_MS);
+    return waitForEnd(vm, clock, end - clock.monotonic(), { pollMs: POWER_DOWN_POLL_MS, signal });
+  }
+
+  async notice(place: VmPlace, text: string): Promise<void> {
+    await Promise.all([showOnConsole(place.dir, text), this.#link(place).notices.say(text)]);
+  }
+
   console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
     return readConsole(place.dir, maxBytes);
   }
@@ -212,7 +227,7 @@ const isPortRefusal = (e: unknown): boolean => e instanceof Error && e.message.i
 /** What QEMU writes to exists before it starts, so that it needs no right to make files in the VM's directory. */
 async function makeOutputs(dir: string): Promise<void> {
   await mkdir(join(dir, FILES.run), { recursive: true, mode: 0o700 });
-  await rm(join(dir, FILES.qmp), { force: true });
+  for (const socket of [FILES.qmp, FILES.notices]) await rm(join(dir, socket), { force: true });
   for (const name of [FILES.console, FILES.errors]) {
     await (await open(join(dir, name), constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)).close();
   }

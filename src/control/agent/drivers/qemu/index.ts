@@ -4,7 +4,7 @@ import type { Clock } from '../../clock.ts';
 import type { Driver } from '../../driver.ts';
 import { DirectHost } from '../../helper/direct-host.ts';
 import { lacksOf } from '../../helper/main.ts';
-import { bridgeName, DEFAULT_UIDS, programPaths, uidRange } from '../../helper/policy.ts';
+import { absolute, bridgeName, DEFAULT_UIDS, POLICY_FILE, programPaths, uidRange } from '../../helper/policy.ts';
 import type { UidRange } from '../../helper/policy.ts';
 import { SudoHost } from '../../helper/sudo-host.ts';
 import { isMapped } from '../../helper/uids.ts';
@@ -26,6 +26,8 @@ export interface QemuDriverOptions {
   /** The agent's configuration, keys `qemu` and `helper`, as they were read. */
   readonly settings: unknown;
   readonly helper: unknown;
+  /** The agent runs in a job of a batch system: VMs stay in it. */
+  readonly inJob?: boolean;
 }
 
 interface Settings {
@@ -36,6 +38,8 @@ interface Settings {
   readonly bridges?: readonly string[];
   /** null = VMs run under the agent's uid */
   readonly uids?: UidRange | null;
+  /** Directory whose pages back VMs' memory, e.g. /dev/hugepages; absent = ordinary pages. The helper has its own. */
+  readonly memPath?: string;
   readonly programs?: Partial<Programs>;
 }
 const settingsOf = record<Settings>({
@@ -43,9 +47,10 @@ const settingsOf = record<Settings>({
   reachHost: optional(text(253, /^[A-Za-z0-9][A-Za-z0-9.:-]*$/)),
   bridges: optional(list(bridgeName, 256)),
   uids: optional(nullable(uidRange)),
+  memPath: optional(absolute),
   programs: optional(programPaths),
 });
-const SETTINGS = ['bindAddress', 'reachHost', 'bridges', 'uids', 'programs'];
+const SETTINGS = ['bindAddress', 'reachHost', 'bridges', 'uids', 'memPath', 'programs'];
 
 interface HelperSettings {
   /** Argument vector; absent = no helper. */
@@ -67,15 +72,20 @@ export function createQemuDriver(o: QemuDriverOptions): Driver {
   });
 }
 
-function hostFor({ clock, log, stateDir }: QemuDriverOptions, settings: Settings, helper: HelperSettings, programs: Programs): VmHost {
+function hostFor({ clock, log, stateDir, inJob = false }: QemuDriverOptions, settings: Settings, helper: HelperSettings, programs: Programs): VmHost {
   const agent = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   const isRoot = agent.uid === 0;
-  if (!isRoot && helper.command !== undefined && helper.command.length > 0) return new SudoHost({ clock, command: helper.command });
-  const wanted = settings.uids === undefined ? DEFAULT_UIDS : settings.uids;
+  if (!isRoot && helper.command !== undefined && helper.command.length > 0) {
+    if (inJob) bad('helper.command', 'cannot be used in a job: sudo would start VMs outside of it');
+    if (settings.memPath !== undefined) bad('qemu.memPath', `has no effect beside helper.command: set "memPath" in ${POLICY_FILE}`);
+    return new SudoHost({ clock, command: helper.command });
+  }
+  // A batch system may count, limit and end by uid: in a job VMs run under the job's own.
+  const wanted = settings.uids === undefined ? (inJob ? null : DEFAULT_UIDS) : settings.uids;
   const uids = isRoot && wanted !== null && isMapped(wanted) ? wanted : null;
   if (isRoot && wanted !== null && uids === null) log.warn('VMs run under the agent\'s own uid: the uids for VMs do not exist here', { ...wanted });
-  const policy = { stateDirs: [stateDir], bridges: settings.bridges ?? null, uids, programs };
-  return new DirectHost({ clock, policy, agent, isRoot, lacks: lacksOf(policy) });
+  const policy = { stateDirs: [stateDir], bridges: settings.bridges ?? null, uids, memPath: settings.memPath ?? null, programs };
+  return new DirectHost({ clock, policy, agent, isRoot, inJob, lacks: lacksOf(policy) });
 }
 
 /** A misspelt key must not pass for a setting. */

@@ -28,6 +28,7 @@ export const FILES = {
   seed: 'seed',
   run: 'run',
   qmp: 'run/qmp.sock',
+  notices: 'run/notices.sock',
   record: 'vm.json',
 } as const;
 

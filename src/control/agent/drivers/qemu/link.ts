@@ -7,6 +7,7 @@ import type { VmPlace } from '../../driver.ts';
 import { AgentFault } from '../../fault.ts';
 import type { Log } from '../../log.ts';
 import { FILES, nameArgument } from './launch.ts';
+import { NoticePort } from './notices.ts';
 import { findVmProcess } from './process.ts';
 import { lastWords } from './programs.ts';
 import { Qmp } from './qmp.ts';
@@ -30,6 +31,7 @@ const CAUSES: Readonly<Record<string, string>> = {
 
 export class VmLink {
   readonly place: VmPlace;
+  readonly notices: NoticePort;
   readonly #clock: Clock;
   readonly #log: Log;
   #qmp: Promise<Qmp> | null = null;
@@ -39,6 +41,7 @@ export class VmLink {
 
   constructor(place: VmPlace, clock: Clock, log: Log) {
     this.place = place;
+    this.notices = new NoticePort(place.dir);
     this.#clock = clock;
     this.#log = log;
   }
@@ -74,6 +77,7 @@ export class VmLink {
   close(): void {
     this.#over = true;
     this.#onExit = null;
+    this.notices.close();
     void this.#qmp?.then((qmp) => qmp.close(), () => undefined);
   }
 

@@ -46,19 +46,24 @@ export async function isAlive(vm: VmProcess): Promise<boolean> {
   return startTicks === vm.startTicks && state !== 'Z' && state !== 'X';
 }
 
-/** True when the process was gone within `ms`. */
-export async function waitForEnd(vm: VmProcess, clock: Clock, ms: number): Promise<boolean> {
+export interface WaitOptions {
+  readonly pollMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** True when the process was gone within `ms`, or before `signal` fired. */
+export async function waitForEnd(vm: VmProcess, clock: Clock, ms: number, { pollMs = POLL_MS, signal }: WaitOptions = {}): Promise<boolean> {
   const end = clock.monotonic() + ms;
   while (await isAlive(vm)) {
-    if (clock.monotonic() >= end) return false;
-    await sleep(clock, POLL_MS);
+    if (clock.monotonic() >= end || signal?.aborted === true) return false;
+    await sleep(clock, pollMs);
   }
   return true;
 }
 
-/** SIGTERM, then SIGKILL; true when the process is gone. */
-export async function killVm(vm: VmProcess, clock: Clock, graceMs: number): Promise<boolean> {
-  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+/** Sends the signals in turn, each `graceMs` after the one before; true when the process is gone. */
+export async function killVm(vm: VmProcess, clock: Clock, graceMs: number, signals: readonly NodeJS.Signals[]): Promise<boolean> {
+  for (const signal of signals) {
     if (!(await isAlive(vm))) return true;
     try {
       process.kill(vm.pid, signal);

@@ -9,8 +9,10 @@ export interface Programs {
   readonly ip: string;
   /** util-linux: sets the limits of a process. */
   readonly prlimit: string;
-  /** coreutils: has signals ignored. */
+  /** coreutils: has signals ignored or blocked. */
   readonly env: string;
+  /** util-linux: has a process end with its parent. */
+  readonly setpriv: string;
 }
 
 /** Where distributions keep them; the agent's own PATH, which SSH may leave empty, is not asked. */
@@ -20,6 +22,7 @@ const NAMES: { readonly [P in keyof Programs]: readonly string[] } = {
   ip: ['ip'],
   prlimit: ['prlimit'],
   env: ['env'],
+  setpriv: ['setpriv'],
 };
 const MAX_OUTPUT = 64 * 1024;
 
@@ -32,6 +35,7 @@ export function findPrograms(given: Partial<Programs>): Programs {
     ip: given.ip ?? find(NAMES.ip),
     prlimit: given.prlimit ?? find(NAMES.prlimit),
     env: given.env ?? find(NAMES.env),
+    setpriv: given.setpriv ?? find(NAMES.setpriv),
   };
 }
 
