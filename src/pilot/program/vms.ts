@@ -59,9 +59,9 @@ export async function startTicksOf(pid: number): Promise<string | null> {
   return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
 }
 
-/** Ends the process, and removes the lease's taps where this account may. @throws Error with a sentence */
+/** Ends the process (a job's VM ignores SIGTERM), and removes the lease's taps where this account may. @throws Error with a sentence */
 export async function endVm(vm: VmOnNode, clock: Clock): Promise<void> {
-  const gone = await killVm(vm, clock, KILL_MS).catch((e: unknown) => {
+  const gone = await killVm(vm, clock, KILL_MS, ['SIGKILL']).catch((e: unknown) => {
     throw new Error(`VM ${vm.lease} (process ${vm.pid} of user ${vm.uid}) cannot be ended: ${(e as NodeJS.ErrnoException).code ?? String(e)}`);
   });
   if (!gone) throw new Error(`VM ${vm.lease} (process ${vm.pid}) does not end`);

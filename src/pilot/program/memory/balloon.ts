@@ -62,8 +62,13 @@ export class Balloon implements MemoryMechanism {
     return this.#reach(target.afterMb, signal, { down: true });
   }
 
-  restore(target: HostTarget, signal: AbortSignal): Promise<number> {
-    return this.#reach(target.beforeMb, signal, { down: false });
+  /**
+   * Never takes anything from the host: what it has beyond the target stays. The amount is set even when the host has it: it may
+   * be on its way down.
+   */
+  async restore(target: HostTarget, signal: AbortSignal): Promise<number> {
+    const hostMb = await this.#host.hostMb(signal).catch(() => null);
+    return this.#reach(Math.max(target.beforeMb, hostMb ?? 0), signal, { down: false });
   }
 
   guests(signal: AbortSignal): Promise<readonly Guest[]> {

@@ -13,12 +13,12 @@ import type { Host } from './balloon.ts';
 import { runCommand } from './command.ts';
 import { readMemInfo } from './none.ts';
 import { destroyQemuGuest, qemuGuests } from './qemu-guests.ts';
-import { checkPrograms, privileged } from './sudo.ts';
+import { checkPrograms } from './sudo.ts';
 
 const KIB = 1024;
 const TEE = '/usr/bin/tee';
 
-type Settings = Pick<NodeSettings, 'hugepages' | 'sudo' | 'minMb'>;
+type Settings = Pick<NodeSettings, 'hugepages' | 'minMb'> & { readonly become: readonly string[] };
 
 export function createHugepages(settings: Settings, ctx: ProgramContext): MemoryMechanism {
   return new Balloon('hugepages', new HugepagesHost(settings, ctx), ctx);
@@ -78,7 +78,8 @@ class HugepagesHost implements Host {
   }
 
   async #checkWritable(file: string): Promise<readonly Finding[]> {
-    if (this.#settings.sudo !== null) return checkPrograms(this.#ctx.clock, this.#settings.sudo, [[TEE, file]]);
+    const { become } = this.#settings;
+    if (become.length > 0) return checkPrograms(this.#ctx.clock, become, [[TEE, file]]);
     const ok = await access(file, constants.W_OK).then(() => true, () => false);
     return [ok ? { ok, what: `${file} can be written` } : { ok, what: `${file} cannot be written`, mend: `set xmsudo: yes and have sudo allow "${TEE} ${file}"` }];
   }
@@ -95,7 +96,7 @@ class HugepagesHost implements Host {
 
   async #write(pages: number, signal: AbortSignal): Promise<void> {
     const file = this.#file('nr_hugepages');
-    if (this.#settings.sudo === null) return writeFile(file, `${pages}\n`, { flag: 'r+' });
-    await runCommand(privileged(this.#settings.sudo, [TEE, file]), { clock: this.#ctx.clock, signal, input: `${pages}\n` });
+    if (this.#settings.become.length === 0) return writeFile(file, `${pages}\n`, { flag: 'r+' });
+    await runCommand([...this.#settings.become, TEE, file], { clock: this.#ctx.clock, signal, input: `${pages}\n` });
   }
 }

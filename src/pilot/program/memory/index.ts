@@ -4,9 +4,12 @@ import type { MemoryMechanism, NodeSettings, ProgramContext } from '../types.ts'
 import { createHugepages } from './hugepages.ts';
 import { createLibvirt } from './libvirt.ts';
 import { None } from './none.ts';
+import { becomeRoot } from './sudo.ts';
 import { createXl } from './xl.ts';
 
-const MECHANISMS: { readonly [N in MemoryMechanism['name']]: (settings: NodeSettings, ctx: ProgramContext) => MemoryMechanism } = {
+type MechanismSettings = NodeSettings & { readonly become: readonly string[] };
+
+const MECHANISMS: { readonly [N in MemoryMechanism['name']]: (settings: MechanismSettings, ctx: ProgramContext) => MemoryMechanism } = {
   xl: createXl,
   libvirt: createLibvirt,
   hugepages: createHugepages,
@@ -14,16 +17,26 @@ const MECHANISMS: { readonly [N in MemoryMechanism['name']]: (settings: NodeSett
 };
 
 /** Where Xen runs, its kernel says so. */
-const XEN = '/proc/xen/capabilities';
+const XEN = '/proc/xen';
 
 export function mechanismName(settings: Pick<NodeSettings, 'mechanism'>): MemoryMechanism['name'] {
   if (settings.mechanism !== 'auto') return settings.mechanism;
   return existsSync(XEN) ? 'xl' : 'none';
 }
 
-/** `name` is the one that the settings choose, or the one by which memory was taken before. */
-export function createMechanism(settings: NodeSettings, ctx: ProgramContext, name = mechanismName(settings)): MemoryMechanism {
-  const mechanism = MECHANISMS[name](settings, ctx);
+export interface MechanismChoice {
+  /** The one by which memory was taken before; absent = what the settings say. */
+  readonly name?: MemoryMechanism['name'];
+  /** Whose pilot took it; absent = this account. */
+  readonly owner?: number;
+}
+
+/** @throws PilotError actionFailed when `owner` could not have changed memory */
+export function createMechanism(settings: NodeSettings, ctx: ProgramContext, { name, owner }: MechanismChoice = {}): MemoryMechanism {
+  const chosen = name ?? mechanismName(settings);
+  const uid = process.getuid?.() ?? 0;
+  const become = chosen === 'none' ? [] : becomeRoot(settings.sudo, uid, owner ?? uid);
+  const mechanism = MECHANISMS[chosen]({ ...settings, become }, ctx);
   return settings.bubble ? mechanism : withoutChange(mechanism);
 }
 

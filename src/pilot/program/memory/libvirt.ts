@@ -7,11 +7,11 @@ import type { Finding, Guest, MemoryMechanism, NodeSettings, ProgramContext } fr
 import { Balloon } from './balloon.ts';
 import type { Host } from './balloon.ts';
 import { runCommand } from './command.ts';
-import { checkPrograms, privileged } from './sudo.ts';
+import { checkPrograms } from './sudo.ts';
 
 const CHECK_MS = 20_000;
 
-type Settings = Pick<NodeSettings, 'libvirt' | 'sudo'>;
+type Settings = Pick<NodeSettings, 'libvirt'> & { readonly become: readonly string[] };
 
 export function createLibvirt(settings: Settings, ctx: ProgramContext): MemoryMechanism {
   return new Balloon('libvirt', new LibvirtHost(settings, ctx), ctx);
@@ -51,10 +51,10 @@ class LibvirtHost implements Host {
   }
 
   async check(): Promise<readonly Finding[]> {
-    const { sudo, libvirt: { virsh, uri, domain } } = this.#settings;
+    const { become, libvirt: { virsh, uri, domain } } = this.#settings;
     const virshWith = (args: readonly string[]): readonly string[] => [virsh, '-c', uri, ...args];
     const commands = [['dominfo', domain], ['freecell'], ['list'], ['setmem', domain, '524288', '--live'], ['destroy', '1']].map(virshWith);
-    const programs = await checkPrograms(this.#ctx.clock, sudo, commands);
+    const programs = await checkPrograms(this.#ctx.clock, become, commands);
     return programs.every((f) => f.ok) ? [...programs, await this.#checkDomain()] : programs;
   }
 
@@ -73,8 +73,8 @@ class LibvirtHost implements Host {
   }
 
   #virsh(signal: AbortSignal, ...args: string[]): Promise<string> {
-    const { sudo, libvirt: { virsh, uri } } = this.#settings;
-    return runCommand(privileged(sudo, [virsh, '-c', uri, ...args]), { clock: this.#ctx.clock, signal });
+    const { become, libvirt: { virsh, uri } } = this.#settings;
+    return runCommand([...become, virsh, '-c', uri, ...args], { clock: this.#ctx.clock, signal });
   }
 }
 

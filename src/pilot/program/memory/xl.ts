@@ -9,7 +9,7 @@ import type { Finding, Guest, MemoryMechanism, NodeSettings, ProgramContext } fr
 import { Balloon } from './balloon.ts';
 import type { Host } from './balloon.ts';
 import { findProgram, runCommand } from './command.ts';
-import { checkPrograms, privileged } from './sudo.ts';
+import { checkPrograms } from './sudo.ts';
 
 /** Each with how its text tells the kB. */
 const KERNEL_FILES: readonly (readonly [string, RegExp])[] = [
@@ -20,7 +20,7 @@ const CAPABILITIES = '/proc/xen/capabilities';
 /** `Domain-0   0  2007  2  r-----  12.3`: a name may contain anything, the figures stand at the end. */
 const LIST_LINE = /^(.*\S)\s+(\d+)\s+(\d+)\s+\d+\s+[a-z-]+\s+[\d.]+\s*$/;
 
-type Settings = Pick<NodeSettings, 'xen' | 'sudo'>;
+type Settings = Pick<NodeSettings, 'xen'> & { readonly become: readonly string[] };
 
 export function createXl(settings: Settings, ctx: ProgramContext): MemoryMechanism {
   if (settings.xen.restartXend) ctx.log.info('[xen] xend is ignored: nothing needs a xend to be restarted', { xm: settings.xen.xm });
@@ -67,9 +67,9 @@ class XlHost implements Host {
   }
 
   async check(): Promise<readonly Finding[]> {
-    const { xen: { xm }, sudo } = this.#settings;
+    const { xen: { xm }, become } = this.#settings;
     const commands = [['list'], ['info'], ['mem-set', '0', this.#amount(512)], ['destroy', '1']].map((args) => [xm, ...args]);
-    return [await this.#checkDom0(), ...(await checkPrograms(this.#ctx.clock, sudo, commands))];
+    return [await this.#checkDom0(), ...(await checkPrograms(this.#ctx.clock, become, commands))];
   }
 
   async #checkDom0(): Promise<Finding> {
@@ -83,7 +83,7 @@ class XlHost implements Host {
   }
 
   #xl(signal: AbortSignal, ...args: string[]): Promise<string> {
-    return runCommand(privileged(this.#settings.sudo, [this.#settings.xen.xm, ...args]), { clock: this.#ctx.clock, signal });
+    return runCommand([...this.#settings.become, this.#settings.xen.xm, ...args], { clock: this.#ctx.clock, signal });
   }
 }
 
