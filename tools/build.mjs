@@ -1,4 +1,4 @@
-// Bundles the programs into dist/: the service and its CLI, the agent (one file, no dependency but Node), the demo.
+// Bundles the programs into dist/: the service and its CLI, the agent and the pilot (one file each, no dependency but Node), the demo.
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
@@ -22,6 +22,10 @@ const programs = [
   {
     entryPoints: ['src/control/agent/main.ts'], outfile: 'dist/workspace-control.cjs', format: 'cjs', sourcemap: false, minifySyntax: true,
     // version.ts reads package.json by import.meta only when it was not bundled.
+    logOverride: { 'empty-import-meta': 'silent' },
+  },
+  {
+    entryPoints: ['src/pilot/program/main.ts'], outfile: 'dist/workspace-pilot.cjs', format: 'cjs', sourcemap: false, minifySyntax: true,
     logOverride: { 'empty-import-meta': 'silent' },
   },
   { entryPoints: ['src/main.ts'], outfile: 'dist/nimbus.mjs', format: 'esm', packages: 'external' },

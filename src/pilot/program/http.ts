@@ -1,6 +1,6 @@
 /** One HTTP request with one deadline over all of it: name, connection, request, head, body. */
-import { Agent, request as httpRequest } from 'node:http';
-import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, RequestOptions } from 'node:http';
+import { Agent, request } from 'node:http';
+import type { AgentOptions, ClientRequest, IncomingHttpHeaders, IncomingMessage, RequestOptions } from 'node:http';
 import type { Clock } from '../../control/agent/clock.ts';
 
 const MAX_ANSWER = 64 * 1024;
@@ -19,9 +19,10 @@ export interface HttpClient {
   close(): void;
 }
 
+type Request = (url: URL, options: RequestOptions) => ClientRequest;
 interface Scheme {
-  readonly request: (url: URL, options: RequestOptions) => ClientRequest;
-  readonly agent: Agent;
+  readonly request: Request;
+  readonly Agent: new (options: AgentOptions & TlsOptions) => Agent;
 }
 
 export interface TlsOptions {
@@ -30,44 +31,37 @@ export interface TlsOptions {
 }
 
 /** TLS is loaded when a contact needs it: it costs more than the rest of a pilot's start. */
-export async function requester(protocol: string, { ca }: TlsOptions): Promise<Scheme> {
-  if (protocol !== 'https:') return { request: httpRequest, agent: new Agent({ keepAlive: true, maxSockets: 1, timeout: IDLE_MS }) };
-  const https = await import('node:https');
-  const agent = new https.Agent({ keepAlive: true, maxSockets: 1, timeout: IDLE_MS, ...(ca === undefined ? {} : { ca }) });
-  return { request: https.request, agent };
-}
+export const schemeOf = async (url: URL): Promise<Scheme> => (url.protocol === 'https:' ? import('node:https') : { request, Agent });
 
-export function httpClient(clock: Clock, tls: TlsOptions): HttpClient {
-  const schemes = new Map<string, Promise<Scheme>>();
-  const schemeOf = (protocol: string): Promise<Scheme> => {
-    const known = schemes.get(protocol) ?? requester(protocol, tls);
-    schemes.set(protocol, known);
-    return known;
+export function httpClient(clock: Clock, { ca }: TlsOptions): HttpClient {
+  const agents = new Map<string, Agent>();
+  const options = { keepAlive: true, maxSockets: 1, timeout: IDLE_MS, ...(ca === undefined ? {} : { ca }) };
+  const exchangeOnce = async (url: URL, headers: Readonly<Record<string, string>>, body: string, deadlineMs: number, signal: AbortSignal): Promise<HttpAnswer> => {
+    const scheme = await schemeOf(url);
+    const agent = agents.get(url.protocol) ?? new scheme.Agent(options);
+    agents.set(url.protocol, agent);
+    const sent = scheme.request(url, { method: 'POST', agent, headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) } });
+    return exchange(clock, sent, body, deadlineMs, signal);
   };
   return {
-    async post(url, headers, body, deadlineMs, signal) {
-      const scheme = await schemeOf(url.protocol);
+    async post(...what) {
       try {
-        return await once(scheme);
+        return await exchangeOnce(...what);
       } catch (e) {
         // The server closed the idle connection as the request left: it was not taken.
-        if (e instanceof ReusedConnectionLost && !signal.aborted) return once(scheme);
+        if (e instanceof ReusedConnectionLost) return exchangeOnce(...what);
         throw e;
-      }
-      function once({ request, agent }: Scheme): Promise<HttpAnswer> {
-        const options = { method: 'POST', agent, headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) } };
-        return exchange(clock, request(url, options), body, deadlineMs, signal);
       }
     },
     close() {
-      for (const scheme of schemes.values()) void scheme.then(({ agent }) => agent.destroy());
+      for (const agent of agents.values()) agent.destroy();
     },
   };
 }
 
 class ReusedConnectionLost extends Error {}
 
-function exchange(clock: Clock, request: ClientRequest, body: string, deadlineMs: number, signal: AbortSignal): Promise<HttpAnswer> {
+function exchange(clock: Clock, sent: ClientRequest, body: string, deadlineMs: number, signal: AbortSignal): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(deadlineMs, () => fail(new Error(`no answer within ${Math.round(deadlineMs)} ms`)));
     const aborted = (): void => fail(new Error('broken off'));
@@ -77,22 +71,22 @@ function exchange(clock: Clock, request: ClientRequest, body: string, deadlineMs
     };
     function fail(e: Error): void {
       settle();
-      request.destroy();
+      sent.destroy();
       reject(e);
     }
     signal.addEventListener('abort', aborted, { once: true });
-    request.on('error', (e: NodeJS.ErrnoException) => {
-      const lost = request.reusedSocket && (e.code === 'ECONNRESET' || e.code === 'EPIPE');
+    sent.on('error', (e: NodeJS.ErrnoException) => {
+      const lost = sent.reusedSocket && (e.code === 'ECONNRESET' || e.code === 'EPIPE');
       fail(lost ? new ReusedConnectionLost(e.message) : new Error(e.message === '' ? String(e.code) : e.message));
     });
-    request.on('response', (response) => {
+    sent.on('response', (response) => {
       readAll(response).then((text) => {
         settle();
         resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text });
       }, fail);
     });
     if (signal.aborted) aborted();
-    else request.end(body);
+    else sent.end(body);
   });
 }
 

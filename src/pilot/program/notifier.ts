@@ -53,6 +53,11 @@ export class Notifier {
     this.#parts = parts;
   }
 
+  /** Why the last attempt failed; empty when it did not. */
+  get trouble(): string {
+    return this.#complained;
+  }
+
   /** From now on messages are written down in `file` before they leave, and silence is broken every `heartbeatMs`. */
   begin(file: string): void {
     this.#spool = file;

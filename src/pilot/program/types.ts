@@ -119,34 +119,6 @@ export interface NodeState {
   readonly stage: Stage;
 }
 
-/**
- * The room that one pilot makes on its node, from the lock to the last byte given back: `openRoom(context, settings, slot)` in
- * `room.ts`. Nothing of the host is changed before `reserve`, and nothing needs `restore` before it.
- */
-export interface Room {
-  /** `STATEBASE/SLOT.HOST`: made by `openRoom`, 0700, removed by `restore`. */
-  readonly dir: string;
-  /**
-   * Takes the node's lock, writes the state file, takes the memory. Resolves with the MiB that VMs may use. Rejects with a
-   * PilotError (its `exit` is the program's) when the node is another pilot's, when there is not enough, when `signal` fired.
-   */
-  reserve(mb: number, signal: AbortSignal): Promise<number>;
-  /** Notes the stage in the state file; a full disk is logged and nothing else. */
-  enter(stage: Stage): void;
-  /**
-   * Waits until a change that is under way has settled, gives the memory back, removes the state file and the directory, frees the lock.
-   * Repeatable. Rejects when something is left: then the state file stays, for `--recover`.
-   */
-  restore(signal: AbortSignal): Promise<void>;
-}
-
-export interface RoomOptions {
-  readonly slot: string;
-  readonly host: string;
-  /** This pilot process, `PILOT_ID`. */
-  readonly pilot: string;
-}
-
 export class PilotError extends Error {
   override readonly name = 'PilotError';
   constructor(readonly exit: number, message: string) {

@@ -1,0 +1,34 @@
+/** The agent in the pilot's own process: the service runs VMs through it as on any node. */
+import type { Agent } from '../../control/agent/agent.ts';
+import type { Log } from '../../control/agent/log.ts';
+import type { Clock } from '../../control/agent/clock.ts';
+import type { PilotConfig } from './config.ts';
+import { EXIT } from './stages.ts';
+import { PilotError } from './types.ts';
+import type { MemoryMechanism } from './types.ts';
+
+/** Where hugetlbfs is mounted (systemd's dev-hugepages.mount). */
+const HUGE_PAGES = '/dev/hugepages';
+
+export interface PilotAgentOptions {
+  readonly stateDir: string;
+  readonly config: PilotConfig;
+  readonly mechanism: MemoryMechanism['name'];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onRelease: (why: string) => void;
+}
+
+/** @throws PilotError badConfig or badEnvironment */
+export async function openPilotAgent({ stateDir, config, mechanism, clock, log, onRelease }: PilotAgentOptions): Promise<Agent> {
+  const [{ openAgent }, { readAgentConfig }] = await Promise.all([import('../../control/agent/open.ts'), import('../../control/agent/config.ts')]);
+  try {
+    const own = readAgentConfig(config.agentConfig ?? undefined);
+    const qemu = mechanism === 'hugepages' ? { memPath: HUGE_PAGES, ...own.qemu } : own.qemu;
+    return await openAgent({ stateDir, driver: config.driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease });
+  } catch (e) {
+    const { name, message } = e as Error;
+    if (name === 'AgentFault') throw new PilotError(EXIT.badConfig, message);
+    throw name === 'Exit' ? new PilotError(EXIT.badEnvironment, message) : e;
+  }
+}

@@ -1,0 +1,54 @@
+/** What people and the batch system's epilogue do to a node: `--evaluate`, `--recover`, `--killnine`. Each says what it found and did. */
+import type { PilotConfig } from './config.ts';
+import { withDeadline } from './deadline.ts';
+import { EXIT } from './stages.ts';
+import type { ProgramContext } from './types.ts';
+
+/** Batch systems give an epilogue a time of their own; Slurm's default is a minute (slurm.conf(5), PrologEpilogTimeout). */
+const LIMIT_MS = 120_000;
+
+export interface CommandParts extends ProgramContext {
+  readonly config: PilotConfig;
+  readonly print: (line: string) => void;
+}
+
+interface Report {
+  readonly done: readonly string[];
+  readonly failures: readonly string[];
+}
+
+/** Resolves with the exit code. */
+export async function recover(parts: CommandParts, slot: string | undefined, env: NodeJS.ProcessEnv): Promise<number> {
+  const { clock, log, config } = parts;
+  const { recoverNode, scopeOfEnvironment } = await import('./recover.ts');
+  const scope = { ...scopeOfEnvironment(env), ...(slot === undefined ? {} : { slot }) };
+  const options = { ctx: { clock, log }, settings: config.node, scope, everyone: process.getuid?.() === 0 };
+  return say(parts, await withDeadline(clock, LIMIT_MS, (signal) => recoverNode(options, signal)), 'no slot to recover');
+}
+
+/** Resolves with the exit code. */
+export async function killNine(parts: CommandParts): Promise<number> {
+  const { clock, log, config } = parts;
+  const [{ killNine: run }, { createMechanism }] = await Promise.all([import('./killnine.ts'), import('./memory/index.ts')]);
+  const ctx = { clock, log };
+  const options = { ctx, settings: config.node, mechanism: createMechanism(config.node, ctx) };
+  return say(parts, await withDeadline(clock, LIMIT_MS, (signal) => run(options, signal)), 'nothing to do');
+}
+
+/** Resolves with the exit code. `contact` sends a test message; null = nobody is to be told. */
+export async function evaluate(parts: CommandParts, memoryMb: number, contact: ((signal: AbortSignal) => Promise<void>) | null): Promise<number> {
+  const { clock, log, config, print } = parts;
+  const [{ evaluate: run, describe }, { createMechanism }] = await Promise.all([import('./evaluate.ts'), import('./memory/index.ts')]);
+  const ctx = { clock, log };
+  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, contact });
+  print(describe(findings));
+  return exit;
+}
+
+function say({ print, log }: CommandParts, { done, failures }: Report, nothing: string): number {
+  for (const line of done) log.info(line);
+  for (const line of failures) log.error(line);
+  for (const line of [...done, ...failures.map((f) => `FAILED: ${f}`)]) print(line);
+  if (done.length + failures.length === 0) print(nothing);
+  return failures.length === 0 ? EXIT.ok : EXIT.actionFailed;
+}
