@@ -1,7 +1,10 @@
 /** What administrators do. The admin door (Unix socket) and the `nimbus` command speak in these terms. */
 import type { NodeAccess } from '../control/types.ts';
+import type { BreakdownRow, SummaryRow } from '../lease/phases.ts';
 import type { Nic, UsageInterval } from '../lease/types.ts';
-import type { ImageView } from './types.ts';
+import type { MessageState } from '../pilot/protocol.ts';
+import type { SlotNodeView, SlotView } from './slots/types.ts';
+import type { Caller, ImageView } from './types.ts';
 
 export interface UserView {
   readonly name: string;
@@ -105,6 +108,66 @@ export interface NewImage {
   readonly description: string;
 }
 
+/** How the batch system answers. */
+export interface BatchSystemView {
+  /** `slurm 22.05.8`; null = it was not reached yet. */
+  readonly name: string | null;
+  readonly nodes: number | null;
+  readonly graceS: number | null;
+  /** ms */
+  readonly lastListed: number | null;
+  readonly listMs: number | null;
+  readonly lastFailure: { readonly at: number; readonly what: string } | null;
+}
+
+/** What a pilot has said. */
+export interface SlotMessageView {
+  readonly id: string;
+  readonly host: string;
+  readonly seq: number;
+  /** By the pilot's clock and by ours, ms. */
+  readonly at: number;
+  readonly receivedAt: number;
+  readonly state: MessageState;
+  readonly code: number;
+  readonly text: string | null;
+  readonly applied: boolean;
+}
+export interface SlotDetails extends Omit<SlotView, 'nodes'> {
+  readonly nodes: ReadonlyArray<SlotNodeView & { readonly breakdown: readonly BreakdownRow[] }>;
+  /** The newest, oldest first. */
+  readonly messages: readonly SlotMessageView[];
+}
+
+export interface SlotChange {
+  readonly id: string;
+  readonly before: SlotView['state'];
+  readonly after: SlotView['state'];
+  readonly jobId: string | null;
+  /** Leases whose end was asked for by this change. */
+  readonly leases: readonly string[];
+}
+
+/** Which slots; nothing = all that live. */
+export interface SlotChoice {
+  /** A host, as the batch system calls it: slots that have it. */
+  readonly node?: string | undefined;
+  readonly user?: string | undefined;
+  /** Partition or queue. */
+  readonly partition?: string | undefined;
+}
+export type KilledSlot = { readonly slot: string } & (
+  | { readonly ok: true; readonly change: SlotChange }
+  | { readonly ok: false; readonly error: { readonly code: string; readonly message: string; readonly reasons: readonly string[] } }
+);
+
+export interface BreakdownView {
+  /** A lease or a group. */
+  readonly id: string;
+  readonly leases: ReadonlyArray<{ readonly id: string; readonly index: number; readonly node: string | null; readonly rows: readonly BreakdownRow[] }>;
+  readonly summary: readonly SummaryRow[];
+}
+
 export interface AdminManager {
   readonly users: {
     add(name: string, admin: boolean): Promise<NewCredentials>;
@@ -137,6 +200,19 @@ export interface AdminManager {
     addAddresses(network: string, addresses: readonly NewAddress[]): Promise<AddressView[]>;
     addresses(network: string): Promise<AddressView[]>;
     removeAddress(network: string, ip: string): Promise<void>;
+  };
+  readonly slots: {
+    /** The newest first; `live`: only those that have not ended. */
+    list(query: SlotChoice & { live: boolean; ids?: readonly string[] | undefined }): Promise<SlotView[]>;
+    show(id: string): Promise<SlotDetails>;
+    /** Ends its leases, then its job; of a slot that goes already, the job is cancelled without waiting for its pilots. */
+    kill(caller: Caller, id: string, why: string): Promise<SlotChange>;
+    /** `kill` of every slot that is chosen; one that cannot be killed keeps no other from it. */
+    killAll(caller: Caller, choice: SlotChoice, why: string): Promise<KilledSlot[]>;
+  };
+  readonly breakdown: {
+    /** Of a lease, or of a group and each of its leases. */
+    of(id: string): Promise<BreakdownView>;
   };
   readonly usage: {
     list(query: { user?: string | undefined; since?: number | undefined }): Promise<UsageView[]>;

@@ -21,3 +21,6 @@ export interface ManagerDeps {
   readonly borrowing?: Borrowing | undefined;
   readonly handOver: HandOver;
 }
+
+/** What changes of slots need. */
+export type SlotDeps = Pick<ManagerDeps, 'ctx' | 'db' | 'config' | 'borrowing' | 'handOver'>;

@@ -12,6 +12,8 @@ import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
 import { requestHash, resolveRequest } from './resolve.ts';
 import { siteCases } from './site.ts';
+import { slotWork } from './slots/index.ts';
+import type { SlotWork } from './slots/types.ts';
 import { tagCases } from './tags.ts';
 import type { Caller, GroupView, Manager } from './types.ts';
 import { Fault, isFault } from '../lease/faults.ts';
@@ -25,6 +27,8 @@ export interface WorkerManager {
   readonly nodes: NodeCases;
   readonly recorder: Recorder;
   sweep(): Promise<number>;
+  /** Pilot mode's work; also after the mode was changed, for slots that are left. */
+  readonly slots: SlotWork;
 }
 
 export interface FullManager extends Manager {
@@ -81,7 +85,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     tags: tagCases(deps),
     site: siteCases(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
-    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep },
+    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, slots: slotWork(deps) },
   };
 }
 

@@ -8,6 +8,9 @@ import type { Caller } from '../../src/manager/types.ts';
 import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../src/workers/node-monitor.ts';
 import { statement, type Db } from '../../src/store/db.ts';
+import { createInbox, type Inbox } from '../../src/manager/slots/inbox.ts';
+import type { Lrm } from '../../src/pilot/lrm/types.ts';
+import { createSlotWorker, type SlotWorker } from '../../src/workers/slots.ts';
 import { testContext, type TestContext } from './context.ts';
 import { openTestDatabase } from './database.ts';
 import { createFakeControl, type FakeControl } from './fake-control.ts';
@@ -25,6 +28,9 @@ export interface TestSite {
   readonly bob: Caller;
   readonly admin: Caller;
   imageId: string;
+  /** In pilot mode. */
+  readonly slots: SlotWorker;
+  readonly inbox: Inbox;
   /** Waits until every intent that can be done is done and recorded. */
   settled(): Promise<void>;
   close(): Promise<void>;
@@ -34,6 +40,8 @@ export async function openTestSite(options: {
   config?: object; clock?: Clock;
   /** What manager and workers see instead of the database itself, for tests of its failures. */
   seenDb?: (db: Db) => Db;
+  /** Pilot mode, with this batch system. */
+  lrm?: Lrm;
   nodes?: ReadonlyArray<{ name: string; memoryMb: number; cores: number; zone?: string; networks?: string[] }>;
 } = {}): Promise<TestSite> {
   const ctx = testContext({ clock: options.clock ?? realClock });
@@ -45,19 +53,28 @@ export async function openTestSite(options: {
   const db = options.seenDb?.(realDb) ?? realDb;
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
   let dispatcher: Dispatcher | undefined;
-  const manager = createManager({ ctx, db, config, control, pool, handOver: (ids) => dispatcher?.handOver(ids) });
+  const late: { slots?: SlotWorker; monitor?: NodeMonitor } = {};
+  const borrowing = options.lrm === undefined ? undefined : {
+    facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(),
+  };
+  const manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => dispatcher?.handOver(ids) });
   dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, nodeName: (id) => pool.name(id), imagePath: (f) => `/images/${f}` });
   const d = dispatcher;
   const monitor = createNodeMonitor({
     ctx, db, control, nodes: manager.work.nodes, recorder: manager.work.recorder, nodeName: (id) => pool.name(id),
     invalidatePool: () => pool.invalidate(), poll: (id) => d.poll(id),
   });
+  late.monitor = monitor;
   await monitor.start();
+  const slots = createSlotWorker({ ctx, config, lrm: options.lrm ?? noBatchSystem, work: manager.work.slots, control, contacts: () => ['http://127.0.0.1:1'], ca: undefined });
+  late.slots = slots;
+  const inbox = createInbox({ ctx, db, stored: (ids) => slots.heard(ids) });
+  if (options.lrm !== undefined) await slots.start();
   const caller = (i: number, name: string, admin = false): Caller => ({
     accountId: accounts[i] ?? 0, name, ownerId: `00000000000${i}`, requestId: `req-${name}`, door: admin ? 'admin' : 'ec2', admin,
   });
   return {
-    ctx, db: realDb, config, control, manager, dispatcher: d, monitor, imageId,
+    ctx, db: realDb, config, control, manager, dispatcher: d, monitor, imageId, slots, inbox,
     alice: caller(0, 'alice'), bob: caller(1, 'bob'), admin: caller(2, 'root', true),
     async settled() {
       for (let quiet = 0; quiet < 2;) {
@@ -68,6 +85,7 @@ export async function openTestSite(options: {
       }
     },
     async close() {
+      await slots.stop();
       await monitor.stop();
       await d.stop();
       await manager.work.recorder.idle();
@@ -75,6 +93,14 @@ export async function openTestSite(options: {
     },
   };
 }
+
+const noBatchSystem: Lrm = {
+  name: 'slurm',
+  submit: () => Promise.resolve({ kind: 'rejected', reason: 'there is none' }),
+  cancel: () => Promise.resolve({ kind: 'gone' }),
+  list: () => Promise.resolve({ kind: 'unavailable', reason: 'there is none', tookMs: 0 }),
+  facts: () => Promise.reject(new Error('there is none')),
+};
 
 async function populate(db: Db, nodes: NonNullable<Parameters<typeof openTestSite>[0]>['nodes'] & object): Promise<{ accounts: number[]; imageId: string }> {
   const now = new Date(realClock.now());

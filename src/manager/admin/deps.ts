@@ -3,6 +3,8 @@ import type { ImageRepository } from '../../images/repository.ts';
 import type { Config } from '../../platform/config.ts';
 import type { Context } from '../../platform/context.ts';
 import type { Db } from '../../store/db.ts';
+import type { HandOver } from '../deps.ts';
+import type { Borrowing } from '../slots/types.ts';
 
 export interface AdminDeps {
   readonly ctx: Context;
@@ -13,4 +15,8 @@ export interface AdminDeps {
   readonly operatingKey: () => Promise<string>;
   /** Has the service look at its nodes anew. */
   readonly nodesChanged: () => Promise<void> | void;
+  /** Takes work for nodes that was just committed; without it the dispatcher's poll finds it. */
+  readonly handOver?: HandOver | undefined;
+  /** Only in pilot mode. */
+  readonly borrowing?: Borrowing | undefined;
 }

@@ -1,9 +1,11 @@
 /** What administrators do, composed. */
 import type { AdminManager } from '../admin-types.ts';
+import { breakdownAdministration } from './breakdown.ts';
 import type { AdminDeps } from './deps.ts';
 import { imageAdministration } from './images.ts';
 import { networkAdministration } from './networks.ts';
 import { nodeAdministration } from './nodes.ts';
+import { slotAdministration } from './slots.ts';
 import { usageAdministration } from './usage.ts';
 import { userAdministration } from './users.ts';
 
@@ -13,6 +15,8 @@ export function createAdminManager(deps: AdminDeps): AdminManager {
     nodes: nodeAdministration(deps),
     images: imageAdministration(deps),
     networks: networkAdministration(deps),
+    slots: slotAdministration(deps),
+    breakdown: breakdownAdministration(deps),
     usage: usageAdministration(deps),
   };
 }

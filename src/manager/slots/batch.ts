@@ -9,7 +9,7 @@ import { lockLeases, type LockedLease } from '../../store/leases.ts';
 import {
   endSlotVmmNodes, leasesOfSlotNodes, lockSlots, nodesOfSlots, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
 } from '../../store/slots.ts';
-import type { ManagerDeps } from '../deps.ts';
+import type { SlotDeps } from '../deps.ts';
 import { TransitionBatch, type Effects } from '../transitions.ts';
 
 export interface OpenSlot {
@@ -36,7 +36,7 @@ export class SlotBatch {
   private readonly ended: number[] = [];
   private made = false;
 
-  private constructor(readonly slots: ReadonlyMap<string, OpenSlot>, leases: readonly LockedLease[], deps: ManagerDeps, readonly now: number) {
+  private constructor(readonly slots: ReadonlyMap<string, OpenSlot>, leases: readonly LockedLease[], deps: SlotDeps, readonly now: number) {
     this.leases = new TransitionBatch(deps.ctx.random, now, deps.config.accounting.charge_granularity);
     for (const l of leases) {
       if (l.slot_node_id === null) continue;
@@ -46,7 +46,7 @@ export class SlotBatch {
     }
   }
 
-  static async open(deps: ManagerDeps, tx: Queryable, slotIds: readonly string[]): Promise<SlotBatch> {
+  static async open(deps: SlotDeps, tx: Queryable, slotIds: readonly string[]): Promise<SlotBatch> {
     const slots = await tx.query(lockSlots, [slotIds]);
     const nodes = await tx.query(nodesOfSlots, [slotIds]);
     const ids = nodes.length === 0 ? [] : await tx.query(leasesOfSlotNodes, [nodes.map((n) => n.id)]);
@@ -143,7 +143,7 @@ const nodeRow = ([n, phases]: [SlotNodeRow, Record<string, number>]): object => 
 });
 
 /** One transaction on slots, and what follows from its commit. */
-export async function changeSlots<T>(deps: ManagerDeps, slotIds: readonly string[], change: (batch: SlotBatch, tx: Queryable) => Promise<T> | T): Promise<T> {
+export async function changeSlots<T>(deps: SlotDeps, slotIds: readonly string[], change: (batch: SlotBatch, tx: Queryable) => Promise<T> | T): Promise<T> {
   const { result, effects } = await deps.db.transaction(async (tx) => {
     const batch = await SlotBatch.open(deps, tx, slotIds);
     const made = await change(batch, tx);

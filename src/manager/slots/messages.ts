@@ -49,7 +49,7 @@ async function applyOne(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open
     log.warn('a pilot of no node of the slot was heard; ignored', { said: m.state });
     return;
   }
-  const at = onOurClock(batch, m.at, node);
+  const { at } = row;
   if (m.code !== 0) log.warn('a pilot reports a failure', { said: m.state, code: m.code, text: m.text });
   if (m.state === 'reserved' && m.code === 0) return reserved(deps, batch, tx, open, node, row);
   applyEnd(batch, open, node, m, at);
@@ -59,8 +59,6 @@ async function applyOne(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open
 function nodeOf({ nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefined {
   return nodes.find((n) => n.host === row.host) ?? nodes.find((n) => n.host === null && n.part === row.part && n.state === 'Waiting');
 }
-
-const onOurClock = (batch: SlotBatch, at: number, node: SlotNodeRow): number => Math.min(batch.now, at - node.clock_offset_ms);
 
 async function reserved(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, row: OpenMessageRow): Promise<void> {
   const m = row.body;
