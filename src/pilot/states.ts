@@ -39,7 +39,7 @@ export const SLOT_TRANSITIONS: readonly SlotTransition[] = [
   { from: ['Submitting', 'Queued', 'Starting', 'Ready'], trigger: 'release', to: 'Releasing' },
   // No job was ever asked for.
   { from: ['Requested'], trigger: 'release', to: 'Ended' },
-  { from: ['Submitting', 'Queued', 'Starting', 'Ready', 'Releasing'], trigger: 'gone', to: 'Ended' },
+  { from: ['Requested', 'Submitting', 'Queued', 'Starting', 'Ready', 'Releasing'], trigger: 'gone', to: 'Ended' },
 ];
 
 export const SLOT_NODE_STATES = ['Waiting', 'Reserved', 'Preempted', 'Returning', 'Returned', 'Failed', 'Lost'] as const;
