@@ -1,6 +1,7 @@
 /** The real parts that this machine has. A test whose part is missing is skipped; `npm test` names each such part. */
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
+import { freemem } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 export function findProgram(name: string): string | undefined {
@@ -22,6 +23,16 @@ const python = (module: string): boolean =>
 
 /** Several batch systems have a `qsub`. */
 const readsSlurm = (qsub: string | undefined): boolean => qsub !== undefined && readFileSync(qsub, 'latin1').includes('use Slurm');
+
+/** Nothing is reserved to find out: other tests may be counting. */
+function canReservePages(): boolean {
+  try {
+    accessSync('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages', constants.W_OK);
+    return process.getuid?.() === 0 && freemem() > 512 * 1024 * 1024;
+  } catch {
+    return false;
+  }
+}
 
 /** Part → whether it is here, and the Debian package that brings it. */
 const PARTS = {
@@ -53,6 +64,9 @@ const PARTS = {
     install: 'slurm-wlm-torque libswitch-perl',
   },
   'cgroup-v1': { here: () => process.getuid?.() === 0 && existsSync('/sys/fs/cgroup/freezer'), install: '(run as root, where the freezer of cgroups version 1 is mounted)' },
+  virsh: { here: () => findProgram('virsh') !== undefined, install: 'libvirt-clients' },
+  /** Linux lets root change the pool, and has memory for it. */
+  hugepages: { here: canReservePages, install: '(run as root where /sys is writable and memory is free)' },
   root: { here: () => process.getuid?.() === 0, install: '(run as root)' },
 } as const;
 export type Part = keyof typeof PARTS;

@@ -19,6 +19,8 @@ import { endVm, listVms } from './vms.ts';
 /** One guest that hangs must not take the others' time. */
 const GUEST_MS = 20_000;
 const LOCK_MS = 20_000;
+/** Part of the free memory that stays free, so that the target can be reached. */
+const HYPERVISOR_PART = 0.05;
 
 export interface KillNineOptions {
   readonly ctx: ProgramContext;
@@ -120,13 +122,16 @@ async function endAllVms({ ctx }: KillNineOptions, report: Report): Promise<void
   }
 }
 
-/** To `dom0_mem` where it is configured; else to what the host had before the pilots of this boot; else all that is free. */
+/** To `dom0_mem`, or to what the host had before the pilots of this boot where that is more; else all that is free. */
 async function giveBack({ ctx, settings, mechanism }: KillNineOptions, slots: readonly Slot[], guestsMb: number, signal: AbortSignal): Promise<string | null> {
   if (mechanism.name === 'none' || !settings.bubble) return null;
   const lock = await withDeadline(ctx.clock, LOCK_MS, (limit) =>
     waitForLock(ctx.clock, memoryLockName(settings.lockFile), `workspace-pilot --killnine (process ${process.pid})`, limit), signal);
   try {
-    const wanted = (hasToolstack(mechanism) ? settings.xen.dom0Mb : null) ?? baselineOf(sharesOf(slots, bootId())) ?? (await all(mechanism, guestsMb, signal));
+    const known = [hasToolstack(mechanism) ? settings.xen.dom0Mb : null, baselineOf(sharesOf(slots, bootId()))].filter((mb) => mb !== null);
+    // A pool of huge pages that no pilot has a share in is somebody else's.
+    if (known.length === 0 && !hasToolstack(mechanism)) return 'no pilot had taken memory';
+    const wanted = known.length > 0 ? Math.max(...known) : await allFree(mechanism, guestsMb, signal);
     const hostMb = await mechanism.restore({ mb: 0, beforeMb: wanted, afterMb: wanted }, signal);
     return `the host has ${hostMb} MB`;
   } finally {
@@ -134,16 +139,11 @@ async function giveBack({ ctx, settings, mechanism }: KillNineOptions, slots: re
   }
 }
 
-/** A hypervisor keeps some for itself of what is free; a host without guests that holds no pool has everything. */
-async function all(mechanism: MemoryMechanism, guestsMb: number, signal: AbortSignal): Promise<number> {
+/** What the host would have with all that is free, or soon will be; the hypervisor keeps a part of it. */
+async function allFree(mechanism: MemoryMechanism, guestsMb: number, signal: AbortSignal): Promise<number> {
   const { hostMb, freeMb } = await mechanism.read(signal);
-  if (!hasToolstack(mechanism)) return hostMb + freeMb;
-  const roomMb = Math.max(freeMb, guestsMb);
-  return hostMb + roomMb - Math.ceil(roomMb * HYPERVISOR_PART);
+  return hostMb + Math.floor(Math.max(freeMb, guestsMb) * (1 - HYPERVISOR_PART));
 }
-
-/** Part of the free memory that stays free, so that the target can be reached. */
-const HYPERVISOR_PART = 0.05;
 
 function removeSlot({ dir, refused, base, slot, host }: Slot): string {
   if (refused !== null) throw new Error(`${slot} on ${host}: ${refused}`);

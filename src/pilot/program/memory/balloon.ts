@@ -7,7 +7,7 @@
  */
 import type { Clock } from '../../../control/agent/clock.ts';
 import type { Log } from '../../../control/agent/log.ts';
-import { pause, settledOr } from '../deadline.ts';
+import { pause, settledOr, withDeadline } from '../deadline.ts';
 import { EXIT } from '../stages.ts';
 import { PilotError } from '../types.ts';
 import type { Finding, Guest, HostMemory, HostTarget, MemoryMechanism, ProgramContext } from '../types.ts';
@@ -18,6 +18,8 @@ const POLL_MS = 10;
 /** A balloon that stands still is told its target again. */
 const RESEND_MS = 2_000;
 const RETRY_MS = 250;
+/** One command, where another attempt may follow. */
+const STEP_MS = 5_000;
 /** Kernels count in pages, toolstacks in MiB: one may be lost on each side. */
 const TOLERANCE_MB = 2;
 
@@ -89,14 +91,19 @@ export class Balloon implements MemoryMechanism {
     let words = '';
     while (!signal.aborted) {
       const late = [...this.#late];
-      const refused = await this.#set(wanted, signal);
-      if (refused !== null) words = `: ${refused}`;
-      if (refused !== null && down) break;
+      // Up, one command that hangs must not take the time of the next one.
+      const refused = await (down ? this.#set(wanted, signal) : withDeadline(this.#clock, STEP_MS, (limit) => this.#set(wanted, limit), signal));
+      if (refused !== null) {
+        words = `: ${refused}`;
+        if (down) break;
+        await pause(this.#clock, RETRY_MS, signal);
+        continue;
+      }
       const hostMb = await this.#watch(reached, signal);
-      if (hostMb !== null && late.length === 0) return hostMb;
+      if (hostMb === null) continue;
+      if (late.length === 0) return hostMb;
       // A command that was late when the amount was set may have set another one since.
-      if (hostMb !== null) await settledOr(Promise.all(late), signal);
-      else await pause(this.#clock, RETRY_MS, signal);
+      await settledOr(Promise.all(late), signal);
     }
     const pending = this.#late.size === 0 ? '' : '; a command that did not end may still change it';
     throw new PilotError(EXIT.actionFailed, `${this.#host.what} was not brought ${down ? 'down' : 'back'} to ${wanted} MB${words}${pending}`);
@@ -124,7 +131,7 @@ export class Balloon implements MemoryMechanism {
     const end = this.#clock.monotonic() + RESEND_MS;
     while (!signal.aborted && this.#clock.monotonic() < end) {
       try {
-        const mb = await this.#host.hostMb(signal);
+        const mb = await withDeadline(this.#clock, STEP_MS, (limit) => this.#host.hostMb(limit), signal);
         if (reached(mb)) return mb;
       } catch (e) {
         this.#log.warn('the memory of the host cannot be read', { mechanism: this.name, why: (e as Error).message });
