@@ -1,0 +1,23 @@
+/**
+ * The one text that a shell reads: a batch job's script. Every word in it is quoted here, and the credentials stand in
+ * here-documents whose delimiter is quoted, so that the shell replaces nothing in them (POSIX.1-2017, XCU 2.7.4).
+ */
+const DELIMITER = 'NIMBUS_CREDENTIALS';
+const PLAIN = /^[A-Za-z0-9_/.,:=@%+-]+$/;
+
+/** One word for sh. @throws Error on control characters: no value that belongs here has any */
+export function quote(word: string): string {
+  if (/[\x00-\x1f\x7f]/.test(word)) throw new Error('a control character in a word of a job script');
+  return PLAIN.test(word) ? word : `'${word.replaceAll('\'', '\'\\\'\'')}'`;
+}
+
+export const command = (argv: readonly string[]): string => argv.map(quote).join(' ');
+
+/** `line`, a command, reads `text` (one line) as its standard input. @throws Error when `text` is no single line */
+export function withInput(line: string, text: string): string {
+  if (/[\x00-\x1f\x7f]/.test(text) || text === DELIMITER) throw new Error('what a pilot reads is one line without control characters');
+  const [first = '', ...rest] = line.split('\n');
+  return [`${first} <<'${DELIMITER}'`, text, DELIMITER, ...rest].join('\n');
+}
+
+export const script = (lines: readonly string[]): string => `${['#!/bin/sh', ...lines].join('\n')}\n`;
