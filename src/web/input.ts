@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { parseDuration } from '../lease/duration.ts';
 import { Fault } from '../lease/faults.ts';
 import { isName, LEASE_ID } from '../lease/ids.ts';
+import { HOST_NAME } from '../pilot/protocol.ts';
 
 const name = z.string().refine(isName, 'must be 1 to 64 letters, digits, ".", "_" or "-"');
 const line = (longest: number) => z.string().max(longest).regex(/^[^\0\r\n]*$/, 'must be one line');
@@ -69,6 +70,13 @@ export const newEnd = z.union([
   z.strictObject({ endsAt: z.int().positive() }),
 ]);
 export const why = z.strictObject({ why: line(500).default('') });
+const slotChoice = {
+  node: z.string().regex(HOST_NAME, 'must be the name of a host').optional(),
+  user: name.optional(),
+  partition: line(64).min(1).optional(),
+};
+export const slotQuery = z.strictObject({ ...slotChoice, live: flag.default(true) });
+export const killAll = z.strictObject({ ...slotChoice, why: line(500).default('') });
 export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().optional() });
 
 /** @throws Fault ParameterInvalid with a reason for each mistake */

@@ -1,7 +1,8 @@
 /** What the administrators' door offers: one line a request, each one call of the manager. `docs/operations.md` lists them. */
 import { Router, type Request, type Response } from 'express';
 import { Fault } from '../lease/faults.ts';
-import type { AdminManager } from '../manager/admin-types.ts';
+import type { Finding } from '../doctor/types.ts';
+import type { AdminManager, BatchSystemView } from '../manager/admin-types.ts';
 import type { Caller, LeaseChange, Manager } from '../manager/types.ts';
 import * as input from './input.ts';
 
@@ -15,6 +16,8 @@ export interface AdminStatus {
   readonly pid: number;
   readonly ec2: string;
   readonly database: string;
+  /** Only in pilot mode. */
+  readonly batchSystem?: BatchSystemView;
 }
 export interface AdminServices {
   readonly admin: AdminManager;
@@ -22,6 +25,8 @@ export interface AdminServices {
   readonly status: () => AdminStatus;
   /** Settings that `nimbus node add` gives to agents on other machines. */
   readonly agentConfig?: Readonly<Record<string, unknown>>;
+  /** Looks whether everything that the service needs is there. */
+  readonly doctor?: () => Promise<readonly Finding[]>;
 }
 
 /** The answer becomes JSON; undefined becomes 204. */
@@ -31,15 +36,19 @@ type Route = readonly [Method, string, Handler];
 
 export function adminRouter(services: AdminServices, run: (handler: Handler) => (req: Request, res: Response) => void): Router {
   const router = Router();
-  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services)];
+  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin)];
   for (const [method, path, handler] of all) router[method](path, run(handler));
   return router;
 }
 
 const param = (req: Request, key: string): string => String(req.params[key]);
 
-function site({ admin, status, agentConfig }: AdminServices): Route[] {
+function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
   return [
+    ['get', '/doctor', () => {
+      if (doctor === undefined) throw new Fault('Unsupported', 'This service does not look after itself.');
+      return doctor();
+    }],
     ['get', '/status', async () => ({ ...status(), nodes: await admin.nodes.list() })],
     ['get', '/agent', async () => ({ operatingKey: await admin.nodes.operatingKey(), agentConfig: agentConfig ?? null })],
     ['get', '/usage', (req) => admin.usage.list(input.check(input.usageQuery, req.query))],
@@ -90,9 +99,23 @@ function networks({ networks: n }: AdminManager): Route[] {
   ];
 }
 
+function slots({ slots: s, breakdown }: AdminManager): Route[] {
+  return [
+    ['get', '/slots', (req) => s.list(input.check(input.slotQuery, req.query))],
+    ['get', '/slots/:id', (req) => s.show(param(req, 'id'))],
+    ['post', '/slots/:id/kill', (req, caller) => s.kill(caller, param(req, 'id'), reason(req, 'ended by an administrator'))],
+    ['post', '/kill-all', (req, caller) => {
+      const { why, ...choice } = input.check(input.killAll, req.body ?? {});
+      return s.killAll(caller, choice, why || 'all slots ended by an administrator');
+    }],
+    ['get', '/breakdown/:id', (req) => breakdown.of(param(req, 'id'))],
+  ];
+}
+
+const reason = (req: Request, otherwise: string): string => input.check(input.why, req.body ?? {}).why || otherwise;
+
 function leases({ manager: { leases: l } }: AdminServices): Route[] {
   const id = (req: Request): string => input.leaseId(req.params['id']);
-  const reason = (req: Request, otherwise: string): string => input.check(input.why, req.body ?? {}).why || otherwise;
   return [
     ['get', '/leases', (req, caller) => {
       const { user, ...query } = input.check(input.leaseQuery, req.query);

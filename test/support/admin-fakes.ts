@@ -38,7 +38,10 @@ export async function openFakeSite(dataDir = join(mkdtempSync(join(tmpdir(), 'ad
       return answer(...args);
     },
   }) as never;
-  const admin: AdminManager = { users: part('users'), nodes: part('nodes'), images: part('images'), networks: part('networks'), usage: part('usage') };
+  const admin: AdminManager = {
+    users: part('users'), nodes: part('nodes'), images: part('images'), networks: part('networks'), slots: part('slots'),
+    breakdown: part('breakdown'), usage: part('usage'),
+  };
   const leases: AdministeredLeases = part('leases');
   const dir = openDataDir(dataDir);
   const server = await createAdminServer({

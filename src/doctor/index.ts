@@ -1,0 +1,45 @@
+/**
+ * `nimbus doctor`: looks whether what the service needs is there, and says how to mend what is not. Adding a check is a file
+ * in `checks/` and a line here. Nothing is changed.
+ */
+import { withDeadline } from '../platform/deadline.ts';
+import { errorText } from '../platform/errors.ts';
+import { batchSystem } from './checks/batch-system.ts';
+import { caps } from './checks/caps.ts';
+import { clocks } from './checks/clocks.ts';
+import { database } from './checks/database.ts';
+import { epilogue } from './checks/epilogue.ts';
+import { grace } from './checks/grace.ts';
+import { notification } from './checks/notification.ts';
+import { onNodes } from './checks/on-nodes.ts';
+import { partition } from './checks/partition.ts';
+import { pilotProgram } from './checks/pilot-program.ts';
+import { service } from './checks/service.ts';
+import { sharedDirectory } from './checks/shared-directory.ts';
+import { transport } from './checks/transport.ts';
+import { fail } from './findings.ts';
+import type { BatchCheck, Check, DoctorSite, Finding } from './types.ts';
+
+const CHECK_MS = 60_000;
+
+const ALWAYS: readonly Check[] = [service, database];
+const PILOT_MODE: readonly BatchCheck[] = [
+  batchSystem, partition, grace, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
+];
+
+/** In the order of the tables. A check that fails to look is a finding, and keeps no other from looking. */
+export async function examine(site: DoctorSite): Promise<Finding[]> {
+  const { batch } = site;
+  const looks = [
+    ...ALWAYS.map((c) => ({ name: c.name, look: async () => c.look(site) })),
+    ...(batch === null ? [] : PILOT_MODE.map((c) => ({ name: c.name, look: async () => c.look(batch, site) }))),
+  ];
+  const found = await Promise.all(looks.map(async ({ name, look }): Promise<readonly Finding[]> => {
+    try {
+      return await withDeadline(site.ctx.clock, CHECK_MS, `the check ${name}`, look());
+    } catch (e) {
+      return [fail(name, `the check could not be made: ${errorText(e)}`)];
+    }
+  }));
+  return found.flat();
+}
