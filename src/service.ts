@@ -26,6 +26,7 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
+import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
@@ -49,6 +50,8 @@ export interface Ready {
   readonly ec2: string;
   readonly pid: number;
   readonly version: string;
+  /** In pilot mode: where pilots report. */
+  readonly pilots?: string;
 }
 
 export interface Service {
@@ -89,17 +92,19 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const readyFile = options.readyFile === undefined ? undefined : await openReadyFile(options.readyFile);
   const { db, databaseKind } = await openDatabase(ctx, config, dir, onStop);
   const repository = createImageRepository({ ctx, db, directory: config.images.directory || dir.images });
+  const pilotMode = config.scheduler.mode === 'pilot' ? createPilotMode(ctx, config, operatingKey(dir.keys).privateFile, onStop) : undefined;
   const control = createControlClient(ctx, {
     imageSource: (image) => repository.open(image),
     transport: createTransports(ctx, {
       agentProgram: options.agentProgram ?? fileURLToPath(new URL('workspace-control.cjs', import.meta.url)),
       privateKeyFile: operatingKey(dir.keys).privateFile,
+      ...(pilotMode === undefined ? {} : { pilotChannels: pilotMode.channels }),
     }),
     silenceMs: config.control.silence_ms, reconnectMaxMs: config.control.reconnect_max_ms,
   });
   onStop('channels to nodes', () => control.close());
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
-  const parts = startWork({ ctx, config, db, control, pool, repository }, onStop);
+  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode }, onStop);
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
   });
@@ -111,7 +116,8 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
     ctx.log.warn('some VMM nodes have not answered; starting without them', { reason: errorText(e) });
   });
   parts.start();
-  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile }, onStop);
+  const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor });
+  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots }, onStop);
   return { ready, manager: parts.manager, admin };
 }
 
@@ -137,12 +143,12 @@ interface Work {
 }
 
 function startWork(
-  { ctx, config, db, control, pool, repository }: { ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository },
+  { ctx, config, db, control, pool, repository, pilotMode }: { ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository; pilotMode: PilotMode | undefined },
   onStop: (what: string, step: Undo) => void,
 ): Work {
   // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
   const late: { dispatcher?: Dispatcher } = {};
-  const manager = createManager({ ctx, db, config, control, pool, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, imagePath: (file) => repository.path(file) });
@@ -165,7 +171,7 @@ function startWork(
 }
 
 async function openDoors(
-  d: { ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined },
+  d: { ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined; pilots: string | undefined },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
   const { listen, tls_certificate: certificate, tls_key: key } = d.config.ec2;
@@ -173,7 +179,7 @@ async function openDoors(
     () => createEc2Server(d.ctx, d.manager, d.config.ec2));
   const { url } = await startStep(`the EC2 listener cannot be opened (ec2.listen = "${listen}")`, () => ec2.listen());
   onStop('EC2 door', () => ec2.close());
-  const ready: Ready = { ec2: url, pid: process.pid, version: VERSION };
+  const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
     status: () => ({ ...ready, database: d.databaseKind }),
