@@ -111,7 +111,7 @@ async function write(tx: Queryable, slots: ReadonlyMap<string, KnownSlot>, admit
     if (hearing !== null) hearings.set(`${hearing.slot_id} ${hearing.host}`, hearing);
   }
   const [stored] = await tx.query(storeMessages, [JSON.stringify(messages), JSON.stringify([...counters.values()]), JSON.stringify([...hearings.values()])]);
-  if (stored?.counters !== counters.size) throw new Fault('Internal', 'counters of pilots were used by somebody else');
+  if (stored?.counters !== counters.size) throw new Fault('Unavailable', 'Another process takes messages of the same pilots; send it again.');
   // Repeats were stored before and count once.
   for (const m of messages) admittedSlot(slots, m.slot_id).messages -= 1;
   for (const slot of stored.fresh) admittedSlot(slots, slot).messages += 1;

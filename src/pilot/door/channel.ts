@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { PilotRefusal } from '../../manager/slots/inbox-refusal.ts';
 import { withDeadline } from '../../platform/deadline.ts';
 import { CHANNEL_PATH, CHANNEL_PROTOCOL, HOST_NAME, NODE_HEADER, PILOT_HEADER, PILOT_ID } from '../protocol.ts';
-import { refused, type Answer } from './answers.ts';
+import { refused } from './answers.ts';
 import type { Authenticate } from './authenticate.ts';
 import { NOT_PROVED } from './notify.ts';
 import { ANSWER_MS, asRefusal, type ChannelDesk, type PilotDoorParts } from './parts.ts';
