@@ -10,6 +10,7 @@ import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isName } from '../../lease/ids.ts';
 import { SLOT_ID } from '../protocol.ts';
+import { withDeadline } from './deadline.ts';
 import { endGuests, hasToolstack, isOwn } from './guests.ts';
 import { memoryLockName, waitForLock } from './lock.ts';
 import { createMechanism } from './memory/index.ts';
@@ -21,6 +22,9 @@ import type { SlotOnNode } from './state.ts';
 import type { NodeSettings, NodeState, ProgramContext } from './types.ts';
 import { endVm, listVms } from './vms.ts';
 import type { VmOnNode } from './vms.ts';
+
+/** One slot whose memory does not come back must not take the time of the others. */
+const RESTORE_MS = 30_000;
 
 export interface RecoverScope {
   /** Only this slot. */
@@ -200,7 +204,7 @@ async function giveBackMemory(o: RecoverOptions, { path, owner }: Base, dir: str
   const own = slotDirName(state.slot, state.host);
   const others = asOwner(owner, () => listSlots(path, owner.uid)).filter((s) => slotDirName(s.slot, s.host) !== own);
   const target = planRestore(state.target, sharesOf(others, state.bootId));
-  const hostMb = await mechanism.restore(target, signal);
+  const hostMb = await withDeadline(ctx.clock, RESTORE_MS, (limit) => mechanism.restore(target, limit), signal);
   // From here on a second run has nothing to give back, whatever happens to the directory.
   asOwner(owner, () => writeNodeState(dir, { ...state, target: null }));
   return [...lines, `${state.target.mb} MB were given back, the host has ${hostMb} MB`];

@@ -28,6 +28,8 @@ import { startTicksOf } from './vms.ts';
 
 /** Slots of dead pilots of this account, before a new one begins. */
 const RECOVER_MS = 30_000;
+/** A host that has not come down by then will not. */
+const REDUCE_MS = 120_000;
 
 export interface RoomOptions {
   readonly ctx: ProgramContext;
@@ -84,13 +86,13 @@ export class Room {
 
   /** MiB that VMs may use, as reached. @throws PilotError actionFailed; then `restore` puts back what was taken */
   async reduce(mb: number, signal: AbortSignal): Promise<number> {
-    const { mechanism, settings } = this.#o;
-    return this.#locked(signal, async (others) => {
-      const target = planReduce(await mechanism.hostMb(signal), others, mb, settings.minMb);
+    const { mechanism, settings, ctx } = this.#o;
+    return withDeadline(ctx.clock, REDUCE_MS, (limit) => this.#locked(limit, async (others) => {
+      const target = planReduce(await mechanism.hostMb(limit), others, mb, settings.minMb);
       this.#write({ ...this.#state, target });
-      const hostMb = await mechanism.reduce(target, signal);
-      return Math.min(mb, Math.max(0, target.beforeMb - others.reduce((all, t) => all + t.mb, 0) - hostMb));
-    });
+      const hostMb = await mechanism.reduce(target, limit);
+      return Math.min(mb, target.afterMb + mb - hostMb);
+    }), signal);
   }
 
   /**
@@ -98,9 +100,14 @@ export class Room {
    * @throws PilotError actionFailed: something of the slot is left; it may be called again
    */
   async restore(signal: AbortSignal): Promise<readonly string[]> {
-    const [ended] = await Promise.all([this.#endGuests(signal), this.#giveBack(signal)]);
-    if (ended.failures.length > 0) throw new PilotError(EXIT.actionFailed, ended.failures.join('; '));
-    return ended.killed;
+    // Both to their end, whatever becomes of the other.
+    const [ended, back] = await Promise.allSettled([this.#endGuests(signal), this.#giveBack(signal)]);
+    const failures = [
+      ...(ended.status === 'fulfilled' ? ended.value.failures : [String(ended.reason)]),
+      ...(back.status === 'fulfilled' ? [] : [(back.reason as Error).message]),
+    ];
+    if (failures.length > 0 || ended.status === 'rejected') throw new PilotError(EXIT.actionFailed, failures.join('; '));
+    return ended.value.killed;
   }
 
   /** Nothing of the slot is left on the node. @throws PilotError when memory is out still, or what the file system throws */
