@@ -3,6 +3,7 @@ import { EC2_STATE_CODE, STATES } from '../lease/states.ts';
 import type { LeaseState } from '../lease/states.ts';
 import { LEASE_ID } from '../lease/ids.ts';
 import type { LeaseView } from '../manager/types.ts';
+import { graceLeftS, waitingText } from '../manager/waiting.ts';
 import { list as inputList, string as inputString } from './inputs.ts';
 import type { FilterTable } from './filters.ts';
 import { boolean, integer, list, optional, struct, text, time } from './outputs.ts';
@@ -72,9 +73,10 @@ export const instanceState = (state: LeaseState): { code: number; name: string }
 const GROUPS = [DEFAULT_GROUP];
 const NOTHING: readonly [] = [];
 
-export function instanceItem(lease: LeaseView): InstanceItem {
+/** @param now ms, for what is left of a grace period */
+export function instanceItem(lease: LeaseView, now: number): InstanceItem {
   const at = addresses(lease);
-  const why = stateReason(lease);
+  const why = stateReason(lease, now);
   return {
     instanceId: lease.id,
     imageId: lease.imageId,
@@ -121,8 +123,15 @@ function addresses(lease: LeaseView): { public: string; private: string | undefi
   return { public: reach.host, private: (bridged[1] ?? bridged[0])?.ip ?? reach.host, dns: reach.host };
 }
 
-function stateReason(lease: LeaseView): { code: string; message: string } | undefined {
+function stateReason(lease: LeaseView, now: number): { code: string; message: string } | undefined {
+  const grace = graceLeftS(lease, now);
+  if (grace !== null) {
+    const code = lease.reasonCode ?? 'Server.BatchSystemPreempted';
+    return { code, message: `${code}: the batch system takes the node back; ${grace} s are left` };
+  }
   if (lease.reasonCode !== null) return { code: lease.reasonCode, message: lease.reason ?? lease.reasonCode };
+  // What EC2 says of an instance that has yet to start, and what it waits for.
+  if (lease.waiting !== null) return { code: 'pending', message: `pending: ${waitingText(lease.waiting)}` };
   const { ec2 } = STATES[lease.state];
   // A lease that was ended as asked has no reason of its own; EC2 names this one.
   if (ec2 !== 'terminated' && ec2 !== 'shutting-down') return undefined;
@@ -130,23 +139,23 @@ function stateReason(lease: LeaseView): { code: string; message: string } | unde
 }
 
 /** Leases in creation order → reservations. A group's leases may be parted by the page's end only. */
-export function reservations(leases: readonly LeaseView[]): Reservation[] {
+export function reservations(leases: readonly LeaseView[], now: number): Reservation[] {
   const groups = new Map<string, LeaseView[]>();
   for (const lease of leases) {
     const group = groups.get(lease.groupId);
     if (group === undefined) groups.set(lease.groupId, [lease]);
     else group.push(lease);
   }
-  return [...groups.values()].map((group) => reservation(group[0] as LeaseView, group));
+  return [...groups.values()].map((group) => reservation(group[0] as LeaseView, group, now));
 }
 
-export function reservation(first: LeaseView, leases: readonly LeaseView[]): Reservation {
+export function reservation(first: LeaseView, leases: readonly LeaseView[], now: number): Reservation {
   return {
     reservationId: first.groupId,
     ownerId: first.ownerId,
     requesterId: first.ownerId,
     groupSet: GROUPS,
-    instancesSet: leases.map(instanceItem),
+    instancesSet: leases.map((l) => instanceItem(l, now)),
   };
 }
 
@@ -163,7 +172,8 @@ const ABSENT = [
   'spot-instance-request-id', 'subnet-id', 'tpm-support', 'usage-operation', 'vpc-id',
 ];
 
-export const instanceFilters: FilterTable<LeaseView> = {
+/** @param now as of `instanceItem`: what a filter sees is what is shown */
+export const instanceFilters = (now: number): FilterTable<LeaseView> => ({
   ...Object.fromEntries(ABSENT.map((name) => [name, () => undefined])),
   'architecture': () => 'x86_64',
   'availability-zone': (l) => l.zone,
@@ -192,14 +202,14 @@ export const instanceFilters: FilterTable<LeaseView> = {
   'owner-id': (l) => l.ownerId,
   'private-dns-name': (l) => addresses(l)?.private,
   'private-ip-address': (l) => addresses(l)?.private,
-  'reason': (l) => stateReason(l)?.message,
+  'reason': (l) => stateReason(l, now)?.message,
   'requester-id': (l) => l.ownerId,
   'reservation-id': (l) => l.groupId,
   'root-device-name': () => '/dev/vda',
   'root-device-type': () => 'instance-store',
   'source-dest-check': () => false,
-  'state-reason-code': (l) => stateReason(l)?.code,
-  'state-reason-message': (l) => stateReason(l)?.message,
+  'state-reason-code': (l) => stateReason(l, now)?.code,
+  'state-reason-message': (l) => stateReason(l, now)?.message,
   'tenancy': () => 'default',
   'virtualization-type': () => 'hvm',
-};
+});

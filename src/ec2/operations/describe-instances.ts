@@ -67,8 +67,9 @@ export const describeInstances = operation({
   output: { reservationSet: list(reservationShape), nextToken: optional(text) },
   mutates: false,
   async run(call, p) {
-    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, instanceFilters, leaseTags));
-    return { reservationSet: reservations(leases), nextToken };
+    const now = call.ctx.clock.now();
+    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, instanceFilters(now), leaseTags));
+    return { reservationSet: reservations(leases, now), nextToken };
   },
 });
 

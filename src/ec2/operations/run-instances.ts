@@ -52,11 +52,11 @@ export const runInstances = operation({
   output: reservationFields,
   mutates: true,
   repeatable: (p) => p.ClientToken !== undefined,
-  async run({ manager, caller, dryRun }, params) {
+  async run({ ctx, manager, caller, dryRun }, params) {
     const group = await manager.leases.create(caller, createRequest(params), { dryRun });
     const first = group.leases[0];
     // A dry run has no leases to show; the door answers DryRunOperation in its place.
-    return first === undefined ? EMPTY : reservation(first, group.leases);
+    return first === undefined ? EMPTY : reservation(first, group.leases, ctx.clock.now());
   },
 });
 
