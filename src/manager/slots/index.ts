@@ -1,12 +1,12 @@
 /** Pilot mode's part of the manager, as its worker sees it. */
-import type { ManagerDeps } from '../deps.ts';
+import type { SlotDeps } from '../deps.ts';
 import { applyMessages } from './messages.ts';
 import { reconcileSlots } from './reconcile.ts';
 import { findReleases, recordCancelled } from './release.ts';
 import { recordSubmission, takeRequested } from './submit.ts';
 import type { SlotWork } from './types.ts';
 
-export function slotWork(deps: ManagerDeps): SlotWork {
+export function slotWork(deps: SlotDeps): SlotWork {
   return {
     takeRequested: () => takeRequested(deps),
     submitted: (slotId, answer, at) => recordSubmission(deps, slotId, answer, at),

@@ -9,13 +9,13 @@ import type { PilotMessage } from '../../pilot/protocol.ts';
 import { isUnavailable, type Queryable } from '../../store/db.ts';
 import { markApplied, openMessages, type OpenMessageRow } from '../../store/slot-messages.ts';
 import { bindLeases, insertSlotVmmNode, type SlotNodeRow } from '../../store/slots.ts';
-import type { ManagerDeps } from '../deps.ts';
+import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { settle } from './reconcile.ts';
 
 const SLOTS_AT_ONCE = 100;
 
-export async function applyMessages(deps: ManagerDeps, slotIds: readonly string[] | null): Promise<void> {
+export async function applyMessages(deps: SlotDeps, slotIds: readonly string[] | null): Promise<void> {
   const rows = await deps.db.query(openMessages, [slotIds]);
   const slots = [...new Set(rows.map((r) => r.slot_id))];
   for (let i = 0; i < slots.length; i += SLOTS_AT_ONCE) {
@@ -28,7 +28,7 @@ export async function applyMessages(deps: ManagerDeps, slotIds: readonly string[
   }
 }
 
-async function applyTo(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, slotIds: readonly string[]): Promise<void> {
+async function applyTo(deps: SlotDeps, batch: SlotBatch, tx: Queryable, slotIds: readonly string[]): Promise<void> {
   // Read again under the slots' locks: another process may have applied some of them.
   const rows = await tx.query(openMessages, [slotIds]);
   for (const row of inOrder(rows)) {
@@ -41,7 +41,7 @@ async function applyTo(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, slotI
 /** Messages of one pilot by their number, whatever order they came in. */
 const inOrder = (rows: readonly OpenMessageRow[]): OpenMessageRow[] => [...rows].sort((a, b) => (a.pilot === b.pilot ? a.seq - b.seq : 0));
 
-async function applyOne(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, row: OpenMessageRow): Promise<void> {
+async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, row: OpenMessageRow): Promise<void> {
   const m = row.body;
   const node = nodeOf(open, row);
   const log = deps.ctx.log.child({ slot: row.slot_id, host: row.host, pilot: row.pilot });
@@ -60,7 +60,7 @@ function nodeOf({ nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefin
   return nodes.find((n) => n.host === row.host) ?? nodes.find((n) => n.host === null && n.part === row.part && n.state === 'Waiting');
 }
 
-async function reserved(deps: ManagerDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, row: OpenMessageRow): Promise<void> {
+async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, row: OpenMessageRow): Promise<void> {
   const m = row.body;
   if (m.reserved === undefined || open.slot.final || open.slot.state === 'Releasing') return;
   node.clock_offset_ms = row.clock_offset_ms ?? 0;
@@ -94,7 +94,7 @@ async function bind(batch: SlotBatch, tx: Queryable, node: SlotNodeRow, leases: 
   await tx.query(bindLeases, [JSON.stringify(waiting.map((l) => ({ id: l.id, node_id: l.node_id, ends_at: new Date(l.ends_at ?? 0).toISOString() })))]);
 }
 
-function accessOf({ config }: ManagerDeps, open: OpenSlot, row: OpenMessageRow, reserved: NonNullable<PilotMessage['reserved']>): NodeAccess {
+function accessOf({ config }: SlotDeps, open: OpenSlot, row: OpenMessageRow, reserved: NonNullable<PilotMessage['reserved']>): NodeAccess {
   const { agent } = reserved;
   if (config.control.transport === 'ssh' && agent !== undefined) {
     return {

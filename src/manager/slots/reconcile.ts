@@ -4,14 +4,14 @@ import { reconcile, type JobFacts, type KnownSlot, type Reconciliation } from '.
 import type { Listing } from '../../pilot/lrm/types.ts';
 import { isUnavailable } from '../../store/db.ts';
 import { liveSlots, noteSlots, type SlotRow } from '../../store/slots.ts';
-import type { ManagerDeps } from '../deps.ts';
+import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { mayTryAgain } from './submit.ts';
 import type { ReconcileResult } from './types.ts';
 
 const STEPS_AT_ONCE = 250;
 
-export async function reconcileSlots(deps: ManagerDeps, listing: Listing & { kind: 'listing' }, askedAt: number, inFlight: ReadonlySet<string>): Promise<ReconcileResult> {
+export async function reconcileSlots(deps: SlotDeps, listing: Listing & { kind: 'listing' }, askedAt: number, inFlight: ReadonlySet<string>): Promise<ReconcileResult> {
   const { ctx, db } = deps;
   for (const i of listing.ignored) ctx.log.warn('the batch system’s list holds what cannot be read; ignored', { slot: i.slotId, why: i.why });
   const live = await db.query(liveSlots);
@@ -22,7 +22,7 @@ export async function reconcileSlots(deps: ManagerDeps, listing: Listing & { kin
   return { changed: notes.length + steps.length, live: live.length };
 }
 
-async function takeSteps(deps: ManagerDeps, steps: Reconciliation['steps']): Promise<void> {
+async function takeSteps(deps: SlotDeps, steps: Reconciliation['steps']): Promise<void> {
   // A slot whose step cannot be written must not keep the others from taking theirs.
   const done = await inHalves(steps, async (some) => {
     await changeSlots(deps, some.map((s) => s.id), (batch) => { for (const s of some) takeStep(deps, batch, s); });
@@ -32,7 +32,7 @@ async function takeSteps(deps: ManagerDeps, steps: Reconciliation['steps']): Pro
   if (failed instanceof Error) deps.ctx.log.error('what the batch system says of some slots could not be written; the next poll tries again', { error: failed.message });
 }
 
-function takeStep(deps: ManagerDeps, batch: SlotBatch, { id, facts, step }: Reconciliation['steps'][number]): void {
+function takeStep(deps: SlotDeps, batch: SlotBatch, { id, facts, step }: Reconciliation['steps'][number]): void {
   const open = batch.slots.get(id);
   if (open === undefined || open.slot.final) return;
   applyFacts(open.slot, facts);

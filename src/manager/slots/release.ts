@@ -5,7 +5,7 @@
 import { formatDuration } from '../../lease/duration.ts';
 import { nodeIsOver } from '../../pilot/states.ts';
 import { returningNodes, slotsToTend } from '../../store/slots.ts';
-import type { ManagerDeps } from '../deps.ts';
+import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
 
@@ -19,7 +19,7 @@ interface Found {
   readonly shrinks: ToShrink[];
 }
 
-export async function findReleases(deps: ManagerDeps): Promise<Awaited<ReturnType<SlotWork['releases']>>> {
+export async function findReleases(deps: SlotDeps): Promise<Awaited<ReturnType<SlotWork['releases']>>> {
   const { ctx, db, config } = deps;
   const now = ctx.clock.now();
   const found: Found = { cancels: [], shrinks: [] };
@@ -29,7 +29,7 @@ export async function findReleases(deps: ManagerDeps): Promise<Awaited<ReturnTyp
   return { nodes, ...found };
 }
 
-function tend(deps: ManagerDeps, batch: SlotBatch, open: OpenSlot, found: Found): void {
+function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, found: Found): void {
   const { slot, nodes } = open;
   if (slot.final) return;
   expire(deps, batch, open);
@@ -41,7 +41,7 @@ function tend(deps: ManagerDeps, batch: SlotBatch, open: OpenSlot, found: Found)
   else if (slot.state === 'Ready') shrink(deps, batch, open, found);
 }
 
-function expire({ config }: ManagerDeps, batch: SlotBatch, open: OpenSlot): void {
+function expire({ config }: SlotDeps, batch: SlotBatch, open: OpenSlot): void {
   const waits = open.slot.state === 'Requested' || open.slot.state === 'Submitting' || open.slot.state === 'Queued';
   if (!waits || batch.now - open.slot.created_at < config.pilot.pending_timeout * 1000) return;
   const words = open.slot.queue_reason === null ? '' : `; the batch system says: ${open.slot.queue_reason}`;
@@ -63,7 +63,7 @@ function cancel(batch: SlotBatch, { slot }: OpenSlot, found: Found): void {
 }
 
 /** Nodes of a partly ended group go back as soon as the batch system allows; the first node keeps the job's script. */
-function shrink({ borrowing }: ManagerDeps, batch: SlotBatch, { slot, nodes }: OpenSlot, found: Found): void {
+function shrink({ borrowing }: SlotDeps, batch: SlotBatch, { slot, nodes }: OpenSlot, found: Found): void {
   if (slot.job_id === null || slot.next_at > batch.now) return;
   const over = new Set(nodes.filter((n) => nodeIsOver(n.state)).map((n) => n.host));
   const keep = slot.hosts.filter((h, i) => i === 0 || !over.has(h));
@@ -73,7 +73,7 @@ function shrink({ borrowing }: ManagerDeps, batch: SlotBatch, { slot, nodes }: O
   if (borrowing?.facts()?.shrinks === true) found.shrinks.push({ slotId: slot.id, jobId: slot.job_id, keep });
 }
 
-export async function recordCancelled(deps: ManagerDeps, slotId: string, gone: boolean): Promise<void> {
+export async function recordCancelled(deps: SlotDeps, slotId: string, gone: boolean): Promise<void> {
   if (!gone) return;
   await changeSlots(deps, [slotId], (batch) => {
     const open = batch.slots.get(slotId);

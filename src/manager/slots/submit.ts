@@ -1,7 +1,7 @@
 /** Submission: a slot is `Submitting` before the batch system is called, and stays so until an answer is written. */
 import type { SubmitAnswer } from '../../pilot/lrm/types.ts';
 import { takeRequestedSlots } from '../../store/slots.ts';
-import type { ManagerDeps } from '../deps.ts';
+import type { SlotDeps } from '../deps.ts';
 import { changeSlots } from './batch.ts';
 import type { ToSubmit } from './types.ts';
 
@@ -10,7 +10,7 @@ const MOST_AT_ONCE = 8;
 /** Submissions that were lost without a word, after which the slot is given up. */
 const MOST_ATTEMPTS = 5;
 
-export async function takeRequested({ ctx, db }: ManagerDeps): Promise<readonly ToSubmit[]> {
+export async function takeRequested({ ctx, db }: SlotDeps): Promise<readonly ToSubmit[]> {
   const rows = await db.query(takeRequestedSlots, [new Date(ctx.clock.now()), MOST_AT_ONCE]);
   return rows.map((r) => ({
     slotId: r.id, secret: r.secret, nonce: r.nonce, pilotS: r.pilot_s, graceS: r.grace_s, attempt: r.attempts,
@@ -18,7 +18,7 @@ export async function takeRequested({ ctx, db }: ManagerDeps): Promise<readonly 
   }));
 }
 
-export async function recordSubmission(deps: ManagerDeps, slotId: string, answer: SubmitAnswer, at: number): Promise<void> {
+export async function recordSubmission(deps: SlotDeps, slotId: string, answer: SubmitAnswer, at: number): Promise<void> {
   if (answer.kind === 'unknown') return;
   await changeSlots(deps, [slotId], (batch) => {
     const open = batch.slots.get(slotId);
