@@ -4,6 +4,7 @@ import { readConfig } from './platform/config.ts';
 import { openLog } from './platform/log.ts';
 import { realClock, realRandom } from './platform/real.ts';
 import { startService } from './service.ts';
+import { withoutService } from './without-service.ts';
 
 interface ServeOptions {
   readonly config?: string | undefined;
@@ -32,4 +33,4 @@ async function serve(options: ServeOptions): Promise<void> {
   await opened.close();
 }
 
-process.exitCode = await buildCli({ serve }).run(process.argv);
+process.exitCode = await buildCli({ serve, withoutService: withoutService({ clock: realClock, random: realRandom }) }).run(process.argv);

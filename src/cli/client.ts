@@ -67,7 +67,7 @@ function asUnreachable(e: unknown, socket: string, dataDir: string): unknown {
     case 'ENOENT':
     case 'ENOTDIR':
     case 'ECONNREFUSED':
-      return new Unreachable(`no nimbus service runs on the data directory ${dataDirAt(dataDir).root}; start it with "nimbus serve", or name its directory with --data or NIMBUS_DATA`);
+      return new Unreachable(`no nimbus service runs on the data directory ${dataDirAt(dataDir).root}; start it with "nimbus serve", or name its directory with --data or NIMBUS_DATA`, true);
     case 'EACCES':
     case 'EPERM':
       return new Unreachable(`${socket} belongs to another user; run the command as the user that runs the service (sudo -u USER nimbus …)`);

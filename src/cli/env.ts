@@ -8,6 +8,7 @@ import { createAdminClient, type AdminClient } from './client.ts';
 import { Refused, SomeFailed, Unreachable, UsageError } from './exit.ts';
 import { printable, type Io } from './io.ts';
 import type { NodeInstaller } from './node-installer.ts';
+import type { WithoutService } from './without-service.ts';
 import { renderTable, type Column } from './table.ts';
 
 export interface ServeOptions {
@@ -23,6 +24,8 @@ export interface CliDeps {
   /** Runs the service until it is told to stop. */
   readonly serve: (options: ServeOptions) => Promise<void>;
   readonly installer: NodeInstaller;
+  /** What commands do themselves where no service runs. */
+  readonly withoutService: WithoutService;
 }
 
 export interface Env extends CliDeps {

@@ -23,6 +23,10 @@ export class Refused extends Error {
 
 export class Unreachable extends Error {
   override readonly name = 'Unreachable';
+  /** `absent`: there is no service; else there is one that does not let us in or does not answer. */
+  constructor(message: string, readonly absent = false) {
+    super(message);
+  }
 }
 
 /** Some of several items failed; each was reported already. */

@@ -4,11 +4,14 @@ import { ConfigError } from '../platform/config.ts';
 import { StartError } from '../platform/errors.ts';
 import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
 import { addImageCommands } from './commands/images.ts';
+import { addKillAllCommand } from './commands/kill-all.ts';
 import { addLeaseCommands } from './commands/leases.ts';
 import { addNetworkCommands } from './commands/networks.ts';
 import { addNodeCommands } from './commands/nodes.ts';
 import { addSiteCommands } from './commands/site.ts';
+import { addSlotCommands } from './commands/slots.ts';
 import { addUsageCommand } from './commands/usage.ts';
 import { addUserCommands } from './commands/users.ts';
 import { asJson, refusal, type CliDeps } from './env.ts';
@@ -30,8 +33,8 @@ Exit codes:
   2  the command line or the configuration is wrong, or the service cannot start
   3  no service answers at the data directory`;
 
-/** `serve` runs the service; the rest is the real machine unless a test gives its own. */
-export function buildCli(given: Pick<CliDeps, 'serve'> & Partial<CliDeps>): Cli {
+/** `serve` and `withoutService` compose what the commands cannot know; the rest is the real machine unless a test gives its own. */
+export function buildCli(given: Pick<CliDeps, 'serve' | 'withoutService'> & Partial<CliDeps>): Cli {
   const deps: CliDeps = { clock: realClock, env: process.env, installer: sshInstaller, ...given, io: given.io ?? terminal() };
   return {
     async run(argv) {
@@ -69,7 +72,10 @@ Examples:
   nimbus user add alice
   nimbus lease list
 ${EXIT_CODES}`);
-  for (const add of [addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand]) {
+  for (const add of [
+    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand,
+    addSlotCommands, addKillAllCommand, addDoctorCommand,
+  ]) {
     add(root, deps);
   }
   return root;

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServeOptions } from '../../src/cli/env.ts';
 import type { Installed, InstallRequest, NodeInstaller } from '../../src/cli/node-installer.ts';
 import { buildCli } from '../../src/cli/program.ts';
+import type { WithoutService } from '../../src/cli/without-service.ts';
 import { Fault } from '../../src/lease/faults.ts';
 import { StartError } from '../../src/platform/errors.ts';
 import { realClock } from '../../src/platform/real.ts';
@@ -14,8 +15,10 @@ let site: FakeSite;
 beforeEach(async () => { site = await openFakeSite(); });
 afterEach(() => site.close());
 
+const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
+
 interface Ran { code: number; out: string; err: string }
-interface Options { env?: Record<string, string>; serve?: (o: ServeOptions) => Promise<void>; answer?: string | null; installer?: NodeInstaller; watched?: boolean }
+interface Options { env?: Record<string, string>; serve?: (o: ServeOptions) => Promise<void>; answer?: string | null; installer?: NodeInstaller; watched?: boolean; withoutService?: Partial<WithoutService> }
 
 async function nimbus(argv: readonly string[], o: Options = {}): Promise<Ran> {
   const ran = { code: -1, out: '', err: '' };
@@ -25,6 +28,7 @@ async function nimbus(argv: readonly string[], o: Options = {}): Promise<Ran> {
     env: o.env ?? { NIMBUS_DATA: site.dataDir },
     serve: o.serve ?? (() => Promise.reject(new Error('not here'))),
     installer: o.installer ?? { install: () => Promise.reject(new Error('not here')) },
+    withoutService: { open: notHere, killJobs: notHere, doctor: notHere, ...o.withoutService },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;
@@ -293,9 +297,10 @@ describe('endings', () => {
     const { code, out } = await nimbus(['--version']);
     expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string });
     expect(widest((await nimbus(['network', 'address', '--help'])).out)).toBeLessThanOrEqual(80);
-    for (const argv of [[], ['serve'], ['status'], ['config'], ['usage'], ...Object.entries({
+    for (const argv of [[], ['serve'], ['status'], ['config'], ['usage'], ['kill-all'], ['doctor'], ...Object.entries({
       user: ['add', 'list', 'remove', 'key'], node: ['add', 'list', 'drain', 'activate', 'remove', 'upgrade'], image: ['add', 'list', 'remove'],
       network: ['add', 'list', 'remove', 'address'], 'network address': ['add', 'list', 'remove'], lease: ['list', 'show', 'extend', 'destroy', 'console'],
+      slot: ['list', 'show', 'kill'],
     }).flatMap(([group, verbs]) => verbs.filter((v) => v !== 'address').map((v) => [...group.split(' '), v]))]) {
       const help = await nimbus([...argv, '--help']);
       expect(help.code).toBe(0);

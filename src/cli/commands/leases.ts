@@ -1,6 +1,10 @@
 import type { Command } from 'commander';
+import { GROUP_ID } from '../../lease/ids.ts';
 import { breakdown } from '../../lease/phases.ts';
+import type { BreakdownView } from '../../manager/admin-types.ts';
 import type { EventView, LeaseChange, LeaseView } from '../../manager/types.ts';
+import { graceLeftS, waitingText } from '../../manager/waiting.ts';
+import { breakdownText } from '../breakdown.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
 import { UsageError } from '../exit.ts';
@@ -9,6 +13,8 @@ import { printable } from '../io.ts';
 import { renderTable } from '../table.ts';
 
 const PAGE = 1000;
+/** Leases of which a list says what they wait for; more of them would hide the list. */
+const MOST_EXPLAINED = 20;
 
 export function addLeaseCommands(program: Command, deps: CliDeps): void {
   const lease = program.command('lease').description('VMs of all users');
@@ -28,7 +34,8 @@ function listCommand(lease: Command, deps: CliDeps): void {
     .action(async (o: { user?: string; all?: boolean }, command: Command) => {
       const env = envOf(command, deps);
       const now = env.clock.now();
-      env.table(await allLeases(env, o), [
+      const leases = await allLeases(env, o);
+      env.table(leases, [
         { title: 'LEASE', value: (l) => l.id },
         { title: 'USER', value: (l) => l.accountName, shrinks: true },
         { title: 'STATE', value: (l) => l.state },
@@ -37,7 +44,25 @@ function listCommand(lease: Command, deps: CliDeps): void {
         { title: 'TYPE', value: (l) => l.type, shrinks: true },
         { title: 'LEFT', value: (l) => (l.endedAt === null ? left(l.endsAt, now) : 'ended') },
       ], 'There are no leases.');
+      if (!env.json) explain(env, leases, now);
     });
+}
+
+/** Below the list: what leases wait for, and which of them the batch system is about to end. */
+function explain(env: Env, leases: readonly LeaseView[], now: number): void {
+  const lines = leases.flatMap((l) => {
+    const text = standing(l, now);
+    return text === null ? [] : [`${l.id}: ${text}`];
+  });
+  if (lines.length === 0) return;
+  const more = lines.length > MOST_EXPLAINED ? [`and ${lines.length - MOST_EXPLAINED} more: nimbus slot list`] : [];
+  env.io.out(`\n${[...lines.slice(0, MOST_EXPLAINED), ...more].map((t) => `${printable(t)}\n`).join('')}`);
+}
+
+function standing(l: LeaseView, now: number): string | null {
+  const grace = graceLeftS(l, now);
+  if (grace !== null) return `in grace: ${grace} s left`;
+  return l.waiting === null ? null : waitingText(l.waiting);
 }
 
 async function allLeases(env: Env, o: { user?: string; all?: boolean }): Promise<LeaseView[]> {
@@ -58,19 +83,34 @@ function reachText(l: LeaseView): string {
 function showCommand(lease: Command, deps: CliDeps): void {
   lease.command('show <id>')
     .description('one lease and everything that happened to it')
-    .addHelpText('after', '\nExample:\n  nimbus lease show i-0123456789abcdef0')
-    .action(async (id: string, _o: unknown, command: Command) => {
+    .option('--breakdown', 'where its time went, step by step; also of a group (r-…)')
+    .addHelpText('after', `
+Examples:
+  nimbus lease show i-0123456789abcdef0
+  nimbus lease show i-0123456789abcdef0 --breakdown
+  nimbus lease show r-0123456789abcdef0 --breakdown --json`)
+    .action(async (id: string, o: { breakdown?: boolean }, command: Command) => {
       const env = envOf(command, deps);
+      if (o.breakdown === true) {
+        const view = await env.client.get<BreakdownView>(path`/v1/breakdown/${id}`);
+        env.say(view, breakdownText(view, env.io.width));
+        return;
+      }
+      if (GROUP_ID.test(id)) throw new UsageError(`${id} is a group; its times are shown with --breakdown, its leases by: nimbus lease list`);
       const l = await env.client.get<LeaseView & { events: EventView[] }>(path`/v1/leases/${id}`);
       env.say(l, describe(env, l));
     });
 }
 
 function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
+  const now = env.clock.now();
+  const waits = standing(l, now);
   const facts: Array<[string, string]> = [
     ['lease', `${l.id} (group ${l.groupId}, index ${l.launchIndex})`],
     ['user', l.accountName],
     ['state', `${l.state}${l.reason === null ? '' : `: ${l.reason}`}`],
+    ...(waits === null ? [] : [[l.waiting === null ? 'grace' : 'waits', waits] as [string, string]]),
+    ...(l.slot === null ? [] : [['slot', l.slot] as [string, string]]),
     ['image', `${l.imageName} (${l.imageId})`],
     ['type', `${l.type}: ${l.memoryMb} MiB, ${l.cores} cores`],
     ['node', `${l.node ?? '-'} in zone ${l.zone}`],
@@ -79,13 +119,19 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
     ['key pair', l.keyName ?? '-'],
     ['created', time(l.createdAt)],
     ['running', time(l.runningAt)],
-    l.endedAt === null ? ['ends', `${time(l.endsAt)} (in ${left(l.endsAt, env.clock.now())})`] : ['ended', time(l.endedAt)],
+    endOf(l, now),
     ...Object.entries(l.tags).map(([k, v]): [string, string] => ['tag', `${k} = ${v}`]),
   ];
-  const steps = breakdown(l.phases);
+  const steps = breakdown(l.phases).filter((s) => s.group !== 'end');
   if (steps.length > 0) facts.push(['start', steps.map((s) => `${s.name} ${Math.round(s.ms)} ms`).join(', ')]);
   const head = facts.map(([k, v]) => `${k.padEnd(9)} ${printable(v)}`).join('\n');
   return `${head}\n\n${events(env, l)}`;
+}
+
+function endOf(l: LeaseView, now: number): [string, string] {
+  if (l.endedAt !== null) return ['ended', time(l.endedAt)];
+  // Nobody's time runs while he waits in a queue.
+  return ['ends', l.endsAt === null ? 'its time begins when its node is ready' : `${time(l.endsAt)} (in ${left(l.endsAt, now)})`];
 }
 
 function events(env: Env, l: { createdAt: number; events: readonly EventView[] }): string {

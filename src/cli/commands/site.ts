@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import type { NodeView } from '../../manager/admin-types.ts';
+import type { BatchSystemView, NodeView } from '../../manager/admin-types.ts';
 import { parseConfig, readConfig } from '../../platform/config.ts';
 import { packageFile } from '../../platform/package-file.ts';
 import { dataDirOf, envOf, type CliDeps } from '../env.ts';
+import { time } from '../format.ts';
+import { printable } from '../io.ts';
 import { showNodes } from './nodes.ts';
 
 interface Status {
@@ -11,6 +13,7 @@ interface Status {
   readonly pid: number;
   readonly ec2: string;
   readonly database: string;
+  readonly batchSystem?: BatchSystemView;
   readonly nodes: readonly NodeView[];
 }
 
@@ -33,7 +36,7 @@ export function addSiteCommands(program: Command, deps: CliDeps): void {
         env.say(status, '');
         return;
       }
-      env.io.out(`nimbus ${status.version}, pid ${status.pid}\nEC2       ${status.ec2}\ndatabase  ${status.database}\n\n`);
+      env.io.out(`nimbus ${status.version}, pid ${status.pid}\nEC2       ${status.ec2}\ndatabase  ${status.database}\n${status.batchSystem === undefined ? '' : batchSystem(status.batchSystem)}\n`);
       showNodes(env, status.nodes);
     });
 
@@ -47,4 +50,10 @@ export function addSiteCommands(program: Command, deps: CliDeps): void {
       if (o.check !== undefined) env.say(readConfig(o.check), `${o.check} is right`);
       else env.say(env.json ? parseConfig(text, 'etc/nimbus.toml') : null, text);
     });
+}
+
+function batchSystem(b: BatchSystemView): string {
+  const seen = b.lastListed === null ? 'has not answered yet' : `last listed ${time(b.lastListed)} in ${Math.round(b.listMs ?? 0)} ms`;
+  const failed = b.lastFailure === null ? '' : `; last failure ${time(b.lastFailure.at)}: ${b.lastFailure.what}`;
+  return `batch     ${printable(`${b.name ?? 'unknown'}, ${seen}${failed}`)}\n`;
 }

@@ -17,7 +17,7 @@ const MOST_MESSAGES = 200;
 
 type AdminSlotRow = Awaited<ReturnType<typeof slotRows>>[number];
 
-export function slotAdministration(given: AdminDeps): AdminManager['slots'] {
+export function slotAdministration(given: Pick<AdminDeps, 'ctx' | 'db' | 'config' | 'handOver' | 'borrowing'>): AdminManager['slots'] {
   const deps: SlotDeps = { ...given, handOver: given.handOver ?? (() => undefined) };
 
   async function list(q: SlotChoice & { live: boolean; ids?: readonly string[] | undefined }): Promise<SlotView[]> {
