@@ -4,17 +4,18 @@
  * rest from being done; each guest is reported, and the exit code says whether something stayed (the original said 0 always).
  */
 import { rmSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { withDeadline } from './deadline.ts';
 import { hasToolstack } from './guests.ts';
 import { memoryLockName, waitForLock } from './lock.ts';
 import { asOwner } from './owner.ts';
-import { basesOf } from './recover.ts';
+import { basesOf, leasesIn } from './recover.ts';
 import type { Base } from './recover.ts';
 import { baselineOf, sharesOf } from './shares.ts';
 import { bootId, listSlots, pilotLives } from './state.ts';
 import type { SlotOnNode } from './state.ts';
 import type { Guest, MemoryMechanism, NodeSettings, NodeState, ProgramContext } from './types.ts';
-import { endVm, listVms } from './vms.ts';
+import { clearTaps, endVm, listVms } from './vms.ts';
 
 /** One guest that hangs must not take the others' time. */
 const GUEST_MS = 20_000;
@@ -40,9 +41,9 @@ export async function killNine(o: KillNineOptions, signal: AbortSignal): Promise
   const report = new Report(o.ctx);
   const slots = slotsOf(o.settings, report);
   // Pilots first: one that lives would take the end of its VMs for its own affair, and may hold the lock.
-  for (const { state } of slots) if (state !== null) await report.step(() => killPilot(state));
+  for (const { state, base } of slots) if (state !== null) await report.step(() => killPilot(state, base.owner.uid));
   const guestsMb = await endAllGuests(o, report, signal);
-  await endAllVms(o, report);
+  await endAllVms(o, slots, report);
   await report.step(() => giveBack(o, slots, guestsMb, signal));
   // What stands in them is needed as long as something stayed.
   if (report.failures.length === 0) for (const slot of slots) await report.step(() => removeSlot(slot));
@@ -82,8 +83,11 @@ function slotsOf(settings: NodeSettings, report: Report): readonly Slot[] {
   });
 }
 
-async function killPilot(state: NodeState): Promise<string | null> {
+/** A user's file names no process but the user's own. */
+async function killPilot(state: NodeState, owner: number): Promise<string | null> {
   if (state.pid === process.pid || !(await pilotLives(state, bootId()))) return null;
+  const { uid } = await stat(`/proc/${state.pid}`);
+  if (uid !== owner) throw new Error(`slot ${state.slot} on ${state.host}: process ${state.pid} is user ${uid}'s and no pilot of user ${owner}'s; it was left alone`);
   process.kill(state.pid, 'SIGKILL');
   return `pilot of slot ${state.slot} on ${state.host} was killed (process ${state.pid})`;
 }
@@ -113,13 +117,18 @@ async function endAllGuests({ ctx, mechanism }: KillNineOptions, report: Report,
   return guests.filter(({ id }) => !stayed.has(id)).reduce((mb, guest) => mb + guest.memoryMb, 0);
 }
 
-async function endAllVms({ ctx }: KillNineOptions, report: Report): Promise<void> {
-  for (const vm of await listVms()) {
+async function endAllVms({ ctx }: KillNineOptions, slots: readonly Slot[], report: Report): Promise<void> {
+  const vms = await listVms();
+  for (const vm of vms) {
     await report.step(async () => {
       await endVm(vm, ctx.clock);
       return `VM ${vm.lease} was ended (process ${vm.pid})`;
     });
   }
+  await report.step(async () => {
+    await clearTaps([...vms.map((vm) => vm.lease), ...slots.flatMap((slot) => leasesIn(slot.dir, slot.base.owner))]);
+    return null;
+  });
 }
 
 /** To `dom0_mem`, or to what the host had before the pilots of this boot where that is more; else all that is free. */

@@ -20,7 +20,7 @@ import { planRestore, sharesOf } from './shares.ts';
 import { bootId, listSlots, pilotLives, slotDirName, writeNodeState } from './state.ts';
 import type { SlotOnNode } from './state.ts';
 import type { NodeSettings, NodeState, ProgramContext } from './types.ts';
-import { endVm, listVms } from './vms.ts';
+import { clearTaps, endVm, listVms } from './vms.ts';
 import type { VmOnNode } from './vms.ts';
 
 /** One slot whose memory does not come back must not take the time of the others. */
@@ -151,7 +151,8 @@ async function giveBack(o: RecoverOptions, base: Base, slot: SlotOnNode, signal:
 async function endVms(o: RecoverOptions, owner: Owner, slot: SlotOnNode): Promise<readonly string[]> {
   const ended: string[] = [];
   const failures: string[] = [];
-  for (const vm of await vmsOf(slot.dir, owner)) {
+  const vms = await vmsOf(slot.dir, owner);
+  for (const vm of vms) {
     try {
       await endOne(o, slot.dir, vm);
       ended.push(`VM ${vm.lease} was ended (process ${vm.pid})`);
@@ -159,6 +160,7 @@ async function endVms(o: RecoverOptions, owner: Owner, slot: SlotOnNode): Promis
       failures.push((e as Error).message);
     }
   }
+  await clearTaps([...leasesIn(slot.dir, owner), ...vms.map((vm) => vm.lease)]).catch((e: unknown) => failures.push((e as Error).message));
   if (failures.length > 0) throw new Error(failures.join('; '));
   return ended;
 }

@@ -59,11 +59,17 @@ export async function startTicksOf(pid: number): Promise<string | null> {
   return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
 }
 
-/** Ends the process (a job's VM ignores SIGTERM), and removes the lease's taps where this account may. @throws Error with a sentence */
+/** Ends the process; a job's VM ignores SIGTERM. @throws Error with a sentence */
 export async function endVm(vm: VmOnNode, clock: Clock): Promise<void> {
   const gone = await killVm(vm, clock, KILL_MS, ['SIGKILL']).catch((e: unknown) => {
     throw new Error(`VM ${vm.lease} (process ${vm.pid} of user ${vm.uid}) cannot be ended: ${(e as NodeJS.ErrnoException).code ?? String(e)}`);
   });
   if (!gone) throw new Error(`VM ${vm.lease} (process ${vm.pid}) does not end`);
-  if (process.getuid?.() === 0) await deleteTaps(findPrograms({}).ip, vm.lease);
+}
+
+/** Removes the taps of leases whose VMs have ended, where this is root. A lease that runs somewhere on the node keeps its own. */
+export async function clearTaps(leases: readonly string[]): Promise<void> {
+  if (process.getuid?.() !== 0 || leases.length === 0) return;
+  const running = new Set((await listVms()).map((vm) => vm.lease));
+  for (const lease of new Set(leases)) if (!running.has(lease)) await deleteTaps(findPrograms({}).ip, lease);
 }

@@ -5,10 +5,11 @@
  */
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { withDeadline } from '../deadline.ts';
 import type { Finding, Guest, MemoryMechanism, NodeSettings, ProgramContext } from '../types.ts';
 import { Balloon } from './balloon.ts';
 import type { Host } from './balloon.ts';
-import { findProgram, runCommand } from './command.ts';
+import { runCommand } from './command.ts';
 import { checkPrograms } from './sudo.ts';
 
 /** Each with how its text tells the kB. */
@@ -16,7 +17,7 @@ const KERNEL_FILES: readonly (readonly [string, RegExp])[] = [
   ['/sys/devices/system/xen_memory/xen_memory0/info/current_kb', /^\s*(\d+)/],
   ['/proc/xen/balloon', /Current allocation:\s*(\d+)\s*kB/i],
 ];
-const CAPABILITIES = '/proc/xen/capabilities';
+const CHECK_MS = 20_000;
 /** `Domain-0   0  2007  2  r-----  12.3`: a name may contain anything, the figures stand at the end. */
 const LIST_LINE = /^(.*\S)\s+(\d+)\s+(\d+)\s+\d+\s+[a-z-]+\s+[\d.]+\s*$/;
 
@@ -69,12 +70,17 @@ class XlHost implements Host {
   async check(): Promise<readonly Finding[]> {
     const { xen: { xm }, become } = this.#settings;
     const commands = [['list'], ['info'], ['mem-set', '0', this.#amount(512)], ['destroy', '1']].map((args) => [xm, ...args]);
-    return [await this.#checkDom0(), ...(await checkPrograms(this.#ctx.clock, become, commands))];
+    const programs = await checkPrograms(this.#ctx.clock, become, commands);
+    return programs.every((f) => f.ok) ? [...programs, await this.#checkDom0()] : programs;
   }
 
   async #checkDom0(): Promise<Finding> {
-    const ok = (await readFile(CAPABILITIES, 'utf8').catch(() => '')).includes('control_d') || findProgram(this.#settings.xen.xm) !== undefined;
-    return ok ? { ok, what: 'this is dom0 of a Xen host' } : { ok, what: 'this is not dom0 of a Xen host', mend: 'boot Xen, mount xenfs on /proc/xen, or set another [memory] mechanism' };
+    try {
+      const mb = await withDeadline(this.#ctx.clock, CHECK_MS, (signal) => this.hostMb(signal));
+      return { ok: true, what: `this is dom0 of a Xen host; it has ${mb} MB` };
+    } catch (e) {
+      return { ok: false, what: `the memory of dom0 cannot be read: ${(e as Error).message}`, mend: 'boot Xen, start its toolstack (on Debian: systemctl start xen), or set another [memory] mechanism' };
+    }
   }
 
   /** `xm` of old versions takes plain MiB only; for `xl` the unit is said. */
