@@ -76,7 +76,7 @@ export class Executor {
     this.#parts.records.see(lease, generation);
     if (request.op === 'remove') {
       this.#supersede(lease, generation);
-      this.#parts.vms.hasten(lease, request.graceMs ?? 0);
+      this.#hasten(lease, request.graceMs ?? 0);
     }
     this.#take(new Operation(request, this.#parts.clock), reply);
   }
@@ -101,9 +101,9 @@ export class Executor {
     for (const operations of this.#underWay.values()) {
       for (const op of operations.values()) if (op.request.op !== 'remove') op.breakOff(new AgentFault('Retiring', why));
     }
-    const { records, clock, vms } = this.#parts;
+    const { records, clock } = this.#parts;
     await Promise.all(records.live().map(({ lease }) => new Promise<void>((resolve) => {
-      vms.hasten(lease, graceMs);
+      this.#hasten(lease, graceMs);
       this.#endings += 1;
       const request: LeaseRequest = {
         op: 'remove', id: `end-all-${this.#endings}`, lease, generation: records.seen(lease), graceMs, deadlineMs: graceMs + END_ALL_MS,
@@ -150,6 +150,11 @@ export class Executor {
     for (const op of this.#underWay.get(lease)?.values() ?? []) {
       if (op.request.op !== 'remove' && op.request.generation < generation) op.breakOff(stale(op.request, generation));
     }
+  }
+
+  /** A removal does not wait for the grace of one before it that has more. */
+  #hasten(lease: string, graceMs: number): void {
+    for (const op of this.#underWay.get(lease)?.values() ?? []) op.hasten(graceMs);
   }
 
   async #run(op: Operation): Promise<void> {

@@ -33,8 +33,6 @@ import { Vms } from './vms.ts';
 const MAX_CONNECTIONS = 64;
 /** Shorter than a newer agent waits for an older one: an operation that hangs must not keep a node from being upgraded. */
 const FINISH_MS = 100_000;
-/** The answer to a release is on its way before the pilot that it ends does anything else. */
-const ANSWER_MS = 10;
 /** QEMU starts cost CPU and disk; simulated ones cost nothing and wait in timers. */
 const PARALLEL = { qemu: 32, simulated: 1024 } as const;
 
@@ -139,7 +137,8 @@ export class Master implements Agent {
     if (this.#released) return;
     this.#released = true;
     this.#options.log.info('the service gives the node back', { why });
-    this.#options.clock.after(ANSWER_MS, () => this.#options.onRelease?.(why));
+    // The answer leaves at the end of this turn of the event loop (outbox.ts), before any timer.
+    this.#options.clock.after(0, () => this.#options.onRelease?.(why));
   }
 
   /** Takes nothing new, finishes what runs, frees the directory. VMs are not touched. */

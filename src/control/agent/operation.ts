@@ -12,6 +12,10 @@ export interface Reply {
   done(done: Done): void;
 }
 
+/** Part of a removal's deadline that is kept for ending a guest that has not powered down: so much, or half of it. */
+const AFTER_GRACE_MS = 5_000;
+const graceWithin = (deadlineMs: number): number => Math.max(deadlineMs / 2, deadlineMs - AFTER_GRACE_MS);
+
 export class Operation<R extends LeaseRequest = LeaseRequest> {
   readonly request: R;
   readonly stamps: Partial<Record<AgentPhase, number>> = {};
@@ -24,11 +28,15 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
   #answer: Done | undefined;
   #step: Promise<unknown> = Promise.resolve();
   readonly #begun: number;
+  /** ms after its taking at which the guest's time to power down is over. */
+  #graceEnd: number;
+  readonly #hurry = new AbortController();
 
   constructor(request: R, clock: Clock) {
     this.request = request;
     this.#clock = clock;
     this.#begun = clock.monotonic();
+    this.#graceEnd = request.op === 'remove' ? Math.min(request.graceMs ?? 0, graceWithin(request.deadlineMs)) : 0;
     this.#broken = new Promise<never>((_, reject) => { this.#break = reject; });
     this.#broken.catch(() => undefined);
     this.#timer = clock.after(request.deadlineMs, () => {
@@ -39,8 +47,25 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
     this.stamps.received = clock.now();
   }
 
-  /** ms since it was taken, waiting for its turn included. */
-  get elapsedMs(): number {
+  /** Of a removal: what the guest has left to power down, waiting for the operation's turn included; 0 or less = nothing. */
+  get graceMs(): number {
+    return this.#graceEnd - this.#elapsedMs;
+  }
+
+  /** Fires when the grace was shortened and that is over. */
+  get hurry(): AbortSignal {
+    return this.#hurry.signal;
+  }
+
+  /** The guest has `ms` from now, unless it had less. */
+  hasten(ms: number): void {
+    const end = this.#elapsedMs + ms;
+    if (end >= this.#graceEnd) return;
+    this.#graceEnd = end;
+    this.#clock.after(ms, () => this.#hurry.abort(), true);
+  }
+
+  get #elapsedMs(): number {
     return this.#clock.monotonic() - this.#begun;
   }
 

@@ -18,8 +18,6 @@ import { writeSeed } from './seed.ts';
 
 /** A driver that does not end a VM in this time is left to itself and the failure reported. */
 const END_MS = 30_000;
-/** Part of a removal's deadline that is kept for the end of a guest that has not powered down: so much, or half of it. */
-const AFTER_GRACE_MS = 5_000;
 const NOTICE_MS = 5_000;
 
 export interface VmParts {
@@ -38,8 +36,6 @@ type MakeRequest = Extract<AgentRequest, { vm: VmSpec }>;
 export class Vms {
   readonly #parts: VmParts;
   readonly #unwatch = new Map<string, () => void>();
-  /** Lease → how to end the grace that its guest has. */
-  readonly #graces = new Map<string, AbortController>();
 
   constructor(parts: VmParts) {
     this.#parts = parts;
@@ -77,15 +73,10 @@ export class Vms {
   async notice(lease: string, text: string): Promise<void> {
     const { clock, driver, log } = this.#parts;
     const place = this.place(lease);
-    const told = driver.notice(place, text).then(() => driver.powerDown(place, 0));
-    await within(clock, NOTICE_MS, told, () => new AgentFault('DriverFailed', `no answer within ${NOTICE_MS} ms`))
-      .catch((e: unknown) => log.warn('a guest could not be told', { lease, why: String(e) }));
-  }
-
-  /** A guest that has longer to power down has `ms` from now. */
-  hasten(lease: string, ms: number): void {
-    const grace = this.#graces.get(lease);
-    if (grace !== undefined) this.#parts.clock.after(ms, () => grace.abort(), true);
+    const bounded = (work: Promise<unknown>): Promise<unknown> =>
+      within(clock, NOTICE_MS, work, () => new AgentFault('DriverFailed', `no answer within ${NOTICE_MS} ms`))
+        .catch((e: unknown) => log.warn('a guest could not be told', { lease, why: String(e) }));
+    await Promise.all([bounded(driver.notice(place, text)), bounded(driver.powerDown(place, 0))]);
   }
 
   close(): void {
@@ -156,7 +147,7 @@ export class Vms {
   async #remove(op: Operation): Promise<LeaseRecord> {
     const { lease } = op.request;
     try {
-      await op.step(() => this.#powerDown(lease, graceOf(op)));
+      await op.step(() => this.#powerDown(op));
       await op.step(() => this.#end(lease));
     } catch (e) {
       const { state } = this.#parts.records.of(lease);
@@ -168,19 +159,17 @@ export class Vms {
   }
 
   /** The VM's end during its grace is what was asked for: nobody is told of it as of an exit. */
-  async #powerDown(lease: string, ms: number): Promise<void> {
+  async #powerDown(op: Operation): Promise<void> {
     const { driver, log, records } = this.#parts;
+    const { lease } = op.request;
+    const ms = op.graceMs;
     if (ms <= 0 || records.of(lease).state !== 'running') return;
     this.#stopWatching(lease);
-    const grace = new AbortController();
-    this.#graces.set(lease, grace);
     try {
-      const down = await driver.powerDown(this.place(lease), ms, grace.signal);
+      const down = await driver.powerDown(this.place(lease), ms, op.hurry);
       log.info(down ? 'guest has powered down' : 'guest has not powered down', { lease, ms });
     } catch (e) {
       log.warn('guest could not be asked to power down', { lease, why: String(e) });
-    } finally {
-      this.#graces.delete(lease);
     }
   }
 
@@ -236,12 +225,6 @@ export class Vms {
     }
     onEvent({ kind: 'vm-exited', lease, generation: before.generation, at: clock.now(), reason });
   }
-}
-
-/** ms that the guest still has: its grace counts from the moment that the request was taken. */
-function graceOf({ request, elapsedMs }: Operation): number {
-  const left = request.deadlineMs - elapsedMs;
-  return request.op === 'remove' ? Math.min((request.graceMs ?? 0) - elapsedMs, Math.max(left / 2, left - AFTER_GRACE_MS)) : 0;
 }
 
 function sameVm(r: LeaseRecord, vm: VmSpec): boolean {

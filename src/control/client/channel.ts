@@ -102,7 +102,8 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
     settle();
     if (closed) return;
     failures = livedMs > options.silenceMs ? 0 : failures + 1;
-    pause = clock.after(ready ? 0 : pauseMs(), again, true);
+    if (ready) again();
+    else pause = clock.after(pauseMs(), again, true);
   }
 
   function again(): void {

@@ -39,8 +39,8 @@ export class Agent {
   output = '';
   #listeners = new Set<() => void>();
 
-  constructor(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
-    this.child = spawn(process.execPath, [program, ...args], { env });
+  constructor(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env, options: { detached?: boolean } = {}) {
+    this.child = spawn(process.execPath, [program, ...args], { env, ...options });
     running.add(this);
     const push = lineReader(
       (text) => { if (text.startsWith('{"')) this.lines.push(JSON.parse(text) as AgentLine); },

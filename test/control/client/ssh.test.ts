@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { sshTransport } from '../../../src/control/client/ssh.ts';
@@ -80,6 +81,39 @@ describe.skipIf(!hasPart('sshd'))('channels over sshd', () => {
     writeFileSync(loose, readFileSync(privateKeyFile), { mode: 0o644 });
     const { when } = over([sshTransport(ctx, { transport: 'ssh', host: sshd.host, port: sshd.port, user: sshd.user, hostKey: sshd.hostKey }, { privateKeyFile: loose })]);
     expect((await when(1, isDown)).reason).toMatch(/can be read by others; run "chmod 600/);
+  });
+
+  describe('to a borrowed node', () => {
+    const stateDir = '/var/tmp/it\'s a pilot/sl-0123456789ab.c7/control';
+    const asked = (s: Sshd): string => join(s.home, 'asked');
+    const slotNode = async (): Promise<Sshd> => {
+      const sshd = await set.make();
+      const forced = join(sshd.home, 'forced');
+      writeFileSync(forced, `#!/bin/sh\nprintf %s "$SSH_ORIGINAL_COMMAND" > '${asked(sshd)}'\nexec '${process.execPath}' '${AGENT}'\n`, { mode: 0o755 });
+      writeFileSync(sshd.authorizedKeys, line.replace(/command="[^"]*"/, `command="'${forced}'"`), { mode: 0o600 });
+      return sshd;
+    };
+    const slotWay = ({ host, port, user }: Sshd, hostKeys: readonly string[]) =>
+      sshTransport(ctx, { transport: 'slot-ssh', slot: 'sl-0123456789ab', host, port, user, hostKeys, stateDir }, { privateKeyFile });
+
+    test('any of its host keys may answer, and the command joins the agent of the slot', async () => {
+      const sshd = await slotNode();
+      const { client } = over([slotWay(sshd, ['ssh-unknown AAAA', set.key('other-host').publicLine, sshd.hostKey])]);
+      expect((await client.ask(1, listRequest())).result).toEqual({ vms: [] });
+      // What the shell of the account makes of the words is what was meant.
+      const words = run('sh', ['-c', `set -- ${readFileSync(asked(sshd), 'utf8')}; printf '%s|' "$@"`]);
+      expect(words).toBe(`workspace-pilot|control|--state|${stateDir}|`);
+    });
+
+    test('a host that shows none of them is refused, and one without any is not called', async () => {
+      const sshd = await slotNode();
+      const others = [set.key('first').publicLine, set.key('second').publicLine];
+      const { when } = over([slotWay(sshd, others), slotWay(sshd, ['no key'])]);
+      const { reason } = await when(1, isDown);
+      for (const key of [...others, sshd.hostKey]) expect(reason).toContain(fingerprint(readPin(key) ?? Buffer.alloc(0)));
+      expect((await when(2, isDown)).reason).toMatch(/no host key of 127\.0\.0\.1 is known: .*control\.transport to "pilot"/);
+      expect(existsSync(asked(sshd))).toBe(false);
+    });
   });
 
   test('a killed agent is reported and started again', async () => {

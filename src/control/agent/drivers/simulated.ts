@@ -106,6 +106,7 @@ class SimulatedDriver implements Driver {
 
   async powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean> {
     const { clock, powerDownMs } = this.#options;
+    await this.#strike('powerDown', place);
     if ((await this.find(place)) === null) return true;
     if (powerDownMs !== null) clock.after(powerDownMs, () => this.#powerOff(place.lease), true);
     await new Promise<void>((resolve) => {
@@ -122,10 +123,10 @@ class SimulatedDriver implements Driver {
     return (await this.find(place)) === null;
   }
 
-  notice(place: VmPlace, text: string): Promise<void> {
+  async notice(place: VmPlace, text: string): Promise<void> {
+    await this.#strike('notice', place);
     const vm = this.#need(place);
     this.#change({ ...vm, notices: [...(vm.notices ?? []), text].slice(-MAX_NOTICES) });
-    return Promise.resolve();
   }
 
   async console(place: VmPlace, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {

@@ -3,6 +3,7 @@
  * does when sudo made it root.
  */
 import { spawn } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sleep, within } from '../clock.ts';
@@ -109,6 +110,8 @@ export class DirectHost implements VmHost {
 
   async #spawn(lease: string, launch: Launch, dir: VmDirectory, uid: number | null): Promise<number> {
     const { programs, memPath } = this.#o.policy;
+    // QEMU would make a plain file of that name.
+    if (memPath !== null && !isDirectory(memPath)) throw new AgentFault('DriverFailed', noMemPath(memPath));
     const { virtualSize } = await readQcow2(join(dir.path, FILES.disk));
     const shield = await this.#shield();
     const [program, ...argv] = [
@@ -155,6 +158,9 @@ export class DirectHost implements VmHost {
     return false;
   }
 }
+
+export const isDirectory = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+export const noMemPath = (path: string): string => `${path} is no directory: mount a hugetlbfs there, or take "memPath" out of the settings`;
 
 /** /dev/kvm opens for its group; everything else that the VM's uid may do, it may as owner. */
 async function gidFor(launch: Launch, uid: number): Promise<number> {

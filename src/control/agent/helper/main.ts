@@ -6,7 +6,7 @@ import { statSync } from 'node:fs';
 import { isExecutable } from '../drivers/qemu/programs.ts';
 import { realClock } from '../clock.ts';
 import { AgentFault, asAgentError } from '../fault.ts';
-import { DirectHost } from './direct-host.ts';
+import { DirectHost, isDirectory, noMemPath } from './direct-host.ts';
 import type { Owner } from './files.ts';
 import { POLICY_FILE, readPolicy } from './policy.ts';
 import type { HostPolicy } from './policy.ts';
@@ -56,6 +56,7 @@ export function lacksOf(policy: HostPolicy): string[] {
   if (policy.uids !== null && !isMapped(policy.uids)) {
     lacks.push(`the uids ${policy.uids.first} and following do not exist in this user namespace (helper.json: "uids")`);
   }
+  if (policy.memPath !== null && !isDirectory(policy.memPath)) lacks.push(noMemPath(policy.memPath));
   if (policy.bridges === null || policy.bridges.length === 0) return lacks;
   if (!isExecutable(policy.programs.ip)) lacks.push('ip is not installed, which bridged networks need (Debian: apt-get install iproute2)');
   if (!isOpenToAll(TUN)) lacks.push(`${TUN} must be open to all users, as udev makes it, for VMs on bridges (chmod 0666 ${TUN})`);
