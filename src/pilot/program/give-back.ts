@@ -46,6 +46,7 @@ export async function giveBack(parts: ReserveParts, held: Held, reason: Reason):
       for (const lease of await room.restore(signal)) killed.add(lease);
     }));
     if (killed.size > 0) notifier?.post({ state: 'killed', code: 0, names: [...killed] });
+    if (troubles.length === 0) notifier?.endSpool();
     if (troubles.length === 0) await attempt('clearing the directory', () => room.leave());
     if (troubles.length > 0) await room.abandon().catch(() => undefined);
   }

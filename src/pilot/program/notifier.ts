@@ -13,6 +13,8 @@ import type { Sender } from './sender.ts';
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 const MAX_PENDING = 1024;
+/** A request that has taken so long is broken off when there is no time left to wait for it. */
+const SLOW_MS = 250;
 
 export interface NotifierParts {
   readonly clock: Clock;
@@ -44,6 +46,7 @@ export class Notifier {
   /** One of several was refused, and the others may be sound: they are sent alone until one has gone through. */
   #alone = false;
   #flight: AbortController | undefined;
+  #flightBegan = 0;
   #timer: Timer | undefined;
   #heartbeat: Timer | undefined;
   #over = false;
@@ -62,6 +65,11 @@ export class Notifier {
   begin(file: string): void {
     this.#spool = file;
     this.#beat();
+  }
+
+  /** The spool's directory goes: what is said from now on is not written down. */
+  endSpool(): void {
+    this.#spool = null;
   }
 
   /** Puts a message on its way; its id. */
@@ -98,7 +106,7 @@ export class Notifier {
   hurry(): void {
     this.#pauseMs = FIRST_PAUSE_MS;
     if (this.#flight === undefined) this.#soon();
-    else this.#flight.abort();
+    else if (this.#parts.clock.monotonic() - this.#flightBegan > SLOW_MS) this.#flight.abort();
   }
 
   close(): void {
@@ -121,6 +129,7 @@ export class Notifier {
     while (this.#pending.length > 0 && !this.#over) {
       const batch = this.#pending.slice(0, this.#alone ? 1 : sender.batch);
       this.#flight = new AbortController();
+      this.#flightBegan = this.#parts.clock.monotonic();
       try {
         const { acknowledged, release } = await sender.send(batch, deadlineMs(), this.#flight.signal);
         this.#answered(acknowledged, release);

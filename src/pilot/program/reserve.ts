@@ -84,7 +84,7 @@ function failed({ ending, notifier, log, stamps }: ReserveParts, e: unknown): Re
   if (!known && first === undefined) log.error('the pilot made a mistake', { why: stackOf(e) });
   const reason: Reason = first ?? (known ? { kind: 'failed', why, exit: e.exit } : { kind: 'fault', why });
   log.error('no room was made', { why: reason.why });
-  notifier?.post({ state: 'reserved', code: exitOf(reason, true) || EXIT.actionFailed, text: reason.why, stamps: stamps.all() });
+  notifier?.post({ state: 'reserved', code: exitOf(reason, false) || EXIT.actionFailed, text: reason.why, stamps: stamps.all() });
   return reason;
 }
 

@@ -10,7 +10,9 @@
  *
  * When `reduce` fails, or its signal fires, `restore` puts the host back; it waits for a change that is under way.
  */
+import { rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { withDeadline } from './deadline.ts';
 import { endGuests, hasToolstack, isOwn } from './guests.ts';
 import type { Ended, Ownership } from './guests.ts';
@@ -21,7 +23,7 @@ import { leasesIn, recoverNode } from './recover.ts';
 import { planReduce, planRestore, sharesOf } from './shares.ts';
 import type { Stage } from './stages.ts';
 import { EXIT } from './stages.ts';
-import { bootId, listSlots, makeSlotDir, slotDirName, writeNodeState } from './state.ts';
+import { STATE_FILE, bootId, listSlots, makeSlotDir, slotDirName, writeNodeState } from './state.ts';
 import { PilotError } from './types.ts';
 import type { HostTarget, MemoryMechanism, NodeSettings, NodeState, ProgramContext } from './types.ts';
 import { startTicksOf } from './vms.ts';
@@ -129,8 +131,20 @@ export class Room {
       const { target } = this.#state;
       if (target === null) return;
       await this.#o.mechanism.restore(planRestore(target, others), signal);
-      this.#write({ ...this.#state, target: null });
+      this.#forgetTarget();
     });
+  }
+
+  /** On a full disk the state file goes: nothing is out any more that it would have to tell. */
+  #forgetTarget(): void {
+    const state = { ...this.#state, target: null };
+    try {
+      this.#write(state);
+    } catch (e) {
+      this.#o.ctx.log.warn('the state cannot be written; its file is removed', { why: (e as Error).message });
+      rmSync(join(this.dir, STATE_FILE), { force: true });
+      this.#state = state;
+    }
   }
 
   async #endGuests(signal: AbortSignal): Promise<Ended> {
