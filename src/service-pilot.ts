@@ -7,6 +7,7 @@ import { createInbox } from './manager/slots/inbox.ts';
 import type { Borrowing } from './manager/slots/types.ts';
 import { createPilotServer } from './pilot/door/server.ts';
 import { createBatchSystem } from './pilot/lrm/index.ts';
+import type { Lrm } from './pilot/lrm/types.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { withDeadline } from './platform/deadline.ts';
@@ -25,13 +26,15 @@ export interface PilotMode {
   readonly channels: PilotChannels;
   /** How the batch system answers; null before the start. */
   status(): LrmStatus | null;
+  /** The adapter and the URL that pilots are told; null before the start. */
+  reached(): { readonly lrm: Lrm; readonly contact: string } | null;
   /** Opens the door, then asks the batch system. Resolves with the door's URL. */
   start(parts: { db: Db; control: ControlClient; work: WorkerManager; monitor: NodeMonitor }): Promise<string>;
 }
 
 /** @param operatingKey private key file that opens the login node unless the configuration names another */
 export function createPilotMode(ctx: Context, config: Config, operatingKey: string, onStop: OnStop): PilotMode {
-  const late: { worker?: SlotWorker; monitor?: NodeMonitor } = {};
+  const late: { worker?: SlotWorker; monitor?: NodeMonitor; reached?: { lrm: Lrm; contact: string } } = {};
   const channels = createPilotChannels(ctx);
   onStop('channels of pilots', () => channels.close());
   return {
@@ -42,6 +45,7 @@ export function createPilotMode(ctx: Context, config: Config, operatingKey: stri
       nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(),
     },
     status: () => late.worker?.status ?? null,
+    reached: () => late.reached ?? null,
     async start({ db, control, work, monitor }) {
       late.monitor = monitor;
       const batch = createBatchSystem(ctx, config, { env: process.env, operatingKey });
@@ -56,6 +60,7 @@ export function createPilotMode(ctx: Context, config: Config, operatingKey: stri
       const listening = await startStep(`the listener for pilots cannot be opened (pilot.listen = "${config.pilot.listen}")`, () => door.listen());
       if (url === '') url = listening.url;
       late.worker = worker;
+      late.reached = { lrm: batch.lrm, contact: url };
       await withDeadline(ctx.clock, FIRST_POLL_MS, 'waiting for the batch system', worker.start()).catch((e: unknown) => {
         ctx.log.warn('the batch system has not answered; starting without it', { reason: errorText(e) });
       });
