@@ -13,11 +13,13 @@ export function quote(word: string): string {
 
 export const command = (argv: readonly string[]): string => argv.map(quote).join(' ');
 
-/** `line`, a command, reads `text` (one line) as its standard input. @throws Error when `text` is no single line */
-export function withInput(line: string, text: string): string {
+/**
+ * The words of `argv` as a command that reads `text` (one line) as its standard input; `background`: it is not waited for.
+ * @throws Error when `text` is no single line
+ */
+export function withInput(argv: readonly string[], text: string, background = false): string {
   if (/[\x00-\x1f\x7f]/.test(text) || text === DELIMITER) throw new Error('what a pilot reads is one line without control characters');
-  const [first = '', ...rest] = line.split('\n');
-  return [`${first} <<'${DELIMITER}'`, text, DELIMITER, ...rest].join('\n');
+  return [`${command(argv)} <<'${DELIMITER}'${background ? ' &' : ''}`, text, DELIMITER].join('\n');
 }
 
 export const script = (lines: readonly string[]): string => `${['#!/bin/sh', ...lines].join('\n')}\n`;

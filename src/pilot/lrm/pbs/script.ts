@@ -15,7 +15,7 @@ import { ppnOf } from './submit.ts';
 export function pbsScript(settings: PbsSettings, job: JobRequest): string {
   const [only] = job.parts;
   if (only !== undefined && job.parts.length === 1) {
-    if (only.nodes === 1) return script([withInput(`exec ${command(only.argv)}`, job.credentials)]);
+    if (only.nodes === 1) return script([withInput(['exec', ...only.argv], job.credentials)]);
     if (settings.launcher_stdin) return launched(settings, only, job.credentials);
   }
   if (settings.shared_directory === '') {
@@ -25,7 +25,7 @@ export function pbsScript(settings: PbsSettings, job: JobRequest): string {
 }
 
 function launched(settings: PbsSettings, part: JobPart, credentials: string): string {
-  return script(['trap : TERM', withInput(`${command([...settings.launcher, ...part.argv])} &`, credentials), ...WAIT]);
+  return script(['trap : TERM', withInput([...settings.launcher, ...part.argv], credentials, true), ...WAIT]);
 }
 
 /** `wait` returns early when a signal comes. */
@@ -55,7 +55,7 @@ function shared(settings: PbsSettings, job: JobRequest): string {
 }
 
 function onNode(job: JobRequest): string[] {
-  const pilots = job.parts.map((part) => withInput(command(part.argv), job.credentials));
+  const pilots = job.parts.map((part) => withInput(part.argv, job.credentials));
   const start = pilots.length === 1 ? pilots : [
     'case "$(awk -v me="$(hostname)" \'BEGIN { sub(/[.].*/, "", me) } $1 == me { print $2 }\' "$0.parts")" in',
     ...pilots.flatMap((pilot, part) => [`${part})`, pilot, ';;']),

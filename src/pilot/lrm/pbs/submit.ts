@@ -12,10 +12,15 @@ export function qsubArgv(settings: PbsSettings, flavour: Flavour, job: JobReques
     // All in one list: of several, Slurm's qsub heeds only the last.
     '-l', resources(settings, flavour, job),
     ...settings.options,
-    // The others read standard input by themselves; Slurm's hands the name on to sbatch.
-    ...(flavour === 'slurm-torque' ? ['/dev/stdin'] : []),
+    ...(flavour === 'slurm-torque' ? FOR_SBATCH : []),
   ];
 }
+
+/**
+ * Slurm's qsub demands an operand, the script, and puts what it is given at the end of sbatch's command line. sbatch, handed
+ * options only, reads the script from standard input.
+ */
+const FOR_SBATCH = ['--', '--no-kill', '--chdir=/', '--export=HOME,LOGNAME,PATH,USER'];
 
 const given = (option: string, value: string): string[] => (value === '' ? [] : [option, value]);
 

@@ -3,12 +3,12 @@
  * the last has gone. Also for one node: where a partition grants a grace before it preempts, Slurm sends SIGTERM to the
  * steps of srun when the grace begins, and to the script's own processes only when it is over.
  */
-import { command, script, withInput } from '../shell.ts';
+import { script, withInput } from '../shell.ts';
 import type { JobPart } from '../types.ts';
 
 /** srun(1). `group`: the part of a heterogeneous job. */
-function launch(srun: string, part: JobPart, group: number | null): string {
-  return command([
+function launch(srun: string, part: JobPart, group: number | null): string[] {
+  return [
     srun, ...(group === null ? [] : [`--het-group=${group}`]),
     `--nodes=${part.nodes}`, `--ntasks=${part.nodes}`, '--ntasks-per-node=1',
     // The step has what the job has: srun takes a core and a share of the memory otherwise, and where the site confines
@@ -18,16 +18,16 @@ function launch(srun: string, part: JobPart, group: number | null): string {
     // A pilot that ends, fails or is lost with its node ends no other.
     '--kill-on-bad-exit=0', '--wait=0', '--no-kill',
     ...part.argv,
-  ]);
+  ];
 }
 
 export function slurmScript(srun: string, parts: readonly JobPart[], credentials: string): string {
   const [only] = parts;
-  if (only !== undefined && parts.length === 1) return script([withInput(`exec ${launch(srun, only, null)}`, credentials)]);
+  if (only !== undefined && parts.length === 1) return script([withInput(['exec', ...launch(srun, only, null)], credentials)]);
   return script([
     // SIGTERM is for the pilots; each srun has its own way with it, and the script ends after the last of them.
     'trap \'\' TERM',
-    ...parts.map((part, group) => withInput(`${launch(srun, part, group)} &`, credentials)),
+    ...parts.map((part, group) => withInput(launch(srun, part, group), credentials, true)),
     'wait',
   ]);
 }

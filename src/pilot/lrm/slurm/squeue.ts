@@ -52,8 +52,10 @@ export function parseSqueue(text: string, userId: number): Lines {
   const lines: Line[] = [];
   const ignored: Ignored[] = [];
   for (const raw of text.split('\n')) {
-    const fields = raw.split('|');
-    if (fields.length !== FIELDS.length + 1) continue;
+    const words = raw.split('|');
+    if (words.length <= FIELDS.length) continue;
+    // A name may hold bars.
+    const fields = [...words.slice(0, FIELDS.length), words.slice(FIELDS.length).join('|')];
     const line = parseLine(fields);
     if (typeof line !== 'string') lines.push(line);
     else if (fields[3] === String(userId) && ignored.length < MOST_IGNORED) ignored.push({ slotId: slotIn(fields), why: `a line of squeue cannot be read (${line}): ${printable(raw) ?? ''}` });
