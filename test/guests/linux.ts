@@ -18,7 +18,7 @@ export const LINUX_GUEST_PACKAGES = [
 const KERNEL = 'linux-image-cloud-amd64';
 /** In the order in which they need each other. */
 const MODULES = [
-  'virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'failover', 'net_failover', 'virtio_net', 'virtio_blk',
+  'virtio_ring', 'virtio', 'virtio_pci_modern_dev', 'virtio_pci_legacy_dev', 'virtio_pci', 'failover', 'net_failover', 'virtio_net', 'virtio_blk', 'virtio_console',
   'nls_ascii', 'nls_cp437', 'fat', 'vfat',
 ];
 const LIBRARIES = ['libtomcrypt.so.1', 'libtommath.so.1', 'libgmp.so.10', 'libz.so.1', 'libcrypt.so.1', 'libc.so.6'];
@@ -32,7 +32,7 @@ const DISK_SECTORS = 64 * 2048; // 64 MiB, most of it a hole
 
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/nimbus-linux-guest/', import.meta.url));
 /** Rises with what is built here, so that an older image is not taken for it. */
-const IMAGE = join(CACHE, 'guest-1.img');
+const IMAGE = join(CACHE, 'guest-2.img');
 
 /** The image's path; built at the first call. */
 export function linuxGuest(): string {

@@ -47,13 +47,3 @@ export async function serve(options: ServeOptions): Promise<void> {
     await sleep(clock, RETRY_MS);
   }
 }
-
-/**
- * Passes the stream on to the agent that holds the directory, and never becomes that agent: the way into a pilot over SSH.
- * Resolves when the peer has gone. @throws Exit when no agent is there or it ends first
- */
-export async function join(options: Pick<ServeOptions, 'stateDir' | 'clock' | 'peer'>): Promise<void> {
-  const socket = await connectTo(options.stateDir);
-  if (socket === undefined) throw new Exit(EXIT.environment, `no agent serves ${options.stateDir}: its pilot has ended`);
-  return relay(socket, await readGreeting(options.clock, socket), options.peer);
-}

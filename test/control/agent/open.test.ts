@@ -10,7 +10,6 @@ import { DEFAULTS } from '../../../src/control/agent/config.ts';
 import type { SimulatedConfig } from '../../../src/control/agent/config.ts';
 import { openAgent } from '../../../src/control/agent/open.ts';
 import type { Agent, AgentOptions } from '../../../src/control/agent/open.ts';
-import { join as joinAgent } from '../../../src/control/agent/serve.ts';
 import type { AgentLine, AgentRequest, Done, VmEvent, VmInfo } from '../../../src/control/protocol.ts';
 import { encodeLine, lineReader } from '../../../src/control/wire.ts';
 import { codeOf, leaseOp, makeImage, opId, scratch, start, vmOf } from './rig.ts';
@@ -301,21 +300,5 @@ describe('a removal with grace', () => {
     expect(vmOf(await service.ask(leaseOp('remove', lease(1), 3))).state).toBe('removed');
     expect(codeOf(await slow)).toBe('ok');
     await service.leave();
-  });
-});
-
-describe('the way in over SSH', () => {
-  it('joins the agent that is there, and never becomes one', async () => {
-    const stateDir = join(tmp.dir, 'control');
-    const [near, far] = await socketPair();
-    const peer = { input: far, output: far, name: 'ssh' };
-    await expect(joinAgent({ stateDir, clock: realClock, peer })).rejects.toThrow(/no agent serves .*: its pilot has ended/);
-    const agent = await agentWith();
-    await (await serviceOf(agent)).ask(start(lease(1), 1, makeImage(tmp.dir)));
-    const joined = joinAgent({ stateDir, clock: realClock, peer });
-    const service = new Service(near);
-    expect(await list(service)).toMatchObject([{ lease: lease(1) }]);
-    await service.leave();
-    await joined;
   });
 });

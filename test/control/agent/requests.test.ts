@@ -66,6 +66,15 @@ describe('lines', () => {
     expect(() => readRequest({ ...request, vm: { ...('vm' in request ? request.vm : {}), ...change } }, 'do')).toThrow(field);
   });
 
+  it('takes the grace of a removal and the words of a release within their bounds', () => {
+    const remove = { op: 'remove', id: 'a', lease: 'i-1', generation: 1, deadlineMs: 60_000, graceMs: 8_000 };
+    expect(readRequest(remove, 'do')).toEqual(remove);
+    for (const graceMs of [-1, 1.5, '8', 86_400_001]) expect(() => readRequest({ ...remove, graceMs }, 'do')).toThrow('graceMs');
+    const release = { op: 'release', id: 'a', deadlineMs: 1_000, why: 'the last lease has ended' };
+    expect(readRequest(release, 'do')).toEqual(release);
+    for (const why of [undefined, 7, 'two\nlines', 'x'.repeat(1025)]) expect(() => readRequest({ ...release, why }, 'do')).toThrow('why');
+  });
+
   it('keeps what it knows and drops the rest', () => {
     const request = start('i-1', 1, makeImage(tmp.dir));
     expect(readRequest({ ...request, later: { field: 1 }, __proto__: { polluted: 1 } }, 'do')).toEqual(request);

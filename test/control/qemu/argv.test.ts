@@ -44,6 +44,14 @@ describe('QEMU arguments', () => {
     expect(node('qcow2')).toMatchObject({ driver: 'qcow2', backing: null, 'read-only': true });
   });
 
+  it('has a port for notices, and memory of another file system only when that is configured', () => {
+    const argv = qemuArguments('i-0', base);
+    expect(argv).toContain('virtserialport,chardev=notices,name=org.nimbus-workspace.notice');
+    expect(argv).not.toContain('-mem-path');
+    const backed = qemuArguments('i-0', base, '/dev/hugepages');
+    expect(backed.filter((a) => !argv.includes(a))).toEqual(['-mem-path', '/dev/hugepages', '-mem-prealloc']);
+  });
+
   it('forwards to the first user network only, and taps have names that fit', () => {
     const nic = base.nics[0];
     if (nic === undefined) throw new Error('no NIC');

@@ -51,6 +51,11 @@ describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () 
     expect(await say('ip -o -4 address show dev eth0')).toContain('10.31.0.77/24');
     expect((await driver.console(place, 64 * 1024)).bytes.toString()).toContain('linux guest guest-77 is up at 10.31.0.77/24');
 
+    // The port's name is where udev would make the link of that name.
+    await driver.notice(place, 'this node ends in 8 s');
+    const port = (await say('grep -l org.nimbus-workspace.notice /sys/class/virtio-ports/*/name')).split('/')[4] ?? '';
+    expect(await say(`head -n 1 /dev/${port}`)).toBe('this node ends in 8 s\n');
+
     await say('poweroff -f').catch(() => undefined);
     await until('the exit', async () => reasons.length > 0);
     expect(reasons[0]).toMatch(/^the guest shut itself down/);
