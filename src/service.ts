@@ -8,10 +8,11 @@ import { createControlClient } from './control/client/client.ts';
 import { createTransports } from './control/client/transports.ts';
 import type { ControlClient } from './control/types.ts';
 import { operatingKey } from './control/ssh/keys.ts';
+import type { Finding } from './doctor/types.ts';
 import { createEc2Server } from './ec2/server.ts';
 import { createImageRepository, type ImageRepository } from './images/repository.ts';
 import { createAdminManager } from './manager/admin/index.ts';
-import type { AdminManager } from './manager/admin-types.ts';
+import type { AdminManager, BatchSystemView } from './manager/admin-types.ts';
 import { createManager, type FullManager } from './manager/index.ts';
 import { createNodePool, type NodePool } from './manager/pool.ts';
 import { agentConfig, firstStart } from './manager/first-start.ts';
@@ -26,6 +27,7 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
+import { batchSystemView, lookAtAll } from './service-doctor.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
@@ -107,6 +109,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode }, onStop);
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
+    handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing,
   });
   await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
   // What nodes say at once is written with their names.
@@ -117,7 +120,8 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   });
   parts.start();
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor });
-  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots }, onStop);
+  const look = { doctor: () => lookAtAll(ctx, config, db, pilotMode), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
+  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
   return { ready, manager: parts.manager, admin };
 }
 
@@ -154,7 +158,7 @@ function startWork(
   const dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, imagePath: (file) => repository.path(file) });
   late.dispatcher = dispatcher;
   const monitor = createNodeMonitor({
-    ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, invalidatePool: () => pool.invalidate(), poll: (id) => dispatcher.poll(id),
+    ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id),
   });
   const sweeper = createSweeper(ctx, () => manager.work.sweep());
   onStop('recorder', () => recorder.idle());
@@ -171,7 +175,10 @@ function startWork(
 }
 
 async function openDoors(
-  d: { ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined; pilots: string | undefined },
+  d: {
+    ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
+    pilots: string | undefined; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+  },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
   const { listen, tls_certificate: certificate, tls_key: key } = d.config.ec2;
@@ -182,7 +189,7 @@ async function openDoors(
   const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
-    status: () => ({ ...ready, database: d.databaseKind }),
+    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor,
   });
   onStop('admin door', () => adminServer.close());
   if (d.readyFile !== undefined) {

@@ -27,6 +27,8 @@ export async function firstStart(deps: Deps): Promise<void> {
   await deps.repository.ensureBuiltin(guestImage());
   await deps.repository.tidy();
   await ensureDefaultNetwork(deps);
+  // In pilot mode every node is borrowed.
+  if (deps.config.scheduler.mode === 'pilot') return;
   for (const node of deps.config.local_nodes) await ensureNode(deps, node);
 }
 

@@ -10,7 +10,7 @@ import { Pool } from '../scheduler/pool.ts';
 import { isRefusal, type PlanRequest, type Room, type StrategyName } from '../scheduler/types.ts';
 import type { Clock } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
-import { allNodes } from '../store/nodes.ts';
+import { allNodes, type NodeRow } from '../store/nodes.ts';
 
 /** Age at which the snapshot is read again before the next plan, ms. */
 const OLD_MS = 5_000;
@@ -22,6 +22,8 @@ export interface NodePool {
   ready(): Promise<void>;
   /** The next `ready` reads the table. */
   invalidate(): void;
+  /** The table's nodes, as somebody has just read them. */
+  refresh(rows: readonly NodeRow[]): void;
   /** Plans and takes the room in the snapshot; the caller commits it or gives it back. Node ids in launch order. */
   place(request: PlanRequest): Promise<readonly number[] | Fault>;
   giveBack(nodeIds: readonly number[], room: Pick<Resources, 'memoryMb' | 'cores'>): void;
@@ -37,7 +39,10 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
 
   async function read(): Promise<void> {
     const startedAt = clock.monotonic();
-    const rows = await db.query(allNodes);
+    fill(await db.query(allNodes), startedAt);
+  }
+
+  function fill(rows: readonly NodeRow[], startedAt: number): void {
     pool = new Pool(rows.map((n) => ({
       id: n.id, name: n.name, zone: n.zone, memoryMb: n.memory_mb, cores: n.cores, memoryUsed: n.memory_used, coresUsed: n.cores_used,
       // A borrowed node is its slot's, not everyone's.
@@ -60,6 +65,8 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
     invalidate() {
       readAt = -Infinity;
     },
+    // Not the truth for a plan: what was committed since it was read is not in it.
+    refresh: (rows) => fill(rows, -Infinity),
     async place(request) {
       const answer = tryPlace(request);
       if (!isFault(answer) || clock.monotonic() - readAt <= FRESH_MS) return answer;

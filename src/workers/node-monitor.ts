@@ -7,7 +7,7 @@ import type { Recorder } from '../manager/recorder.ts';
 import type { Context, Timer } from '../platform/context.ts';
 import { newOperationId } from '../platform/ids.ts';
 import type { Db } from '../store/db.ts';
-import { allNodes } from '../store/nodes.ts';
+import { allNodes, type NodeRow } from '../store/nodes.ts';
 
 /** How often the table is read for nodes that another process added or removed. */
 const RELOAD_MS = 5_000;
@@ -24,7 +24,7 @@ export interface NodeMonitor {
 
 export function createNodeMonitor(deps: {
   ctx: Context; db: Db; control: ControlClient; nodes: NodeCases; recorder: Recorder;
-  nodeName: (nodeId: number) => string; invalidatePool: () => void; poll: (nodeId: number) => Promise<void>;
+  nodeName: (nodeId: number) => string; refreshPool: (nodes: readonly NodeRow[]) => void; poll: (nodeId: number) => Promise<void>;
 }): NodeMonitor {
   const { ctx, db, control } = deps;
   let timer: Timer | undefined;
@@ -41,7 +41,7 @@ export function createNodeMonitor(deps: {
     const nodes = await db.query(allNodes);
     for (const { id } of nodes) if (!last.has(id)) unheard.add(id);
     control.setNodes(nodes.map((n) => ({ id: n.id, name: n.name, access: n.access })));
-    deps.invalidatePool();
+    deps.refreshPool(nodes);
     const known = new Set(nodes.map((n) => n.id));
     for (const id of last.keys()) if (!known.has(id)) forget(id);
     for (const id of missed) enqueue(control.state(id));

@@ -18,10 +18,12 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   return { ...base, op, deadlineMs: config.operation_deadline_ms, ...grace(op, row, now) };
 }
 
-/** Of what the batch system leaves, half is the guest's to power down; the rest is for what comes after. */
+/** Of what the batch system leaves, so much is the guest’s to power down: less than a pilot waits for the service’s word. */
+const GUESTS_SHARE = 0.4;
+
 function grace(op: string, row: IntentRow, now: number): { graceMs?: number } {
   if (op !== 'remove' || row.grace_ends_at === null) return {};
-  const left = Math.floor((row.grace_ends_at - now) / 2);
+  const left = Math.floor((row.grace_ends_at - now) * GUESTS_SHARE);
   return left > 0 ? { graceMs: left } : {};
 }
 

@@ -62,7 +62,7 @@ export async function openTestSite(options: {
   const d = dispatcher;
   const monitor = createNodeMonitor({
     ctx, db, control, nodes: manager.work.nodes, recorder: manager.work.recorder, nodeName: (id) => pool.name(id),
-    invalidatePool: () => pool.invalidate(), poll: (id) => d.poll(id),
+    refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => d.poll(id),
   });
   late.monitor = monitor;
   await monitor.start();
