@@ -17,7 +17,7 @@ import { createMechanism } from './memory/index.ts';
 import { asOwner } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { planRestore, sharesOf } from './shares.ts';
-import { bootId, listSlots, pilotLives, slotDirName, writeNodeState } from './state.ts';
+import { bootId, listSlots, pilotLives, slotDirName, writeGivenBack } from './state.ts';
 import type { SlotOnNode } from './state.ts';
 import type { NodeSettings, NodeState, ProgramContext } from './types.ts';
 import { clearTaps, endVm, listVms } from './vms.ts';
@@ -208,6 +208,6 @@ async function giveBackMemory(o: RecoverOptions, { path, owner }: Base, dir: str
   const target = planRestore(state.target, sharesOf(others, state.bootId));
   const hostMb = await withDeadline(ctx.clock, RESTORE_MS, (limit) => mechanism.restore(target, limit), signal);
   // From here on a second run has nothing to give back, whatever happens to the directory.
-  asOwner(owner, () => writeNodeState(dir, { ...state, target: null }));
+  asOwner(owner, () => writeGivenBack(dir, state));
   return [...lines, `${state.target.mb} MB were given back, the host has ${hostMb} MB`];
 }

@@ -10,9 +10,7 @@
  *
  * When `reduce` fails, or its signal fires, `restore` puts the host back; it waits for a change that is under way.
  */
-import { rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { withDeadline } from './deadline.ts';
 import { endGuests, hasToolstack, isOwn } from './guests.ts';
 import type { Ended, Ownership } from './guests.ts';
@@ -23,7 +21,7 @@ import { leasesIn, recoverNode } from './recover.ts';
 import { planReduce, planRestore, sharesOf } from './shares.ts';
 import type { Stage } from './stages.ts';
 import { EXIT } from './stages.ts';
-import { STATE_FILE, bootId, listSlots, makeSlotDir, slotDirName, writeNodeState } from './state.ts';
+import { bootId, listSlots, makeSlotDir, slotDirName, writeGivenBack, writeNodeState } from './state.ts';
 import { PilotError } from './types.ts';
 import type { HostTarget, MemoryMechanism, NodeSettings, NodeState, ProgramContext } from './types.ts';
 import { startTicksOf } from './vms.ts';
@@ -115,7 +113,7 @@ export class Room {
   /** Nothing of the slot is left on the node. @throws PilotError when memory is out still, or what the file system throws */
   async leave(): Promise<void> {
     if (this.#state.target !== null) throw new PilotError(EXIT.internal, 'a node is left only when its memory is back');
-    // The state goes last: a directory without one is nobody's and holds nothing.
+    // Broken off, it leaves a directory without a state, or one that says that nothing is out.
     await rm(this.dir, { recursive: true, force: true });
     await this.abandon();
   }
@@ -131,20 +129,9 @@ export class Room {
       const { target } = this.#state;
       if (target === null) return;
       await this.#o.mechanism.restore(planRestore(target, others), signal);
-      this.#forgetTarget();
+      writeGivenBack(this.dir, this.#state);
+      this.#state = { ...this.#state, target: null };
     });
-  }
-
-  /** On a full disk the state file goes: nothing is out any more that it would have to tell. */
-  #forgetTarget(): void {
-    const state = { ...this.#state, target: null };
-    try {
-      this.#write(state);
-    } catch (e) {
-      this.#o.ctx.log.warn('the state cannot be written; its file is removed', { why: (e as Error).message });
-      rmSync(join(this.dir, STATE_FILE), { force: true });
-      this.#state = state;
-    }
   }
 
   async #endGuests(signal: AbortSignal): Promise<Ended> {

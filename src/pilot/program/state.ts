@@ -80,6 +80,18 @@ export function writeNodeState(dir: string, state: NodeState): void {
   }
 }
 
+/**
+ * Nothing is out any more that the state would have to tell. On a full disk its file goes instead.
+ * @throws what the file system throws when that cannot be done either
+ */
+export function writeGivenBack(dir: string, state: NodeState): void {
+  try {
+    writeNodeState(dir, { ...state, target: null });
+  } catch {
+    rmSync(join(dir, STATE_FILE), { force: true });
+  }
+}
+
 export interface SlotOnNode {
   readonly dir: string;
   readonly slot: string;
