@@ -216,9 +216,9 @@ describe.skipIf(!hasPart('root') || !hasPart('qemu'))('root, for the users of a 
 
 describe('the environment of an epilogue', () => {
   it('names slot and node where it can be believed', () => {
-    expect(scopeOfEnvironment({ SLURM_JOB_NAME: SLOT, SLURMD_NODENAME: 'n1' })).toEqual({ slot: SLOT, host: 'n1' });
-    expect(scopeOfEnvironment({ PBS_JOBNAME: SLOT })).toEqual({ slot: SLOT });
-    expect(scopeOfEnvironment({ SLURM_JOB_NAME: 'simulation', SLURM_JOB_ID: '7' })).toEqual({});
-    expect(scopeOfEnvironment({ SLURM_JOB_NAME: `${SLOT}\nx` })).toEqual({});
+    expect(scopeOfEnvironment({ SLURM_JOB_NAME: SLOT, SLURMD_NODENAME: 'n1' }, 'node1')).toEqual({ slot: SLOT, host: 'node1' });
+    expect(scopeOfEnvironment({ PBS_JOBNAME: SLOT }, 'node1')).toEqual({ slot: SLOT });
+    expect(scopeOfEnvironment({ SLURM_JOB_NAME: 'simulation', SLURM_JOB_ID: '7' }, 'node1')).toEqual({});
+    expect(scopeOfEnvironment({ SLURM_JOB_NAME: `${SLOT}\nx` }, 'node1')).toEqual({});
   });
 });

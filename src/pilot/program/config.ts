@@ -137,6 +137,7 @@ function read(r: Reader, { uid, host }: Place): PilotConfig {
   const stateDir = r.absolute('other', 'statedir');
   return {
     node: {
+      host,
       mechanism,
       minMb: r.integer('xen', 'minmem', 0, 2 ** 30) ?? (xen ? r.wrong('xen', 'minmem', 'is needed: MiB that dom0 keeps', 256) : 256),
       bubble: r.text('xen', 'bubble_mem') !== 'no',

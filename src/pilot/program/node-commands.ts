@@ -21,7 +21,7 @@ interface Report {
 export async function recover(parts: CommandParts, slot: string | undefined, env: NodeJS.ProcessEnv): Promise<number> {
   const { clock, log, config } = parts;
   const { recoverNode, scopeOfEnvironment } = await import('./recover.ts');
-  const scope = { ...scopeOfEnvironment(env), ...(slot === undefined ? {} : { slot }) };
+  const scope = { ...scopeOfEnvironment(env, config.node.host), ...(slot === undefined ? {} : { slot }) };
   const options = { ctx: { clock, log }, settings: config.node, scope, everyone: process.getuid?.() === 0 };
   return say(parts, await withDeadline(clock, LIMIT_MS, (signal) => recoverNode(options, signal)), 'no slot to recover');
 }

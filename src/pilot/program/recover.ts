@@ -56,10 +56,13 @@ export interface Base {
 }
 
 /** What the batch system's environment says of the job that just ended: sbatch(1), qsub (POSIX 1003.2d). */
-export function scopeOfEnvironment(env: NodeJS.ProcessEnv): RecoverScope {
+export function scopeOfEnvironment(env: NodeJS.ProcessEnv, host: string): RecoverScope {
   const name = env['SLURM_JOB_NAME'] ?? env['PBS_JOBNAME'];
-  const host = env['SLURMD_NODENAME'];
-  return { slot: name !== undefined && SLOT_ID.test(name) ? name : undefined, host };
+  return {
+    slot: name !== undefined && SLOT_ID.test(name) ? name : undefined,
+    // The configuration may call the node by another name than the batch system does; its directories have that one.
+    host: env['SLURMD_NODENAME'] === undefined ? undefined : host,
+  };
 }
 
 export async function recoverNode(o: RecoverOptions, signal: AbortSignal): Promise<Recovery> {

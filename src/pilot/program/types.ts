@@ -11,6 +11,8 @@ export interface ProgramContext {
 
 /** The configuration as the parts that touch the node need it; read and checked by the program's own reader. */
 export interface NodeSettings {
+  /** The node's name, as its slots' directories have it. */
+  readonly host: string;
   readonly mechanism: MemoryMechanism['name'] | 'auto';
   /** `[xen] minmem`: MiB that the host keeps, whatever is asked for. */
   readonly minMb: number;

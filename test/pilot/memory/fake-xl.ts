@@ -73,7 +73,7 @@ export const testContext: ProgramContext = { clock: realClock, log: silentLog };
 /** Settings with everything below `dir`, so that tests do not meet each other's locks. */
 export function settingsIn(dir: string, given: Partial<NodeSettings> = {}): NodeSettings {
   return {
-    mechanism: 'none', minMb: 256, bubble: true, sudo: null,
+    host: 'node1', mechanism: 'none', minMb: 256, bubble: true, sudo: null,
     xen: { xm: join(dir, 'xl'), dom0Mb: null, restartXend: false },
     libvirt: { virsh: 'virsh', uri: 'test:///default', domain: 'test' },
     hugepages: { sizeKb: 2048, sysDir: '/sys/kernel/mm/hugepages' },
