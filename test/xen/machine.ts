@@ -101,8 +101,8 @@ async function machine(client: Client, qemu: Qemu, stop: (client: Client) => Pro
     try {
       return await Promise.race([
         runRemote(client, argv),
-        delay(timeoutMs, undefined, { signal: late.signal }).then(() => { throw new Error(`${argv.join(' ')} in dom0 has not ended after ${timeoutMs} ms\n${qemu.serial()}`); }),
-        qemu.ended.then(() => { throw new Error(`the machine ended during ${argv.join(' ')}\n${qemu.serial()}`); }),
+        delay(timeoutMs, undefined, { signal: late.signal }).then(() => { throw new Error(`${argv.join(' ')} in dom0 has not ended after ${timeoutMs} ms`); }),
+        qemu.ended.then(() => { throw new Error(`the machine ended during ${argv.join(' ')}`); }),
       ]);
     } finally {
       late.abort();

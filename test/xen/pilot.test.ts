@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { clean, createGuest, dom0Memory, guestConfig, guests, leftovers } from './dom0.ts';
 import { between, byHand, installByHand, programMs, table, type ByHand } from './figures.ts';
+import { PILOT_LOGS } from './boot-files.ts';
 import { bootXen, DOM0_MB, type XenMachine } from './machine.ts';
 import { installPilot, MIN_MB, pilotArgv, reserve } from './pilots.ts';
 import { startService, type Service } from './service.ts';
@@ -9,7 +10,11 @@ import { startService, type Service } from './service.ts';
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 300_000 });
 const SLOT_MB = 1024;
 const GUEST_MB = 512;
+/** Fits beside a whole dom0. */
+const SMALL_MB = 128;
 const RUNS = 5;
+/** Characters of the console. */
+const REPORTED = 4000;
 const WHOLE = { xenMb: DOM0_MB, kernelMb: DOM0_MB, targetMb: DOM0_MB };
 const REDUCED = { xenMb: DOM0_MB - SLOT_MB, kernelMb: DOM0_MB - SLOT_MB, targetMb: DOM0_MB - SLOT_MB };
 
@@ -25,13 +30,19 @@ beforeAll(async () => {
   await installByHand(machine, fileURLToPath(new URL('by-hand.cjs', import.meta.url)));
 });
 afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') console.error(machine.serial());
+  if (task.result?.state === 'fail') console.error(await report());
   await clean(machine);
 });
 afterAll(async () => {
   await machine?.powerOff();
   await service?.close();
 });
+
+/** What pilots and consoles said, for a test that failed. */
+async function report(): Promise<string> {
+  const logs = await machine.run(['sh', '-c', 'tail -n 40 "$1"/*', 'sh', PILOT_LOGS]).then(({ stdout }) => stdout, (e: unknown) => String(e));
+  return `${logs}\n${machine.serial().slice(-REPORTED)}`;
+}
 
 test('the machine: dom0 has all its memory, and a guest has no room', async () => {
   expect(await dom0Memory(machine)).toEqual(WHOLE);
@@ -69,16 +80,29 @@ test('more than dom0 can spare is refused, and nothing is taken', async () => {
   expect(await dom0Memory(machine)).toEqual(WHOLE);
 });
 
-test('a guest that is not the slot\'s is left alone, also when it holds the room; killnine ends it', async () => {
+test('at SIGTERM a guest of the slot is ended, another one runs on', async () => {
   const pilot = await reserve(machine, service, { memoryMb: SLOT_MB });
+  const own = `${pilot.slot}.vm1`;
+  await createGuest(machine, own, GUEST_MB);
+  await createGuest(machine, 'foreign', SMALL_MB);
+  await pilot.signal('TERM');
+  expect((await service.heard(pilot.slot, 'killed')).names).toEqual([own]);
+  expect((await pilot.ended).code).toBe(5);
+  expect(await guests(machine)).toEqual(['foreign']);
+  expect(await dom0Memory(machine)).toEqual(WHOLE);
+  expect(await leftovers(machine)).toEqual([]);
+});
+
+test('a foreign guest that holds the room is left alone: the pilot says what is missing, and killnine mends it', async () => {
+  const pilot = await reserve(machine, service, { memoryMb: SLOT_MB, graceS: 20 });
   await createGuest(machine, 'foreign', GUEST_MB);
   await pilot.signal('TERM');
-  const restored = await service.heard(pilot.slot, 'restored', 120_000);
-  expect((await pilot.ended).code).toBe(6);
+  const restored = await service.heard(pilot.slot, 'restored');
   expect(restored.code).not.toBe(0);
   expect(restored.text).toMatch(/dom0/);
+  expect((await pilot.ended).code).toBe(6);
   expect(await guests(machine)).toEqual(['foreign']);
-  const { code, stdout, stderr } = await machine.run(pilotArgv('--killnine', '--stdoutlog'));
+  const { code, stdout, stderr } = await machine.run(pilotArgv('--killnine', '--stdoutlog'), { timeoutMs: 120_000 });
   expect(`${stdout}${stderr}`).toContain('foreign');
   expect(code).toBe(0);
   expect(await guests(machine)).toEqual([]);
@@ -90,7 +114,7 @@ test('after SIGKILL --recover gives back what the pilot had taken', async () => 
   await pilot.signal('KILL');
   await pilot.ended;
   expect(await dom0Memory(machine)).toEqual(REDUCED);
-  const { code, stdout, stderr } = await machine.run(pilotArgv('--recover', '--stdoutlog'));
+  const { code, stdout, stderr } = await machine.run(pilotArgv('--recover', '--stdoutlog'), { timeoutMs: 120_000 });
   expect(`${stdout}${stderr}`).toContain(pilot.slot);
   expect(code).toBe(0);
   expect(await dom0Memory(machine)).toEqual(WHOLE);

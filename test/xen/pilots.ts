@@ -12,7 +12,6 @@ const PROGRAM = '/opt/workspace-pilot.cjs';
 const CONFIG = '/etc/workspace-pilot.conf';
 /** dom0's floor in MB. */
 export const MIN_MB = 256;
-export const GRACE_S = 60;
 
 /** What comes before a program's argv so that it runs as the batch user, in the same process. */
 export const AS_BATCH_USER = ['setpriv', '--reuid', BATCH_USER, '--regid', BATCH_USER, '--init-groups', 'env', `HOME=/home/${BATCH_USER}`, `USER=${BATCH_USER}`];
@@ -44,10 +43,11 @@ export interface Pilot {
 export interface PilotOptions {
   readonly memoryMb: number;
   readonly durationS?: number;
+  readonly graceS?: number;
 }
 
 /** Resolves when the pilot has said that its room is there. */
-export async function reserve(machine: XenMachine, service: Service, { memoryMb, durationS = 900 }: PilotOptions): Promise<Pilot> {
+export async function reserve(machine: XenMachine, service: Service, { memoryMb, durationS = 900, graceS = 60 }: PilotOptions): Promise<Pilot> {
   const slot = `sl-${randomBytes(6).toString('hex')}`;
   const paper: Credentials = {
     slot, contacts: [`http://${HOST_FROM_DOM0}:${service.port}`], secret: randomBytes(16).toString('hex'), nonce: randomBytes(16).toString('hex'), channel: false,
@@ -58,8 +58,8 @@ export async function reserve(machine: XenMachine, service: Service, { memoryMb,
   await machine.must(['chown', BATCH_USER, credentials]);
   // The shell becomes the pilot, so its process id is the pilot's.
   const argv = ['sh', '-c', 'echo $$ > "$0"; exec "$@"', pidFile, ...pilotArgv(
-    '--reserveslot', '--memory', `${memoryMb}`, '--duration', `${durationS}`, '--graceperiod', `${GRACE_S}`, '--slotid', slot, '--part', '0', '--credentials', credentials, '--stdoutlog')];
-  const ended = machine.run(argv, { timeoutMs: (durationS + GRACE_S) * 1000 });
+    '--reserveslot', '--memory', `${memoryMb}`, '--duration', `${durationS}`, '--graceperiod', `${graceS}`, '--slotid', slot, '--part', '0', '--credentials', credentials, '--stdoutlog')];
+  const ended = machine.run(argv, { timeoutMs: (durationS + graceS) * 1000 });
   // Whoever waits for it later is told; until then it is no unhandled failure.
   ended.catch(() => undefined);
   const early = ended.then(({ code, stdout, stderr }) => { throw new Error(`the pilot ended with ${code} before it had reserved anything:\n${stdout}${stderr}`); });

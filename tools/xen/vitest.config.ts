@@ -11,6 +11,7 @@ export default defineConfig({
     maxWorkers: 1,
     // The table of times is to be read as it is printed.
     disableConsoleIntercept: true,
+    reporters: ['verbose'],
     testTimeout: 180_000,
     hookTimeout: 300_000,
     teardownTimeout: 30_000,

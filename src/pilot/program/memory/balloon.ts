@@ -126,13 +126,16 @@ export class Balloon implements MemoryMechanism {
     void gone.then(() => this.#late.delete(gone));
   }
 
-  /** What the host has as soon as that is enough; null when it is not within the time after which the target is told again. */
+  /** What the host has as soon as that is enough; null when it has stood still for the time after which the target is told again. */
   async #watch(reached: (mb: number) => boolean, signal: AbortSignal): Promise<number | null> {
-    const end = this.#clock.monotonic() + RESEND_MS;
+    let end = this.#clock.monotonic() + RESEND_MS;
+    let last: number | undefined;
     while (!signal.aborted && this.#clock.monotonic() < end) {
       try {
         const mb = await withDeadline(this.#clock, STEP_MS, (limit) => this.#host.hostMb(limit), signal);
         if (reached(mb)) return mb;
+        if (last !== undefined && mb !== last) end = this.#clock.monotonic() + RESEND_MS;
+        last = mb;
       } catch (e) {
         this.#log.warn('the memory of the host cannot be read', { mechanism: this.name, why: (e as Error).message });
       }

@@ -17,6 +17,8 @@ const KERNEL_FILES: readonly (readonly [string, RegExp])[] = [
   ['/sys/devices/system/xen_memory/xen_memory0/info/current_kb', /^\s*(\d+)/],
   ['/proc/xen/balloon', /Current allocation:\s*(\d+)\s*kB/i],
 ];
+/** What the kernel's balloon driver has been told. */
+const TARGET_FILE = '/sys/devices/system/xen_memory/xen_memory0/target_kb';
 const CHECK_MS = 20_000;
 /** `Domain-0   0  2007  2  r-----  12.3`: a name may contain anything, the figures stand at the end. */
 const LIST_LINE = /^(.*\S)\s+(\d+)\s+(\d+)\s+\d+\s+[a-z-]+\s+[\d.]+\s*$/;
@@ -54,7 +56,14 @@ class XlHost implements Host {
     return Number(mb);
   }
 
+  /**
+   * Linux gives a target up that it could not reach in a few tries (a guest still has the memory). Then it looks once an
+   * hour, or when it is told another one (drivers/xen/balloon.c, BP_ECANCELED). So a target that it has already is told by
+   * way of another one.
+   */
   async setHostMb(mb: number, signal: AbortSignal): Promise<void> {
+    const toldKb = Number(await readFile(TARGET_FILE, 'utf8').catch(() => Number.NaN));
+    if (Math.floor(toldKb / 1024) === mb && (await this.hostMb(signal)) !== mb) await this.#xl(signal, 'mem-set', '0', this.#amount(mb - 1));
     await this.#xl(signal, 'mem-set', '0', this.#amount(mb));
   }
 
