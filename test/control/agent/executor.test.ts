@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { SimulatedFault } from '../../../src/control/agent/config.ts';
 import type { AgentRequest, Done } from '../../../src/control/protocol.ts';
 import { codeOf, leaseOp, makeImage, makeRig, opId, refOf, scratch, start, vmOf } from './rig.ts';
 import type { Rig } from './rig.ts';
@@ -155,9 +156,11 @@ describe('failure', () => {
   });
 
   it('answers at the deadline and cleans up a start that hangs', async () => {
-    const rig = await makeRig(tmp.dir, { simulated: { faults: [{ lease: LEASE, op: 'start', hang: true, times: 1 }] } });
+    const faults: SimulatedFault[] = [{ lease: LEASE, op: 'start', hang: true }];
+    const rig = await makeRig(tmp.dir, { simulated: { faults } });
     const image = makeImage(tmp.dir);
     expect(codeOf(await rig.ask(start(LEASE, 1, image, opId(), 30)))).toBe('DeadlineExceeded');
+    faults.pop();
     await rig.executor.idle();
     expect(made(rig)).toEqual([]);
     expect(vmOf(await rig.ask(start(LEASE, 2, image))).state).toBe('running');
