@@ -7,7 +7,7 @@ import { readArguments } from './args.ts';
 import type { Arguments, Common, ReserveArgs } from './args.ts';
 import { readConfig } from './config.ts';
 import type { ReadConfig } from './config.ts';
-import { Ending } from './ending.ts';
+import { Ending, exitOf } from './ending.ts';
 import { HELP } from './help.ts';
 import { nodeName } from './host.ts';
 import { openLog } from './log.ts';
@@ -44,18 +44,24 @@ async function run(args: Arguments): Promise<number> {
   }
 }
 
-async function reserveNode(args: ReserveArgs): Promise<number> {
-  const code = await runReserve({
-    args, ending, clock, stdin: process.stdin, print,
+function reserveNode(args: ReserveArgs): Promise<number> {
+  return runReserve({
+    args, ending, clock, stdin: process.stdin, print, host: nodeName(process.env),
     prepare: () => {
       const { config, host } = prepare(args, args.slot);
       return { config, host, log: context().log };
     },
-    complain,
-    host: nodeName(process.env),
   });
-  if (ending.first?.kind === 'signal' && code === EXIT.ok) return EXIT.signalled;
-  return code;
+}
+
+/**
+ * What changes nothing ends with the first signal; what changes the node goes on to its end (`--reserveslot` sees the signal
+ * itself, `--killnine` and `--recover` are the end). A mistake ends all but the pilot's own way, which gives the node back.
+ */
+async function outside(args: Arguments): Promise<number> {
+  const reason = await ending.reason;
+  const goesOn = (args.action === 'reserve' && !args.evaluate) || ((args.action === 'killnine' || args.action === 'recover') && reason.kind === 'signal');
+  return goesOn ? new Promise<never>(() => undefined) : exitOf(reason, false);
 }
 
 /** Configuration and log. @throws PilotError */
@@ -91,4 +97,8 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     ending.tell({ kind: 'fault', why: String(e) });
   });
 }
-Promise.resolve().then(() => run(readArguments(process.argv.slice(2)))).catch(fail).then((code) => process.exit(code), () => process.exit(EXIT.internal));
+async function main(): Promise<number> {
+  const args = readArguments(process.argv.slice(2));
+  return Promise.race([run(args), outside(args)]);
+}
+main().catch(fail).then((code) => process.exit(code), () => process.exit(EXIT.internal));

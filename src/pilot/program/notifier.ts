@@ -13,6 +13,8 @@ import type { Sender } from './sender.ts';
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 const MAX_PENDING = 1024;
+/** Characters of a message's text. */
+const MAX_TEXT = 2000;
 /** A request that has taken so long is broken off when there is no time left to wait for it. */
 const SLOW_MS = 250;
 
@@ -76,7 +78,8 @@ export class Notifier {
   post(draft: Draft): string {
     const { clock, newId } = this.#parts;
     this.#seq += 1;
-    const message: PilotMessage = { id: newId(), seq: this.#seq, at: clock.now(), ...draft };
+    const text = draft.text === undefined ? {} : { text: draft.text.slice(0, MAX_TEXT) };
+    const message: PilotMessage = { id: newId(), seq: this.#seq, at: clock.now(), ...draft, ...text };
     if (this.#over || this.#pending.length >= MAX_PENDING) {
       this.#outcomes.set(message.id, 'refused');
       return message.id;

@@ -2,6 +2,7 @@
  * The way of a pilot through its stages (`stages.ts`): room is made, the service told, the end awaited, everything given
  * back. Nothing throws out of `run`: whatever happens after the node was touched leads to `giveBack`.
  */
+import { within } from '../../control/agent/clock.ts';
 import { VERSION } from '../../platform/version.ts';
 import { openPilotAgent } from './agent.ts';
 import { ServiceChannel } from './channel.ts';
@@ -15,6 +16,9 @@ import type { Held, ReserveParts } from './reservation.ts';
 import type { Room } from './room.ts';
 import { EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
+
+/** A step that never ends must not keep a node for ever; more than its steps may take by their own limits. */
+const GIVE_BACK_MS = 300_000;
 
 /** Resolves with the exit code when nothing of the slot is left, or what is left was said. Never rejects. */
 export async function reserve(parts: ReserveParts): Promise<number> {
@@ -31,7 +35,11 @@ export async function reserve(parts: ReserveParts): Promise<number> {
   });
   horizon.cancel();
   log.info('the node is given back', { why: reason.why });
-  const trouble = await giveBack(parts, held, reason);
+  const limitMs = budget.left() + GIVE_BACK_MS;
+  const trouble = await within(clock, limitMs, giveBack(parts, held, reason), () => new Error(`it took longer than ${Math.round(limitMs / 1000)} s`)).catch((e: unknown) => {
+    log.error('the node was not given back', { why: String(e) });
+    return true;
+  });
   return exitOf(reason, trouble);
 }
 

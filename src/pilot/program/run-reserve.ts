@@ -10,6 +10,7 @@ import { Budget } from './budget.ts';
 import type { PilotConfig } from './config.ts';
 import { parseContact } from './contact.ts';
 import { readCredentials } from './credentials.ts';
+import { exitOf } from './ending.ts';
 import type { Ending } from './ending.ts';
 import { Notifier } from './notifier.ts';
 import { OriginalService } from './original-service.ts';
@@ -27,7 +28,6 @@ export interface RunReserveParts {
   readonly clock: Clock;
   readonly stdin: Readable;
   readonly print: (line: string) => void;
-  readonly complain: (sentence: string) => void;
   /** The node's name as long as no configuration forces another. */
   readonly host: string;
   /** @throws PilotError */
@@ -56,7 +56,9 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
     budget.start();
     stamps.mark('sigterm', ending.signalledAt ?? undefined);
   });
-  const credentials = args.credentials === undefined ? null : await readCredentials(args.credentials, args.slot, stdin, clock);
+  const credentials = args.credentials === undefined ? null : await Promise.race([readCredentials(args.credentials, args.slot, stdin, clock), ending.reason]);
+  // Nothing was touched, and there is nobody who could be told.
+  if (credentials !== null && 'kind' in credentials) return exitOf(credentials, false);
   const name = { slot: args.slot, host: parts.host, part: args.part, pilot: hex(8) };
   let prepared: ReturnType<RunReserveParts['prepare']>;
   try {

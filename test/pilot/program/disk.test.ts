@@ -47,9 +47,11 @@ describe.skipIf(!hasPart('root'))('a full disk', () => {
     fill(logs);
     const service = new Service(SLOT);
     await service.start();
-    const pilot = node.reserve({ credentials: service.credentials, duration: 1, config: { logging: { logfiledir: logs } } });
-    expect(await pilot.ended).toBe(0);
-    expect(service.states()).toEqual(['reserved', 'unreserving', 'restored']);
+    const pilot = node.reserve({ credentials: service.credentials, config: { logging: { logfiledir: logs } } });
+    await pilot.says('the service knows');
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
     expect(pilot.stderr.match(/cannot be written/g)).toHaveLength(1);
     await service.stop();
   });

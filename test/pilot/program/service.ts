@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Credentials, MessageState, Notification, PilotMessage } from '../../../src/pilot/protocol.ts';
 
@@ -18,6 +19,11 @@ export interface Received {
   readonly nc: number | null;
 }
 
+export interface Tls {
+  readonly cert: string;
+  readonly key: string;
+}
+
 const hash = (algorithm: string, text: string): string => createHash(algorithm).update(text).digest('hex');
 
 class Wire {
@@ -26,24 +32,27 @@ class Wire {
   readonly #listeners = new Set<() => void>();
   #server: Server | undefined;
   #port = 0;
+  #scheme = 'http';
 
   constructor(readonly take: (request: IncomingMessage, body: string, response: ServerResponse) => void) {}
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return `${this.#scheme}://127.0.0.1:${this.#port}`;
   }
 
   /** On the same port as before. */
-  async start(onUpgrade?: (request: IncomingMessage, socket: Socket) => void): Promise<void> {
-    const server = createServer((request, response) => {
+  async start(onUpgrade?: (request: IncomingMessage, socket: Socket) => void, tls?: Tls): Promise<void> {
+    const take = (request: IncomingMessage, response: ServerResponse): void => {
       let body = '';
       request.setEncoding('utf8').on('data', (chunk: string) => { body += chunk; }).on('end', () => {
         this.take(request, body, response);
         this.changed();
       });
       request.on('error', () => undefined);
-    });
-    server.on('connection', (socket) => {
+    };
+    this.#scheme = tls === undefined ? 'http' : 'https';
+    const server = tls === undefined ? createServer(take) : createTlsServer(tls, take);
+    server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('error', () => undefined).once('close', () => this.#sockets.delete(socket));
     });
@@ -107,14 +116,14 @@ export class Service {
     this.credentials = { slot, get contacts() { return [wire.url]; }, secret, nonce, channel };
   }
 
-  start(): Promise<void> {
+  start(tls?: Tls): Promise<void> {
     return this.wire.start((request, socket) => {
       if (this.#authentic(request, '') === null) return void socket.end('HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n');
       socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: nimbus-control\r\n\r\n');
       this.channels.push(socket);
       this.wire.requests.push({ url: request.url ?? '', body: '', headers: request.headers, nc: 0 });
       this.wire.changed();
-    });
+    }, tls);
   }
 
   stop(): Promise<void> {

@@ -1,6 +1,8 @@
 /** Signals, in every stage: everything is given back, nobody is waited for in vain. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { SLOT } from './pilot.ts';
+import type { Pilot } from './pilot.ts';
 import { node, reserved, service, usePilots, waitForCall, withVm, xen } from './rig.ts';
 
 usePilots();
@@ -38,14 +40,23 @@ describe('SIGTERM', () => {
   });
 
   it('before the credentials came: exit 5, and nothing was touched', async () => {
-    const pilot = node.start(['-r', '-m', '1', '-d', '9', '-g', '9', '-i', SLOT, '-p', node.config(), '--credentials', '-', '-s']);
-    await new Promise((resolve) => pilot.child.once('spawn', resolve));
-    // A signal that comes before the program has begun is the kernel's to handle; what is sent now it answers itself.
-    pilot.child.stdin.write(`${JSON.stringify(service.credentials)}\n`);
-    await pilot.says('begins');
+    const pilot = node.start(['-r', '-m', '1', '-d', '9', '-g', '9', '-i', SLOT, '-p', node.config(), '--credentials', '-']);
+    await handlesSignals(pilot);
     pilot.signal('SIGINT');
     expect(await pilot.ended).toBe(5);
     expect(node.left()).toEqual([]);
+    expect(service.states()).toEqual([]);
+  });
+
+  it('ends a connection with an agent, and not the agent', async () => {
+    const pilot = await reserved();
+    const control = node.start(['control', '--state', node.agentDir()]);
+    await control.says('"hello"');
+    control.signal('SIGTERM');
+    expect(await control.ended).toBe(5);
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
   });
 
   it('with nothing left to wait for: early-unreserving, then at once the rest', async () => {
@@ -126,3 +137,9 @@ describe('SIGTERM', () => {
     expect(node.left()).toEqual([]);
   }, 60_000);
 });
+
+/** Resolves when the program catches signals: SIGHUP is the last that it asks for (proc(5), SigCgt; Node catches others from the start). */
+async function handlesSignals(pilot: Pilot): Promise<void> {
+  const caught = (): bigint => BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)/m.exec(readFileSync(`/proc/${pilot.pid}/status`, 'utf8'))?.[1] ?? '0'}`);
+  while ((caught() & 1n) === 0n) await new Promise((resolve) => setTimeout(resolve, 5));
+}

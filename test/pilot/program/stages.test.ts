@@ -8,7 +8,7 @@ usePilots();
 
 describe('the way without trouble', () => {
   it('reserves, says so with what the service needs, and gives the node back when its time is over', async () => {
-    const pilot = node.reserve({ credentials: service.credentials, duration: 2, memory: 96, args: ['--part', '3'] });
+    const pilot = node.reserve({ credentials: service.credentials, duration: 5, memory: 96, args: ['--part', '3'] });
     expect(await pilot.ended).toBe(0);
     expect(service.states()).toEqual(['reserved', 'unreserving', 'restored']);
     const [first] = service.notifications;
@@ -17,7 +17,7 @@ describe('the way without trouble', () => {
     expect(seq).toBe(1);
     expect(facts).toMatchObject({ memoryMb: 96, version: '1.2.3', agent: { stateDir: node.agentDir(), user: expect.any(String) as string } });
     expect(Object.keys(stamps ?? {})).toEqual(['pilot-start', 'reduce-begun', 'reduced', 'notify']);
-    expect(Math.abs((facts?.until ?? 0) - (stamps?.['pilot-start'] ?? 0) - 2000)).toBeLessThanOrEqual(5);
+    expect(Math.abs((facts?.until ?? 0) - (stamps?.['pilot-start'] ?? 0) - 5000)).toBeLessThanOrEqual(5);
     expect(Object.keys((await service.message('restored')).stamps ?? {})).toContain('restored');
     expect(node.left()).toEqual([]);
   });
@@ -102,7 +102,7 @@ describe('a service that is not there, or does not answer', () => {
 
   it.each(['reserved', 'unreserving', 'restored'] as const)('never answers at "%s": the node is given back', async (state) => {
     service.rule = ({ messages }) => (messages.some((m) => m.state === state) ? 'hang' : undefined);
-    const pilot = node.reserve({ credentials: service.credentials, duration: 2, grace: 2, config: { other: { reservewait: 1 } } });
+    const pilot = node.reserve({ credentials: service.credentials, duration: 5, grace: 2, config: { other: { reservewait: 1 } } });
     expect(await pilot.ended).toBe(state === 'reserved' ? 4 : 0);
     expect(node.left()).toEqual([]);
   });

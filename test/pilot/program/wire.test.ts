@@ -1,9 +1,11 @@
 /** What leaves a pilot, to the byte: our own form, the original's, the agent's channel, and what must never leave it. */
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeLine, lineReader } from '../../../src/control/wire.ts';
+import { hasPart } from '../../parts.ts';
 import { Node, SLOT, bundlePilot } from './pilot.ts';
 import { OriginalSite, Service } from './service.ts';
 
@@ -26,8 +28,10 @@ afterEach(async () => {
 describe('our own form', () => {
   it('is authenticated in its first request, on one connection, with counters that go up', async () => {
     await service.start();
-    const pilot = node.reserve({ credentials: { ...service.credentials, channel: false }, duration: 1 });
-    expect(await pilot.ended).toBe(0);
+    const pilot = node.reserve({ credentials: { ...service.credentials, channel: false } });
+    await pilot.says('the service knows');
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
     const posts = service.wire.requests.filter((r) => r.url === '/pilot_notification/v02/');
     expect(posts.map((r) => r.nc)).toEqual(posts.map((_, i) => i + 1));
     expect(posts[0]?.headers['content-type']).toBe('application/json');
@@ -36,9 +40,11 @@ describe('our own form', () => {
   it('takes another nonce over when it is told one', async () => {
     await service.start();
     service.nonce = 'f'.repeat(32);
-    const pilot = node.reserve({ credentials: { ...service.credentials, channel: false }, duration: 1 });
-    expect(await pilot.ended).toBe(0);
-    expect(service.states()).toEqual(['reserved', 'unreserving', 'restored']);
+    const pilot = node.reserve({ credentials: { ...service.credentials, channel: false } });
+    await pilot.says('the service knows');
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
     expect(service.wire.requests.filter((r) => r.nc === null)).toHaveLength(1);
   });
 
@@ -55,9 +61,11 @@ describe('our own form', () => {
     const dead = other.wire.url;
     await other.stop();
     await service.start();
-    const pilot = node.reserve({ credentials: { ...service.credentials, contacts: [dead, service.wire.url], channel: false }, duration: 2 });
-    expect(await pilot.ended).toBe(0);
-    expect(service.states()).toEqual(['reserved', 'unreserving', 'restored']);
+    const pilot = node.reserve({ credentials: { ...service.credentials, contacts: [dead, service.wire.url], channel: false } });
+    await pilot.says('the service knows');
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
   });
 
   it('reads credentials from a file of its own, and from no other', async () => {
@@ -67,9 +75,11 @@ describe('our own form', () => {
     const open = join(node.root, 'open');
     writeFileSync(open, JSON.stringify(service.credentials));
     chmodSync(open, 0o644);
-    const pilot = node.reserve({ duration: 1, args: ['--credentials', file] });
-    expect(await pilot.ended).toBe(0);
-    expect(service.states()).toEqual(['reserved', 'unreserving', 'restored']);
+    const pilot = node.reserve({ args: ['--credentials', file] });
+    await pilot.says('the service knows');
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
     const refused = node.reserve({ args: ['--credentials', open] });
     expect(await refused.ended).toBe(3);
     expect(refused.stderr).toContain('chmod 600');
@@ -84,6 +94,35 @@ describe('our own form', () => {
     const pilot = node.start(['-r', '-m', '1', '-d', '9', '-g', '9', '-i', SLOT, '-p', node.config(), '--credentials', '-'], `${text}\n`);
     expect(await pilot.ended).toBe(1);
     expect(pilot.stderr).not.toMatch(/hunter2|a{32}/);
+  });
+});
+
+describe.skipIf(!hasPart('openssl'))('HTTPS', () => {
+  /** A certificate of the service, signed by itself, and its key. */
+  const certificate = (): { cert: string; key: string } => {
+    const [cert, key] = [join(node.root, 'cert.pem'), join(node.root, 'key.pem')];
+    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=service', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert]);
+    expect(made.status).toBe(0);
+    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
+  };
+
+  it('trusts the authority that it was given, for messages and for the channel', async () => {
+    const tls = certificate();
+    await service.start(tls);
+    const pilot = node.reserve({ credentials: { ...service.credentials, ca: tls.cert } });
+    await service.message('reserved');
+    await service.wire.wait(() => service.channels[0]);
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
+  });
+
+  it('says nothing to a service that it does not know', async () => {
+    await service.start(certificate());
+    const pilot = node.reserve({ credentials: service.credentials, grace: 2, config: { other: { reservewait: 1 } } });
+    expect(await pilot.ended).toBe(4);
+    expect(service.wire.requests).toEqual([]);
+    expect(pilot.output).toMatch(/certificate/);
   });
 });
 
@@ -157,9 +196,11 @@ describe('the original\'s form', () => {
     const dead = site.wire.url;
     await site.wire.stop();
     const config = { ...http, systempaths: { ssh, sudo: '/usr/bin/sudo' }, other: { sshcredential: '/etc/key' } };
-    const pilot = node.reserve({ duration: 1, args: ['--contact', `${dead}+++nimbus@head.example:2222/opt/pilotnotifications`], config });
-    expect(await pilot.ended).toBe(0);
-    const [first = '', second = ''] = readFileSync(calls, 'utf8').split('\n.\n').map((c) => c.split('\n').join(' '));
+    const pilot = node.reserve({ args: ['--contact', `${dead}+++nimbus@head.example:2222/opt/pilotnotifications`], config });
+    await pilot.says('the service knows');
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    const [first = '', , second = ''] = readFileSync(calls, 'utf8').split('\n.\n').map((c) => c.split('\n').join(' '));
     expect(first).toMatch(/^-i \/etc\/key -p 2222 .*nimbus@head\.example \/opt\/pilotnotifications write sl-0123456789ab\+\+\+node7 pilot-reserved 0 '\d{4}(-\d\d){5}'$/);
     expect(second).toMatch(/ write sl-0123456789ab\+\+\+node7 pilot-unreserving 0$/);
   });
