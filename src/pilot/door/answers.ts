@@ -1,5 +1,4 @@
 /** Answers of the door: status, headers and body of each, for the form that the pilot speaks. */
-import type { PilotRefusal } from '../../manager/slots/inbox-refusal.ts';
 import { LEGACY_REALM, REALM, type NotificationAnswer, type RefusalCode } from '../protocol.ts';
 
 export interface Answer {
@@ -20,6 +19,12 @@ const RETRY = ['Retry-After', '1'];
 export const acknowledged = (answer: NotificationAnswer): Answer => ({ status: 200, contentType: JSON_TYPE, body: JSON.stringify(answer), headers: [] });
 export const legacyOk: Answer = { status: 200, contentType: TEXT_TYPE, body: 'OK', headers: [] };
 
+/** Why a request is refused: a `PilotRefusal`, or the same without an error's cost. */
+export interface Reason {
+  readonly code: RefusalCode;
+  readonly message: string;
+}
+
 export interface Challenge {
   readonly nonce: string;
   /** The secret was right, the nonce was not. */
@@ -30,12 +35,12 @@ const digest = (realm: string, qop: string, algorithm: string, { nonce, stale }:
   `Digest realm="${realm}", qop="${qop}", algorithm=${algorithm}, nonce="${nonce}"${stale ? ', stale=true' : ''}`;
 
 /** `challenge` goes with NotAuthenticated. */
-export const refused = ({ code, message }: PilotRefusal, challenge = NONE): Answer => ({
+export const refused = ({ code, message }: Reason, challenge = NONE): Answer => ({
   status: STATUS[code], contentType: JSON_TYPE, body: JSON.stringify({ error: { code, message } }), headers: extra(code, digest(REALM, 'auth-int', 'SHA-256', challenge)),
 });
 
 /** A body that cannot be parsed is 406 in the original. */
-export const legacyRefused = ({ code, message }: PilotRefusal, challenge = NONE): Answer => ({
+export const legacyRefused = ({ code, message }: Reason, challenge = NONE): Answer => ({
   status: code === 'Malformed' ? 406 : STATUS[code], contentType: TEXT_TYPE, body: `NOTOK: ${message}`, headers: extra(code, digest(LEGACY_REALM, 'auth', 'MD5', challenge)),
 });
 

@@ -10,7 +10,7 @@ import { CHANNEL_PATH, CHANNEL_PROTOCOL, HOST_NAME, NODE_HEADER, PILOT_HEADER, P
 import { refused } from './answers.ts';
 import type { Authenticate } from './authenticate.ts';
 import { NOT_PROVED } from './notify.ts';
-import { ANSWER_MS, asRefusal, type ChannelDesk, type PilotDoorParts } from './parts.ts';
+import { ANSWER_MS, asRefusal, peerOf, type ChannelDesk, type PilotDoorParts } from './parts.ts';
 import { endWith } from './raw-answer.ts';
 
 /** Channels and requests for one, of all pilots together. */
@@ -29,7 +29,7 @@ export function createChannelDoor(parts: PilotDoorParts, authenticate: Authentic
   const sockets = new Set<Duplex>();
 
   const open = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
-    const peer = request.socket.remoteAddress ?? '';
+    const peer = peerOf(request);
     let slot = '';
     let host: string | undefined;
     try {
@@ -38,9 +38,8 @@ export function createChannelDoor(parts: PilotDoorParts, authenticate: Authentic
       host = wanted.host;
       const who = await authenticate({ method: 'GET', target: request.url ?? '', authorization: request.headers.authorization, body: EMPTY, peer });
       if ('challenge' in who) {
-        const refusal = new PilotRefusal('NotAuthenticated', NOT_PROVED);
-        if (!who.asked) refusals.note({ code: refusal.code, reason: refusal.message, slot: who.named, proved: false, host, peer });
-        return endWith(ctx.clock, socket, refused(refusal, who.challenge));
+        if (!who.asked) refusals.note({ ...NOT_PROVED, slot: who.named, proved: false, host, peer: peer() });
+        return endWith(ctx.clock, socket, refused(NOT_PROVED, who.challenge));
       }
       slot = who.slot;
       const admitted = await withDeadline(ctx.clock, ANSWER_MS, 'admitting', inbox.admitChannel({ slot, ...wanted }, who.proof));
@@ -51,7 +50,7 @@ export function createChannelDoor(parts: PilotDoorParts, authenticate: Authentic
       channels.offer({ slot, host: admitted.host, pilot: wanted.pilot }, socket);
     } catch (e) {
       const refusal = asRefusal(ctx, e);
-      refusals.note({ code: refusal.code, reason: refusal.message, slot, proved: slot !== '', peer, ...(host === undefined ? {} : { host }) });
+      refusals.note({ code: refusal.code, message: refusal.message, slot, proved: slot !== '', peer: peer(), ...(host === undefined ? {} : { host }) });
       endWith(ctx.clock, socket, refused(refusal));
     }
   };

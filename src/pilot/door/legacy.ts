@@ -3,14 +3,14 @@ import { PilotRefusal } from '../../manager/slots/inbox-refusal.ts';
 import type { Config } from '../../platform/config.ts';
 import { withDeadline } from '../../platform/deadline.ts';
 import { LEGACY_REALM } from '../protocol.ts';
-import { legacyOk, legacyRefused, type Answer } from './answers.ts';
+import { legacyOk, legacyRefused, type Answer, type Reason } from './answers.ts';
 import { digestResponse, originForm, readDigest, sameText } from './digest.ts';
 import { readLegacy } from './legacy-message.ts';
 import { createLegacyNonces } from './legacy-nonces.ts';
 import { ANSWER_MS, asRefusal, type PilotDoorParts, type Received } from './parts.ts';
 
 const NOT_CONFIGURED = 'This service takes no notifications of this form: pilot.legacy_account is not set.';
-const NOT_PROVED = 'Digest authentication with the pilots\' account is needed.';
+const NOT_PROVED: Reason = { code: 'NotAuthenticated', message: 'Digest authentication with the pilots\' account is needed.' };
 
 export function createLegacy(parts: PilotDoorParts, account: Pick<Config['pilot'], 'legacy_account' | 'legacy_secret'>): (request: Received) => Promise<Answer> {
   const { ctx, inbox, refusals } = parts;
@@ -32,14 +32,13 @@ export function createLegacy(parts: PilotDoorParts, account: Pick<Config['pilot'
 
   return async (request) => {
     let slot = '';
-    const note = ({ code, message }: PilotRefusal, proved: boolean): void => refusals.note({ code, reason: message, slot, proved, peer: request.peer });
+    const note = ({ code, message }: Reason, proved: boolean): void => refusals.note({ code, message, slot, proved, peer: request.peer() });
     try {
       if (!configured) throw new PilotRefusal('NotInJob', NOT_CONFIGURED);
       const challenge = challengeFor(request);
       if (challenge !== undefined) {
-        const refusal = new PilotRefusal('NotAuthenticated', NOT_PROVED);
-        if (request.authorization !== undefined && !challenge.stale) note(refusal, false);
-        return legacyRefused(refusal, challenge);
+        if (request.authorization !== undefined && !challenge.stale) note(NOT_PROVED, false);
+        return legacyRefused(NOT_PROVED, challenge);
       }
       const notification = readLegacy(request.body, ctx.clock.now());
       slot = notification.slot;

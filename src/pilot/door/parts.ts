@@ -1,4 +1,5 @@
 /** What the door's requests are answered with. */
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { isFault, type FaultCode } from '../../lease/faults.ts';
 import { PilotRefusal } from '../../manager/slots/inbox-refusal.ts';
@@ -26,14 +27,16 @@ export interface Received {
   readonly target: string;
   readonly authorization: string | undefined;
   readonly body: Buffer;
-  /** Address of the other end. */
-  readonly peer: string;
+  /** Address of the other end; asked for where it is logged, as it costs a system call. */
+  readonly peer: () => string;
 }
 
 /** Pilots wait for 5 s; what is stored later than this is acknowledged when it is repeated. */
 export const ANSWER_MS = 5_000;
 
 const OF_FAULT: Readonly<Partial<Record<FaultCode, RefusalCode>>> = { RequestTooLarge: 'TooLarge', Busy: 'Busy', Unavailable: 'Unavailable' };
+
+export const peerOf = (request: IncomingMessage) => (): string => request.socket.remoteAddress ?? '';
 
 /** What a pilot is told of any error; what nobody foresaw is logged here. */
 export function asRefusal({ log }: Context, e: unknown): PilotRefusal {

@@ -7,7 +7,7 @@ import type { RefusalCode } from '../protocol.ts';
 
 export interface Refused {
   readonly code: RefusalCode;
-  readonly reason: string;
+  readonly message: string;
   /** The slot that was proved; else the one that was named, if it could be read. */
   readonly slot: string;
   readonly proved: boolean;
@@ -50,7 +50,8 @@ export function createRefusals({ clock, log }: Context): Refusals {
       }
       written.set(key, already + 1);
       lines += 1;
-      log.warn('a pilot\'s request is refused', { ...refused });
+      const { message, ...rest } = refused;
+      log.warn('a pilot\'s request is refused', { ...rest, reason: message });
     },
   };
 }

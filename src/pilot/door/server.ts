@@ -18,7 +18,7 @@ import { createChannelDoor } from './channel.ts';
 import { handleClientErrors } from './client-errors.ts';
 import { createLegacy } from './legacy.ts';
 import { notify } from './notify.ts';
-import { asRefusal, type ChannelDesk, type PilotDoorParts, type Received } from './parts.ts';
+import { asRefusal, peerOf, type ChannelDesk, type PilotDoorParts, type Received } from './parts.ts';
 import { createRefusals } from './refusals.ts';
 
 export interface PilotServer {
@@ -77,14 +77,13 @@ export function createPilotServer(ctx: Context, deps: PilotServerDeps, config: C
   };
 
   const carryOut = async (exchange: Exchange, request: IncomingMessage): Promise<Answer> => {
-    const peer = request.socket.remoteAddress ?? '';
     try {
       const body = await bodies.read(request);
-      return await exchange({ method: 'POST', target: request.url ?? '', authorization: request.headers.authorization, body, peer });
+      return await exchange({ method: 'POST', target: request.url ?? '', authorization: request.headers.authorization, body, peer: peerOf(request) });
     } catch (e) {
       if (e instanceof ClientGone) throw e;
       const refusal = asRefusal(ctx, e);
-      parts.refusals.note({ code: refusal.code, reason: refusal.message, slot: '', proved: false, peer });
+      parts.refusals.note({ code: refusal.code, message: refusal.message, slot: '', proved: false, peer: peerOf(request)() });
       return refused(refusal);
     }
   };

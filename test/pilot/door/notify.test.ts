@@ -1,4 +1,7 @@
 /** Notifications over a real socket into a real database: what is stored, what is acknowledged, what is refused. */
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { NOTIFY_PATH, type NotificationAnswer } from '../../../src/pilot/protocol.ts';
 import { failingDb, type FailingDb } from '../../support/failing-db.ts';
@@ -34,12 +37,16 @@ describe('a notification', () => {
     expect(door.stored).toEqual([[slot.id]]);
   });
 
-  it('P10: sent again after a lost answer, it is acknowledged again and stored once', async () => {
+  it.each(['at once', 'after the service was started again'])('P10: sent again after a lost answer, %s, it is acknowledged again and stored once', async (when) => {
     const slot = await addSlot(db);
     const n = notification(slot);
     db.losesCommit = () => true;
     expect(await post(door.port, slot, n, { cnonce: 'c', nc: 1 })).toMatchObject({ status: 503, code: 'Unavailable' });
     db.losesCommit = () => false;
+    if (when !== 'at once') {
+      await door.close();
+      door = await openDoor(db);
+    }
     const again = await post(door.port, slot, { ...n, sentAt: Date.now() }, { cnonce: 'c', nc: 2 });
     expect(again.status).toBe(200);
     expect(answerOf(again).ack).toEqual([n.messages[0]?.id]);
@@ -101,6 +108,28 @@ describe('a notification', () => {
     expect(await ids(slot)).toEqual([]);
     expect((await post(door.port, slot, notification(slot, { host: 'n1' }))).status).toBe(200);
   });
+});
+
+it('HTTPS is the same, with the certificate of the configuration', async () => {
+  const [tls_certificate, tls_key] = ['cert.pem', 'key.pem'].map((f) => join(import.meta.dirname, '../../fixtures/ec2-tls', f)) as [string, string];
+  const secure = await openDoor(db, { config: { tls_certificate, tls_key } });
+  try {
+    expect(secure.url).toMatch(/^https:/);
+    const slot = await addSlot(db);
+    const body = JSON.stringify(notification(slot));
+    const status = await new Promise((resolve, reject) => {
+      const req = request(`${secure.url}${NOTIFY_PATH}`, { method: 'POST', agent: false, ca: readFileSync(tls_certificate), checkServerIdentity: () => undefined, headers: { Authorization: authorization(slot, body) } }, (res) => {
+        res.resume();
+        resolve(res.statusCode);
+      });
+      req.on('error', reject);
+      req.end(body);
+    });
+    expect(status).toBe(200);
+    expect(await ids(slot)).toHaveLength(1);
+  } finally {
+    await secure.close();
+  }
 });
 
 describe('what a pilot is told', () => {
