@@ -56,8 +56,11 @@ const HOW: Readonly<Partial<Record<JobState, string>>> = {
   done: 'has ended', failed: 'has failed', cancelled: 'was deleted', timeout: 'has run out of its time', preempted: 'was preempted', 'node-failed': 'has lost a node',
 };
 
-/** @param askedAt when the list was asked for, ms @param inFlight slots whose submission is under way in this process */
-export function reconcile(slots: readonly KnownSlot[], jobs: readonly JobView[], askedAt: number, inFlight: ReadonlySet<string>): Reconciliation {
+/**
+ * @param askedAt when the list was asked for, ms
+ * @param unclear slots of which this list says nothing that can be believed: their submission is under way, or their lines were not to be read
+ */
+export function reconcile(slots: readonly KnownSlot[], jobs: readonly JobView[], askedAt: number, unclear: ReadonlySet<string>): Reconciliation {
   const byId = new Map(jobs.map((j) => [j.slotId, j]));
   const notes: Array<Reconciliation['notes'][number]> = [];
   const steps: Array<Reconciliation['steps'][number]> = [];
@@ -68,8 +71,9 @@ export function reconcile(slots: readonly KnownSlot[], jobs: readonly JobView[],
       ignored.push({ id: slot.id, why: `the list has job ${job.jobId} under its name, but its job is ${slot.jobId}` });
       continue;
     }
+    if (job === undefined && unclear.has(slot.id)) continue;
     const facts = job === undefined ? { ...factsOf(slot), missingPolls: missing(slot, askedAt) } : jobFacts(job);
-    const step = job === undefined ? absent(slot, facts.missingPolls, askedAt, inFlight) : present(slot, job);
+    const step = job === undefined ? absent(slot, facts.missingPolls, askedAt) : present(slot, job);
     if (step !== undefined) steps.push({ id: slot.id, facts, step });
     else if (differ(slot, facts)) notes.push({ id: slot.id, facts });
   }
@@ -92,8 +96,8 @@ function present(slot: KnownSlot, job: JobView): Step | undefined {
   return undefined;
 }
 
-function absent(slot: KnownSlot, missingPolls: number, askedAt: number, inFlight: ReadonlySet<string>): Step | undefined {
-  if (slot.state === 'Requested' || inFlight.has(slot.id)) return undefined;
+function absent(slot: KnownSlot, missingPolls: number, askedAt: number): Step | undefined {
+  if (slot.state === 'Requested') return undefined;
   if (slot.state === 'Releasing') return askedAt > (slot.releasedAt ?? 0) ? { trigger: 'gone', code: null, reason: null } : undefined;
   if (missingPolls < POLLS_TO_GO) return undefined;
   if (slot.state === 'Submitting') return { trigger: 'not-submitted' };

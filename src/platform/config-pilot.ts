@@ -33,6 +33,8 @@ const pilot = z.strictObject({
   pending_timeout: duration.default(86_400),
   /** From SIGTERM to SIGKILL; 0 = read from the batch system, else 30 s */
   grace: z.union([z.literal(0), duration]).default(0),
+  /** A pilot whose channel is down and that was not heard for so long is gone */
+  silence: duration.default(90),
   /** Time that a pilot may take before its node is ready and after its leases are over */
   padding: duration.default(60),
   /** Leases of one request that share a borrowed node */

@@ -142,9 +142,17 @@ export const bindLeases = statement<never>('bind-leases', `
   UPDATE lease l SET node_id = x.node_id, ends_at = x.ends_at
     FROM jsonb_to_recordset($1) AS x(id text, node_id bigint, ends_at timestamptz) WHERE l.id = x.id`);
 
+/** Of a slot node `n` and its VMM node `v`: nothing was heard of it since `since`, and no channel leads to it. */
+const silent = (since: string): string => `n.state IN ('Reserved', 'Preempted', 'Returning') AND NOT v.reachable
+     AND coalesce(n.last_heard, to_timestamp((n.phases->>'reported')::float8 / 1000)) < ${since}`;
+
+/** $1 slots, $2 when they were heard at last, at the latest */
+export const silentNodes = statement<{ id: number }>('silent-nodes', `
+  SELECT n.id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[]) AND ${silent('$2')}`);
+
 /**
  * Slots that someone has to do something about: $1 those that have waited since before this are given up, $2 those that
- * were let go before this are cancelled.
+ * were let go before this are cancelled, $3 nodes that were heard before this at last are lost.
  */
 export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
   SELECT s.id FROM slot s WHERE NOT s.final AND (
@@ -153,6 +161,7 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
                 AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding))
    OR (s.state = 'Releasing' AND s.next_at <= $2)
    OR (s.state IN ('Requested', 'Submitting', 'Queued') AND s.created_at < $1)
+   OR EXISTS (SELECT 1 FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id AND ${silent('$3')})
    OR (s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND EXISTS (
          SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND n.state = 'Returned' AND n.host = ANY(s.hosts)))
   ) ORDER BY s.id LIMIT 500`);

@@ -7,12 +7,13 @@ import { recordSubmission, takeRequested } from './submit.ts';
 import type { SlotWork } from './types.ts';
 
 export function slotWork(deps: SlotDeps): SlotWork {
+  const since = deps.ctx.clock.now();
   return {
     takeRequested: () => takeRequested(deps),
     submitted: (slotId, answer, at) => recordSubmission(deps, slotId, answer, at),
     reconcile: (listing, askedAt, inFlight) => reconcileSlots(deps, listing, askedAt, inFlight),
     applyMessages: (slotIds) => applyMessages(deps, slotIds),
-    releases: () => findReleases(deps),
+    releases: () => findReleases(deps, since),
     cancelled: (slotId, gone) => recordCancelled(deps, slotId, gone),
   };
 }

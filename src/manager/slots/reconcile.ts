@@ -15,7 +15,8 @@ export async function reconcileSlots(deps: SlotDeps, listing: Listing & { kind: 
   const { ctx, db } = deps;
   for (const i of listing.ignored) ctx.log.warn('the batch system’s list holds what cannot be read; ignored', { slot: i.slotId, why: i.why });
   const live = await db.query(liveSlots);
-  const { notes, steps, ignored } = reconcile(live.map(known), listing.jobs, askedAt, inFlight);
+  const unclear = new Set([...inFlight, ...listing.ignored.flatMap((i) => i.slotId ?? [])]);
+  const { notes, steps, ignored } = reconcile(live.map(known), listing.jobs, askedAt, unclear);
   for (const i of ignored) ctx.log.warn('the batch system’s list contradicts the slot; ignored', { slot: i.id, why: i.why });
   if (notes.length > 0) await db.query(noteSlots, [JSON.stringify(notes.map(({ id, facts }) => factsRow(id, facts)))]);
   for (let i = 0; i < steps.length; i += STEPS_AT_ONCE) await takeSteps(deps, steps.slice(i, i + STEPS_AT_ONCE));
@@ -35,6 +36,8 @@ async function takeSteps(deps: SlotDeps, steps: Reconciliation['steps']): Promis
 function takeStep(deps: SlotDeps, batch: SlotBatch, { id, facts, step }: Reconciliation['steps'][number]): void {
   const open = batch.slots.get(id);
   if (open === undefined || open.slot.final) return;
+  // Some batch systems call a job over while its pilots are still in their grace.
+  if (step.trigger === 'gone' && open.nodes.some((n) => n.state === 'Preempted' && (n.grace_ends_at ?? 0) > batch.now)) return;
   applyFacts(open.slot, facts);
   batch.touch(open.slot);
   switch (step.trigger) {

@@ -4,7 +4,7 @@
  */
 import { formatDuration } from '../../lease/duration.ts';
 import { nodeIsOver } from '../../pilot/states.ts';
-import { returningNodes, slotsToTend } from '../../store/slots.ts';
+import { returningNodes, silentNodes, slotsToTend, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
@@ -19,26 +19,44 @@ interface Found {
   readonly shrinks: ToShrink[];
 }
 
-export async function findReleases(deps: SlotDeps): Promise<Awaited<ReturnType<SlotWork['releases']>>> {
+/** @param since when this process began to listen, ms: what it could not hear before is no silence */
+export async function findReleases(deps: SlotDeps, since: number): Promise<Awaited<ReturnType<SlotWork['releases']>>> {
   const { ctx, db, config } = deps;
   const now = ctx.clock.now();
   const found: Found = { cancels: [], shrinks: [] };
-  const ids = (await db.query(slotsToTend, [new Date(now - config.pilot.pending_timeout * 1000), new Date(now)])).map((s) => s.id);
-  if (ids.length > 0) await changeSlots(deps, ids, (batch) => { for (const open of batch.slots.values()) tend(deps, batch, open, found); });
+  const silenceMs = config.pilot.silence * 1000;
+  const heardBefore = new Date(now - since > silenceMs ? now - silenceMs : 0);
+  const ids = (await db.query(slotsToTend, [new Date(now - config.pilot.pending_timeout * 1000), new Date(now), heardBefore])).map((s) => s.id);
+  if (ids.length > 0) {
+    await changeSlots(deps, ids, async (batch, tx) => {
+      const lost = new Set((await tx.query(silentNodes, [ids, heardBefore])).map((n) => n.id));
+      for (const open of batch.slots.values()) tend(deps, batch, open, lost, found);
+    });
+  }
   const nodes = (await db.query(returningNodes)).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
   return { nodes, ...found };
 }
 
-function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, found: Found): void {
+function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, lost: ReadonlySet<number>, found: Found): void {
   const { slot, nodes } = open;
   if (slot.final) return;
   expire(deps, batch, open);
   for (const n of nodes) {
+    if (lost.has(n.id)) loseNode(deps, batch, n);
     if ((n.state === 'Reserved' || n.state === 'Preempted') && !batch.holdsLeases(n)) batch.stepNode(n, 'release', { 'release-decided': batch.now });
   }
   if (slot.state !== 'Releasing' && !nodes.some((n) => batch.holdsLeases(n))) letGo(batch, open);
   if (slot.state === 'Releasing' && slot.next_at <= batch.now) cancel(batch, open, found);
   else if (slot.state === 'Ready') shrink(deps, batch, open, found);
+}
+
+/** Its pilot was killed, or its machine is away: the job, as long as it lasts, gives nothing back by itself. */
+function loseNode({ ctx }: SlotDeps, batch: SlotBatch, node: SlotNodeRow): void {
+  const reason = `the pilot on ${node.host ?? 'a node'} is gone: no channel leads to it, and it was not heard any more`;
+  ctx.log.warn('a pilot is gone', { slot: node.slot_id, host: node.host, pilot: node.pilot });
+  node.reason = reason;
+  batch.stepNode(node, 'gone');
+  batch.endLeases(node, { code: 'Server.PilotLost', reason }, true);
 }
 
 function expire({ config }: SlotDeps, batch: SlotBatch, open: OpenSlot): void {
