@@ -84,3 +84,14 @@ export function settingsIn(dir: string, given: Partial<NodeSettings> = {}): Node
 
 /** A signal that fires after `ms`; its timer keeps nothing alive. */
 export const within = (ms: number): AbortSignal => AbortSignal.timeout(ms);
+
+/** A signal that fires when `command` was called `times` times. */
+export function afterCalls(xl: FakeXl, command: XlFault['command'], times: number): AbortSignal {
+  const controller = new AbortController();
+  const look = (): void => {
+    if (xl.calls().filter((c) => c.startsWith(command)).length >= times) controller.abort();
+    else realClock.after(10, look, true);
+  };
+  look();
+  return controller.signal;
+}

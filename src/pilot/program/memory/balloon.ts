@@ -94,7 +94,12 @@ export class Balloon implements MemoryMechanism {
       // Up, one command that hangs must not take the time of the next one.
       const refused = await (down ? this.#set(wanted, signal) : withDeadline(this.#clock, STEP_MS, (limit) => this.#set(wanted, limit), signal));
       if (refused !== null) {
-        words = `: ${refused}`;
+        // Tried several times a second: what is said again is not logged again. An attempt that the end of the time broke off says nothing new.
+        const said = `: ${refused}`;
+        if (said !== words && (words === '' || !signal.aborted)) {
+          this.#log.warn('the memory target was not taken', { mechanism: this.name, mb: wanted, why: refused });
+          words = said;
+        }
         if (down) break;
         await pause(this.#clock, RETRY_MS, signal);
         continue;
@@ -116,7 +121,6 @@ export class Balloon implements MemoryMechanism {
       return null;
     } catch (e) {
       if (e instanceof CommandError && e.gone !== undefined) this.#remember(e.gone);
-      this.#log.warn('the memory target was not taken', { mechanism: this.name, mb, why: (e as Error).message });
       return (e as Error).message;
     }
   }
