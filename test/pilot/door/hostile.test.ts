@@ -109,7 +109,7 @@ it('a flood is logged in a few lines and counted in all', async () => {
   // A slot that proves itself has its own lines, whatever its neighbours do.
   expect(lines().at(-1)).toMatchObject({ slot: other.id, code: 'Malformed' });
   expect(door.server.refused).toMatchObject({ NotAuthenticated: 40, Malformed: 1 });
-  now += 60_000;
+  now += 60_001;
   await post(door.port, forged, notification(slot));
   expect(lines().slice(6)).toMatchObject([{ count: 35 }, { slot: slot.id }]);
 });
