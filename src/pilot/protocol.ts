@@ -3,8 +3,8 @@
  *
  * The pilot posts its spool, one message or more, to `<contact>/pilot_notification/v02/` with digest access authentication
  * (RFC 7616, SHA-256, qop=auth-int, so that the body is signed too). User is the slot's id; secret and server nonce come
- * with the job, so that the first request is authenticated already: `nc` counts up from 1, `cnonce` is drawn once by each
- * pilot process, `opaque` is empty. The service keeps the highest `nc` of each (slot, cnonce) and takes none twice. Messages are stored
+ * with the job, so that the first request is authenticated already: `nc` counts up from 1, `cnonce` is drawn once for the
+ * messages of a pilot process and once for its channel, `opaque` is empty. The service keeps the highest `nc` of each (slot, cnonce) and takes none twice. Messages are stored
  * before they are acknowledged; a message id that was stored before is acknowledged again and changes nothing.
  *
  * The original's form, `/pilot_notification/v01/`, is understood too: a body of lines (`<slotid>+++<hostname>`, state, code,

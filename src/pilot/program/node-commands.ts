@@ -1,4 +1,5 @@
 /** What people and the batch system's epilogue do to a node: `--evaluate`, `--recover`, `--killnine`. Each says what it found and did. */
+import { dirname } from 'node:path';
 import type { PilotConfig } from './config.ts';
 import { withDeadline } from './deadline.ts';
 import { EXIT } from './stages.ts';
@@ -22,8 +23,17 @@ export async function recover(parts: CommandParts, slot: string | undefined, env
   const { clock, log, config } = parts;
   const { recoverNode, scopeOfEnvironment } = await import('./recover.ts');
   const scope = { ...scopeOfEnvironment(env, config.node.host), ...(slot === undefined ? {} : { slot }) };
-  const options = { ctx: { clock, log }, settings: config.node, scope, everyone: process.getuid?.() === 0 };
+  const options = { ctx: { clock, log }, settings: config.node, scope, everyone: process.getuid?.() === 0, endThroughHelper: helperOf(parts) };
   return say(parts, await withDeadline(clock, LIMIT_MS, (signal) => recoverNode(options, signal)), 'no slot to recover');
+}
+
+/** VMs on bridges have accounts of their own: the agent's driver ends them, by the helper of the agent's configuration. */
+function helperOf({ clock, log, config }: CommandParts): (vm: { readonly lease: string; readonly dir: string }) => Promise<void> {
+  return async (vm) => {
+    const [{ createDriver }, { readAgentConfig }] = await Promise.all([import('../../control/agent/drivers/index.ts'), import('../../control/agent/config.ts')]);
+    const stateDir = dirname(dirname(vm.dir));
+    await createDriver('qemu', { clock, log, config: readAgentConfig(config.agentConfig ?? undefined), stateDir, inJob: true }).end(vm);
+  };
 }
 
 /** Resolves with the exit code. */

@@ -65,12 +65,12 @@ export class Node {
     return pilot;
   }
 
-  reserve(options: { memory?: number; duration?: number; grace?: number; config?: Sections; args?: readonly string[]; credentials?: unknown } = {}): Pilot {
-    const { memory = 64, duration = 600, grace = 20, config, args = [], credentials } = options;
+  reserve(options: { memory?: number; duration?: number; grace?: number; config?: Sections; args?: readonly string[]; credentials?: unknown; env?: NodeJS.ProcessEnv } = {}): Pilot {
+    const { memory = 64, duration = 600, grace = 20, config, args = [], credentials, env } = options;
     const whom = credentials === undefined ? [] : ['--credentials', '-'];
     return this.start(
       ['--reserveslot', '-m', `${memory}`, '-d', `${duration}`, '-g', `${grace}`, '-i', SLOT, '-p', this.config(config), '-s', '-v', ...whom, ...args],
-      credentials === undefined ? undefined : `${JSON.stringify(credentials)}\n`,
+      credentials === undefined ? undefined : `${JSON.stringify(credentials)}\n`, env,
     );
   }
 

@@ -1,4 +1,6 @@
 /** The pilot's way: whatever the service and the node do, the node is given back, and in time. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { SLOT } from './pilot.ts';
 import { node, reserved, service, usePilots, withVm, xen } from './rig.ts';
@@ -189,6 +191,31 @@ describe('a node that has not what it takes', () => {
     expect(await pilot.ended).toBe(2);
     for (const key of ['mechanism', 'earlywaitratio', 'heartbeat']) expect(pilot.stderr).toContain(key);
     expect(service.states()).toEqual(['reserved 2', 'restored']);
+  });
+});
+
+describe('a pilot that is broken itself', () => {
+  it('a mistake anywhere: memory is back, nothing is left, exit 42', async () => {
+    const { xl, config } = xen();
+    const trap = join(node.root, 'trap.cjs');
+    writeFileSync(trap, "process.on('SIGUSR2', () => { throw new Error('out of the blue'); });");
+    const pilot = node.reserve({ credentials: service.credentials, memory: 512, config, env: { NODE_OPTIONS: `--require ${trap}` } });
+    await pilot.says('the service knows');
+    pilot.signal('SIGUSR2');
+    expect(await pilot.ended).toBe(42);
+    expect(pilot.stderr).toContain('out of the blue');
+    expect(service.states()).toEqual(['reserved', 'unreserving', 'restored']);
+    expect(xl.state().dom0.target).toBe(2007);
+    expect(node.left()).toEqual([]);
+  });
+
+  it('an agent that ends by itself: the node is given back, exit 4', async () => {
+    const pilot = await reserved();
+    const agent = await withVm();
+    agent.send({ retire: '99.0.0' });
+    expect(await pilot.ended).toBe(4);
+    expect(service.states()).toEqual(['reserved', 'unreserving', 'killed', 'restored']);
+    expect(node.left()).toEqual([]);
   });
 });
 
