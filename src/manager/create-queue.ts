@@ -15,7 +15,7 @@ import type { ManagerDeps } from './deps.ts';
 import { assignNics } from './nics.ts';
 import { RoomTaken } from './placing/types.ts';
 import type { Place, Planned } from './planned.ts';
-import type { ResolvedRequest } from './resolve.ts';
+import type { ResolvedRequest } from './resolved.ts';
 import { HANDOVER_MS } from './transitions.ts';
 
 /** Requests in one transaction, and requests that may wait for the next one. */

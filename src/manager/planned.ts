@@ -1,6 +1,6 @@
 /** A request between its plan and its commit. */
 import type { Nic } from '../lease/types.ts';
-import type { ResolvedRequest } from './resolve.ts';
+import type { ResolvedRequest } from './resolved.ts';
 
 export interface PlannedLease {
   readonly id: string;

@@ -4,38 +4,16 @@ import { formatDuration } from '../lease/duration.ts';
 import { Fault } from '../lease/faults.ts';
 import type { CreateRequest, LeaseType, Resources } from '../lease/types.ts';
 import { findImage } from '../images/lookup.ts';
-import type { ImageRow } from '../store/images.ts';
 import { findKeyPair } from '../store/keys.ts';
 import { networksByName, type NetworkRow } from '../store/networks.ts';
 import type { ManagerDeps } from './deps.ts';
 import { siteTypes } from './site.ts';
+import type { ResolvedRequest } from './resolved.ts';
 import { checkTags } from './tags.ts';
 import type { Caller } from './types.ts';
 
 /** EC2 API reference, RunInstances: user data is limited to 16 KB before base64. */
 export const MOST_USER_DATA = 16 * 1024;
-
-export interface ResolvedRequest {
-  readonly accountId: number;
-  readonly who: string;
-  readonly requestId: string;
-  readonly acceptedAt: number;
-  readonly minCount: number;
-  readonly maxCount: number;
-  readonly image: ImageRow;
-  readonly type: string;
-  readonly resources: Resources;
-  readonly networks: readonly NetworkRow[];
-  readonly zone: string | null;
-  readonly keyName: string | null;
-  readonly publicKey: string | null;
-  readonly userData: Buffer | null;
-  readonly durationS: number;
-  readonly clientToken: string | null;
-  readonly tags: Readonly<Record<string, string>>;
-  /** Digest of what the user asked: the same client token must come with the same request. */
-  readonly hash: string;
-}
 
 /** @throws Fault */
 export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: CreateRequest): Promise<ResolvedRequest> {

@@ -2,7 +2,7 @@
 import type { Fault } from '../../lease/faults.ts';
 import type { Queryable } from '../../store/db.ts';
 import type { Place, Planned, PlannedSlot } from '../planned.ts';
-import type { ResolvedRequest } from '../resolve.ts';
+import type { ResolvedRequest } from '../resolved.ts';
 
 export interface Placed {
   /** In launch index order, between the request's counts. */

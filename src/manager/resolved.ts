@@ -1,0 +1,26 @@
+/** A create request with everything looked up and held against the site's policy; what is left is placing it. */
+import type { Resources } from '../lease/types.ts';
+import type { ImageRow } from '../store/images.ts';
+import type { NetworkRow } from '../store/networks.ts';
+
+export interface ResolvedRequest {
+  readonly accountId: number;
+  readonly who: string;
+  readonly requestId: string;
+  readonly acceptedAt: number;
+  readonly minCount: number;
+  readonly maxCount: number;
+  readonly image: ImageRow;
+  readonly type: string;
+  readonly resources: Resources;
+  readonly networks: readonly NetworkRow[];
+  readonly zone: string | null;
+  readonly keyName: string | null;
+  readonly publicKey: string | null;
+  readonly userData: Buffer | null;
+  readonly durationS: number;
+  readonly clientToken: string | null;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Digest of what the user asked: the same client token must come with the same request. */
+  readonly hash: string;
+}
