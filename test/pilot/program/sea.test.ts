@@ -37,7 +37,7 @@ describe.skipIf(process.platform !== 'linux' || process.arch !== 'x64')('the sel
     expect((await run(program, ['--version'], options)).stdout).toBe(`${VERSION}\n`);
     const config = join(dir, 'pilot.conf');
     writeFileSync(config, `[memory]\nmechanism: none\n[other]\nearlywaitratio: 0\nlockfile: ${dir}/lock\nstatedir: ${dir}/state\ndriver: simulated\n`);
-    const { stdout } = await run(program, ['-r', '-m', '16', '-d', '1', '-g', '5', '-i', 'sl-0123456789ab', '-p', config, '-s'], options);
+    const { stdout } = await run(program, ['-r', '-m', '16', '-d', '5', '-g', '5', '-i', 'sl-0123456789ab', '-p', config, '-s'], options);
     expect(stdout).toContain('room is made');
     expect(stdout).toContain('left=0');
     expect(existsSync(join(dir, 'state')) ? readdirSync(join(dir, 'state')) : []).toEqual([]);
