@@ -46,7 +46,6 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   // The epilogue is written when its directory is known; slurm.conf needs its path before.
   const site = await makeSite(options);
   const { slurm, toml, stateDir } = site;
-  const conf = join(dirname(stateDir), 'pilot.conf');
   const env = slurm.env;
   const within = ['env', ...Object.entries(env).map(([k, v]) => `${k}=${v}`)];
   const serve = await startServe(toml, undefined, within).catch(async (e: unknown) => {
@@ -133,7 +132,7 @@ const isPilot = (p: Process): boolean => p.argv[1] === PILOT && p.argv.includes(
 const ofThis = (p: Process, env: Readonly<Record<string, string>>): boolean => p.env.get('SLURM_CONF') === env['SLURM_CONF'];
 
 /** What is left of slots on the nodes: state directories, processes that work in them or name them, locks. */
-function remains(stateDir: string, env: Readonly<Record<string, string>>): string[] {
+function remains(stateDir: string): string[] {
   const files = existsSync(stateDir) ? readdirSync(stateDir).map((f) => `file ${f}`) : [];
   const site = dirname(stateDir);
   const alive = processes().filter((p) => p.argv.some((arg) => arg.startsWith(site))).map((p) => `process ${p.pid} ${p.argv.slice(0, 3).join(' ')}`);
