@@ -81,7 +81,7 @@ async function connections(n: number): Promise<number> {
   await running;
   const took = performance.now() - began;
   for (const c of clients) c.kill('SIGKILL');
-  await Promise.all(clients.map((c) => (c.exitCode === null && c.signalCode === null ? once(c, 'exit') : undefined)));
+  for (const c of clients) if (c.exitCode === null && c.signalCode === null) await once(c, 'exit');
   spawn('pkill', ['-KILL', '-f', join(root, 'idle.cjs')]);
   return took;
 }

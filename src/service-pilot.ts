@@ -1,6 +1,8 @@
 /** Pilot mode, composed: the batch system's adapter, the door for pilots, the worker between them. */
 import { readFileSync } from 'node:fs';
 import { createPilotChannels, type PilotChannels } from './control/client/pilot-channels.ts';
+import { pinOf } from './control/ssh/hostkeys.ts';
+import { lookUp } from './control/ssh/known-hosts.ts';
 import type { ControlClient } from './control/types.ts';
 import type { WorkerManager } from './manager/index.ts';
 import { createInbox } from './manager/slots/inbox.ts';
@@ -18,6 +20,11 @@ import type { NodeMonitor } from './workers/node-monitor.ts';
 
 /** A batch system that does not answer at the start is waited for no longer; it is asked again and again. */
 const FIRST_POLL_MS = 5_000;
+
+/** Read anew each time: a site adds nodes while the service runs. */
+function hostKeysOf({ ssh_known_hosts: file, ssh_port: port }: Config['pilot'], host: string): readonly string[] | null {
+  return file === '' ? null : lookUp(readFileSync(file, 'utf8'), host, port).keys.map(pinOf);
+}
 
 type OnStop = (what: string, step: () => Promise<void> | void) => void;
 
@@ -43,6 +50,7 @@ export function createPilotMode(ctx: Context, config: Config, operatingKey: stri
       facts: () => late.worker?.facts() ?? null,
       wake: () => late.worker?.wake(),
       nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(),
+      hostKeys: (host) => hostKeysOf(config.pilot, host),
     },
     status: () => late.worker?.status ?? null,
     reached: () => late.reached ?? null,

@@ -24,7 +24,7 @@ const pilot = z.strictObject({
   tls_ca: z.string().default(''),
   /** The account that pilots of the original share; empty = refused */
   legacy_account: word.default(''),
-  legacy_secret: z.string().default(''),
+  legacy_secret: z.string().refine((v) => v === '' || v.length >= 15, 'must have at least 15 characters, or be empty').default(''),
   /** Time between polls of the batch system */
   poll: duration.default(10),
   /** Deadline of one of its commands */
@@ -49,6 +49,8 @@ const pilot = z.strictObject({
   account: word.default(''),
   /** SSH to agents on borrowed nodes, with control.transport = "ssh" */
   ssh_port: positive.max(65_535).default(22),
+  /** Account of agents that are not a pilot's own (pilots of the original) */
+  ssh_user: word.default('nimbus'),
   /** Empty = host keys come with pilots' messages */
   ssh_known_hosts: z.string().default(''),
 }).prefault({});

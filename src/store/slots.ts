@@ -65,10 +65,11 @@ export interface SlotRow {
   reason_code: string | null;
   reason: string | null;
   grace_s: number;
+  pilot_s: number;
   request_id: string | null;
 }
 const SLOT = `id, account_id, state, final, job_id, nodes, hosts, native_state, queue_position, queue_reason, expected_start, missing_polls,
-  attempts, next_at, created_at, submitted_at, ready_at, released_at, ended_at, reason_code, reason, grace_s, request_id`;
+  attempts, next_at, created_at, submitted_at, ready_at, released_at, ended_at, reason_code, reason, grace_s, pilot_s, request_id`;
 
 export const liveSlots = statement<SlotRow>('live-slots', `SELECT ${SLOT} FROM slot WHERE NOT final ORDER BY id`);
 /** $1 ids: locked in one order by every process */
@@ -122,9 +123,9 @@ export const noteSlots = statement<never>('note-slots', `
 /** $1 jsonb array of nodes as changed; phases are added to what stands */
 export const updateSlotNodes = statement<never>('update-slot-nodes', `
   UPDATE slot_node n SET state = x.state, host = x.host, pilot = x.pilot, node_id = x.node_id, until_at = x.until_at,
-         grace_ends_at = x.grace_ends_at, phases = n.phases || x.phases, reason = x.reason
+         grace_ends_at = x.grace_ends_at, clock_offset_ms = x.clock_offset_ms, phases = n.phases || x.phases, reason = x.reason
     FROM jsonb_to_recordset($1) AS x(id bigint, state text, host text, pilot text, node_id bigint, until_at timestamptz,
-         grace_ends_at timestamptz, phases jsonb, reason text)
+         grace_ends_at timestamptz, clock_offset_ms int, phases jsonb, reason text)
    WHERE n.id = x.id`);
 
 /** $1 name, $2 zone, $3 memory, $4 cores, $5 access, $6 now, $7 slot, $8 memory used, $9 cores used */

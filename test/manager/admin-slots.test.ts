@@ -29,7 +29,7 @@ function admin(): AdminManager {
   return createAdminManager({
     ctx, db, config, repository: null as never, operatingKey: () => Promise.resolve(''), nodesChanged: () => undefined,
     handOver: (ids) => dispatcher.handOver(ids),
-    borrowing: { facts: () => slots.facts(), wake: () => slots.wake(), nodesChanged: () => monitor.reload() },
+    borrowing: { facts: () => slots.facts(), wake: () => slots.wake(), nodesChanged: () => monitor.reload(), hostKeys: () => null },
   });
 }
 

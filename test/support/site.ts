@@ -55,7 +55,7 @@ export async function openTestSite(options: {
   let dispatcher: Dispatcher | undefined;
   const late: { slots?: SlotWorker; monitor?: NodeMonitor } = {};
   const borrowing = options.lrm === undefined ? undefined : {
-    facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(),
+    facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(), hostKeys: () => null,
   };
   const manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => dispatcher?.handOver(ids) });
   dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, nodeName: (id) => pool.name(id), imagePath: (f) => `/images/${f}` });

@@ -138,7 +138,7 @@ const slotRow = (s: SlotRow): object => ({
 });
 
 const nodeRow = ([n, phases]: [SlotNodeRow, Record<string, number>]): object => ({
-  id: n.id, state: n.state, host: n.host, pilot: n.pilot, node_id: n.node_id, until_at: iso(n.until_at), grace_ends_at: iso(n.grace_ends_at), phases,
+  id: n.id, state: n.state, host: n.host, pilot: n.pilot, node_id: n.node_id, clock_offset_ms: n.clock_offset_ms, until_at: iso(n.until_at), grace_ends_at: iso(n.grace_ends_at), phases,
   reason: n.reason === null ? null : writable(n.reason),
 });
 

@@ -16,16 +16,26 @@ import { settle } from './reconcile.ts';
 const SLOTS_AT_ONCE = 100;
 
 export async function applyMessages(deps: SlotDeps, slotIds: readonly string[] | null): Promise<void> {
-  const rows = await deps.db.query(openMessages, [slotIds]);
-  const slots = [...new Set(rows.map((r) => r.slot_id))];
+  for (;;) {
+    const rows = await deps.db.query(openMessages, [slotIds]);
+    if (rows.length === 0 || !(await applySome(deps, [...new Set(rows.map((r) => r.slot_id))]))) return;
+  }
+}
+
+/** False when some could not be applied; they are found again later. */
+async function applySome(deps: SlotDeps, slots: readonly string[]): Promise<boolean> {
+  let good = true;
   for (let i = 0; i < slots.length; i += SLOTS_AT_ONCE) {
     const done = await inHalves(slots.slice(i, i + SLOTS_AT_ONCE), async (some) => {
       await changeSlots(deps, some, (batch, tx) => applyTo(deps, batch, tx, some));
       return some.map(() => true);
     }, isUnavailable);
     const failed = done.find((d) => d instanceof Error);
-    if (failed instanceof Error) deps.ctx.log.error('what a pilot said could not be applied; trying again', { error: failed.message });
+    if (!(failed instanceof Error)) continue;
+    good = false;
+    deps.ctx.log.error('what a pilot said could not be applied; trying again', { error: failed.message });
   }
+  return good;
 }
 
 async function applyTo(deps: SlotDeps, batch: SlotBatch, tx: Queryable, slotIds: readonly string[]): Promise<void> {
@@ -62,17 +72,25 @@ function nodeOf({ nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefin
 
 async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, row: OpenMessageRow): Promise<void> {
   const m = row.body;
-  if (m.reserved === undefined || open.slot.final || open.slot.state === 'Releasing') return;
-  node.clock_offset_ms = row.clock_offset_ms ?? 0;
-  if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, node), reported: row.received_at })) return;
+  if (open.slot.final || open.slot.state === 'Releasing') return;
+  const offset = row.clock_offset_ms ?? 0;
+  const access = accessOf(deps, open.slot.id, row);
+  if (access === undefined) {
+    const reason = `its agent cannot be reached over SSH: no host key of ${row.host} is known; add it to pilot.ssh_known_hosts`;
+    applyEnd(batch, open, node, { ...m, code: 1, text: reason }, row.at);
+    return;
+  }
+  if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, offset), reported: row.received_at })) return;
+  node.clock_offset_ms = offset;
   node.host = row.host;
   node.pilot = row.pilot;
-  node.until_at = m.reserved.until - node.clock_offset_ms;
+  const longest = batch.now + open.slot.pilot_s * 1000;
+  node.until_at = Math.min(longest, (m.reserved?.until ?? Infinity) - offset);
   const leases = batch.leasesOn(node);
   const use = { memory: sum(leases.map((l) => l.memory_mb)), cores: sum(leases.map((l) => l.cores)) };
   const [made] = await tx.query(insertSlotVmmNode, [
-    `${row.host}.${open.slot.id}`, deps.config.pilot.zone, Math.max(m.reserved.memoryMb, use.memory), Math.max(node.cores, use.cores),
-    JSON.stringify(accessOf(deps, open, row, m.reserved)), new Date(batch.now), open.slot.id, use.memory, use.cores,
+    `${row.host}.${open.slot.id}`, deps.config.pilot.zone, Math.max(m.reserved?.memoryMb ?? node.memory_mb, use.memory), Math.max(node.cores, use.cores),
+    JSON.stringify(access), new Date(batch.now), open.slot.id, use.memory, use.cores,
   ]);
   node.node_id = made?.id ?? null;
   batch.madeNode();
@@ -94,19 +112,23 @@ async function bind(batch: SlotBatch, tx: Queryable, node: SlotNodeRow, leases: 
   await tx.query(bindLeases, [JSON.stringify(waiting.map((l) => ({ id: l.id, node_id: l.node_id, ends_at: new Date(l.ends_at ?? 0).toISOString() })))]);
 }
 
-function accessOf({ config }: SlotDeps, open: OpenSlot, row: OpenMessageRow, reserved: NonNullable<PilotMessage['reserved']>): NodeAccess {
-  const { agent } = reserved;
-  if (config.control.transport === 'ssh' && agent !== undefined) {
-    return {
-      transport: 'slot-ssh', slot: open.slot.id, host: row.host, port: config.pilot.ssh_port, user: agent.user,
-      hostKeys: agent.hostKeys, stateDir: agent.stateDir,
-    };
-  }
-  return { transport: 'pilot', slot: open.slot.id, host: row.host, pilot: row.pilot };
+/**
+ * The way to the agent: the channel that the pilot opens, or SSH. A pilot of the original has no agent in it; its node is one on
+ * which an agent was installed, reached as any SSH node. undefined: the host's key is not known.
+ */
+function accessOf({ config, borrowing }: SlotDeps, slot: string, row: OpenMessageRow): NodeAccess | undefined {
+  const { reserved } = row.body;
+  if (reserved !== undefined && config.control.transport === 'pilot') return { transport: 'pilot', slot, host: row.host, pilot: row.pilot };
+  const hostKeys = borrowing?.hostKeys(row.host) ?? reserved?.agent?.hostKeys ?? [];
+  const [hostKey] = hostKeys;
+  if (hostKey === undefined) return undefined;
+  const at = { host: row.host, port: config.pilot.ssh_port };
+  if (reserved?.agent === undefined) return { transport: 'ssh', ...at, user: config.pilot.ssh_user, hostKey };
+  return { transport: 'slot-ssh', slot, ...at, user: reserved.agent.user, hostKeys, stateDir: reserved.agent.stateDir };
 }
 
 function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotMessage, at: number): void {
-  const stamps = stampsOf(m, node);
+  const stamps = stampsOf(m, node.clock_offset_ms);
   if (m.text !== undefined && m.code !== 0) node.reason = m.text;
   switch (m.state) {
     case 'reserved':
@@ -146,8 +168,8 @@ function fail(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: { code: 
 }
 
 /** A pilot's moments, on our clock. */
-function stampsOf(m: PilotMessage, node: SlotNodeRow): Record<string, number> {
-  return Object.fromEntries(Object.entries(m.stamps ?? {}).map(([k, v]) => [k, v - node.clock_offset_ms]));
+function stampsOf(m: PilotMessage, offsetMs: number): Record<string, number> {
+  return Object.fromEntries(Object.entries(m.stamps ?? {}).map(([k, v]) => [k, v - offsetMs]));
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);

@@ -43,10 +43,10 @@ export interface Cluster {
 }
 
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  // The epilogue is written when its directory is known; slurm.conf needs its path before.
   const site = await makeSite(options);
   const { slurm, toml, stateDir } = site;
-  const env = slurm.env;
+  const { env } = slurm;
+  const conf = join(dirname(stateDir), 'pilot.conf');
   const within = ['env', ...Object.entries(env).map(([k, v]) => `${k}=${v}`)];
   const serve = await startServe(toml, undefined, within).catch(async (e: unknown) => {
     await slurm.stop();
@@ -73,7 +73,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
         throw new Error(`${(e as Error).message}; what is left: ${remains(stateDir).join(', ')}`);
       });
     },
-    pilots: () => new Map(processes().flatMap((p) => (isPilot(p) && ofThis(p, env) ? [[p.env.get('SLURMD_NODENAME') ?? '?', p.pid] as const] : []))),
+    pilots: () => new Map(processes().flatMap((p) => (p.argv.includes('--reserveslot') && p.argv.includes(conf) ? [[p.env.get('SLURMD_NODENAME') ?? '?', p.pid] as const] : []))),
     async stop() {
       try {
         await self.serve.stop();
@@ -126,10 +126,6 @@ function processes(): Process[] {
     }
   });
 }
-
-const isPilot = (p: Process): boolean => p.argv[1] === PILOT && p.argv.includes('--reserveslot');
-/** Other tests have Slurms of their own on this machine. */
-const ofThis = (p: Process, env: Readonly<Record<string, string>>): boolean => p.env.get('SLURM_CONF') === env['SLURM_CONF'];
 
 /** What is left of slots on the nodes: state directories, processes that work in them or name them, locks. */
 function remains(stateDir: string): string[] {
