@@ -69,6 +69,15 @@ describe('a change of a host\'s memory', () => {
     expect(m.sets).toEqual([1495, 1495]);
   });
 
+  it('waits for the last MB of a balloon that still moves, and takes one that stands within what counting loses', async () => {
+    const moving = model();
+    const left = [1498, 1497, 1496];
+    const down = { ...moving.host, hostMb: () => Promise.resolve(left.shift() ?? 1495), setHostMb: () => Promise.resolve() };
+    expect(await new Balloon('xl', down, testContext).reduce(TARGET, within(20_000))).toBe(1495);
+    const standing = { ...moving.host, hostMb: () => Promise.resolve(1497), setHostMb: () => Promise.resolve() };
+    expect(await new Balloon('xl', standing, testContext).reduce(TARGET, within(20_000))).toBe(1497);
+  });
+
   it('fails with an exit code whatever the host says', async () => {
     const mechanism = new Balloon('xl', model().host, testContext);
     await expect(mechanism.guests(within(1000))).rejects.toMatchObject({ name: 'PilotError', exit: 4, message: 'xl list: no answer' });

@@ -22,6 +22,8 @@ const RETRY_MS = 250;
 const STEP_MS = 5_000;
 /** Kernels count in pages, toolstacks in MiB: one may be lost on each side. */
 const TOLERANCE_MB = 2;
+/** A host that lacks no more than that may still be moving: for this long it is waited whether the rest comes. */
+const STILL_MS = 250;
 
 /** What one kind of host can do; the rest is the same for all. */
 export interface Host {
@@ -87,7 +89,7 @@ export class Balloon implements MemoryMechanism {
 
   /** What the host has when it has `wanted`. Down, a refusal of the toolstack is the end; up, it is tried again while there is time. */
   async #reach(wanted: number, signal: AbortSignal, { down }: { down: boolean }): Promise<number> {
-    const reached = (mb: number): boolean => (down ? mb <= wanted + TOLERANCE_MB : mb >= wanted - TOLERANCE_MB);
+    const missing = (mb: number): number => (down ? mb - wanted : wanted - mb);
     let words = '';
     while (!signal.aborted) {
       const late = [...this.#late];
@@ -104,7 +106,7 @@ export class Balloon implements MemoryMechanism {
         await pause(this.#clock, RETRY_MS, signal);
         continue;
       }
-      const hostMb = await this.#watch(reached, signal);
+      const hostMb = await this.#watch(missing, signal);
       if (hostMb === null) continue;
       if (late.length === 0) return hostMb;
       // A command that was late when the amount was set may have set another one since.
@@ -130,22 +132,26 @@ export class Balloon implements MemoryMechanism {
     void gone.then(() => this.#late.delete(gone));
   }
 
-  /** What the host has as soon as that is enough; null when it has stood still for the time after which the target is told again. */
-  async #watch(reached: (mb: number) => boolean, signal: AbortSignal): Promise<number | null> {
-    let end = this.#clock.monotonic() + RESEND_MS;
-    let last: number | undefined;
-    while (!signal.aborted && this.#clock.monotonic() < end) {
+  /**
+   * What the host has as soon as nothing is missing, or when it stands still with no more missing than is lost to counting;
+   * null when it has stood still for the time after which the target is told again.
+   */
+  async #watch(missing: (mb: number) => number, signal: AbortSignal): Promise<number | null> {
+    let last: number | null = null;
+    let since = this.#clock.monotonic();
+    while (!signal.aborted && this.#clock.monotonic() - since < RESEND_MS) {
       try {
         const mb = await withDeadline(this.#clock, STEP_MS, (limit) => this.#host.hostMb(limit), signal);
-        if (reached(mb)) return mb;
-        if (last !== undefined && mb !== last) end = this.#clock.monotonic() + RESEND_MS;
+        if (missing(mb) <= 0) return mb;
+        if (mb !== last) since = this.#clock.monotonic();
         last = mb;
+        if (missing(mb) <= TOLERANCE_MB && this.#clock.monotonic() - since >= STILL_MS) return mb;
       } catch (e) {
         this.#log.warn('the memory of the host cannot be read', { mechanism: this.name, why: (e as Error).message });
       }
       await pause(this.#clock, POLL_MS, signal);
     }
-    return null;
+    return last !== null && missing(last) <= TOLERANCE_MB ? last : null;
   }
 }
 
