@@ -150,7 +150,8 @@ function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotM
       batch.note(node, stamps);
       return;
     case 'restored':
-      batch.stepNode(node, 'restored', stamps);
+      // Code ≠ 0: it has gone, but something is left on its node.
+      batch.stepNode(node, m.code === 0 ? 'restored' : 'failed', stamps);
       batch.endLeases(node, { code: 'Server.SlotEnded', reason: node.reason ?? 'its node was given back to the batch system' }, true);
       return;
     default:
