@@ -97,7 +97,7 @@ async function openConnection(ctx: Context, node: LoginNode, pin: Buffer): Promi
   const timer = ctx.clock.after(10_000, () => stop.abort(new Error('no connection within 10 s')));
   try {
     const client = await connectSsh({
-      target: node, identities: [{ kind: 'key', privateKey, name: node.keyFile }], checkHost: pinnedTo(pin), expectType: keyType(pin),
+      target: node, identities: [{ kind: 'key', privateKey, name: node.keyFile }], checkHost: pinnedTo(pin, 'put the new key into login_node.host_key'), expectType: keyType(pin),
     }, stop.signal);
     client.on('error', (e) => ctx.log.warn('the connection to the login node broke', { host: node.host, error: e.message }));
     return client;

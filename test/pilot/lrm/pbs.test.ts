@@ -114,7 +114,7 @@ describe('qsub', () => {
   test('Slurm\'s: memory of a node, options for sbatch instead of a script\'s name, nothing for a shell, no unlike parts', async () => {
     const runner = tableRunner([...SLURM, ['qsub', ran('12\n')]]);
     expect(await lrmOf(runner, `${PBS}[pbs]\nppn = 4\n`).submit(jobRequest({ parts: [part(3)] }))).toEqual({ kind: 'submitted', jobId: '12' });
-    expect(runner.calls.at(-1)?.argv.slice(-6)).toEqual(['-l', 'nodes=3:ppn=4,walltime=01:03:00,mem=256mb', '--', '--no-kill', '--chdir=/', '--export=HOME,LOGNAME,PATH,USER']);
+    expect(runner.calls.at(-1)?.argv.slice(-6)).toEqual(['-l', 'nodes=3:ppn=4,walltime=01:03:00,mem=256mb', '--', '--no-kill', '--chdir=/', '--export=ALL']);
     expect(runner.calls.at(-1)?.input).toMatch(/^exec srun --nodes=3 /m);
     const calls = runner.calls.length;
     expect(await lrmOf(runner, `${PBS}[pbs]\noptions = ["-W", "a;reboot"]\n`).submit(jobRequest())).toMatchObject({ kind: 'rejected', reason: expect.stringContaining('a;reboot') });

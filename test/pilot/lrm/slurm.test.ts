@@ -122,7 +122,7 @@ describe('sbatch', () => {
     const [call] = runner.calls;
     expect(call?.argv).toEqual([
       'sbatch', '--parsable', '--job-name=sl-00000000abcd', '--nodes=3', '--ntasks=3', '--ntasks-per-node=1', '--cpus-per-task=2', '--exclusive', '--mem=0', '--time=63',
-      '--no-requeue', '--no-kill', '--chdir=/', '--output=/dev/null', '--error=/dev/null', '--export=HOME,LOGNAME,PATH,USER',
+      '--no-requeue', '--no-kill', '--chdir=/', '--output=/dev/null', '--error=/dev/null', '--export=ALL',
       '--partition=p', '--account=proj', '--qos=q', '--reservation=r', '--constraint=a&b', '--comment=a b; c',
     ]);
     expect(call?.argv.join(' ')).not.toContain('s3cr3t');

@@ -20,7 +20,7 @@ export function qsubArgv(settings: PbsSettings, flavour: Flavour, job: JobReques
  * Slurm's qsub demands an operand, the script, and puts what it is given at the end of sbatch's command line. sbatch, handed
  * options only, reads the script from standard input.
  */
-const FOR_SBATCH = ['--', '--no-kill', '--chdir=/', '--export=HOME,LOGNAME,PATH,USER'];
+const FOR_SBATCH = ['--', '--no-kill', '--chdir=/', '--export=ALL'];
 
 const given = (option: string, value: string): string[] => (value === '' ? [] : [option, value]);
 
