@@ -127,11 +127,16 @@ function processes(): Process[] {
   });
 }
 
-/** What is left of slots on the nodes: state directories, processes that work in them or name them, locks. */
+const hugePages = (): string => /HugePages_Total:\s*(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? '0';
+const HUGE_PAGES = hugePages();
+
+/** What is left of slots on the nodes: state directories, processes that work in them or name them, locks, mounts, taps, huge pages. */
 function remains(stateDir: string): string[] {
   const files = existsSync(stateDir) ? readdirSync(stateDir).map((f) => `file ${f}`) : [];
   const site = dirname(stateDir);
   const alive = processes().filter((p) => p.argv.some((arg) => arg.startsWith(site))).map((p) => `process ${p.pid} ${p.argv.slice(0, 3).join(' ')}`);
   const locks = readFileSync('/proc/net/unix', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `socket ${l.trim()}`);
-  return [...files, ...alive, ...locks];
+  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `mount ${l}`);
+  const taps = readdirSync('/sys/class/net').filter((n) => n.startsWith('nimbus')).map((n) => `tap ${n}`);
+  return [...files, ...alive, ...locks, ...mounts, ...taps, ...(hugePages() === HUGE_PAGES ? [] : [`huge pages ${hugePages()}, ${HUGE_PAGES} before`])];
 }

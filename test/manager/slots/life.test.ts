@@ -83,7 +83,7 @@ describe('a group on borrowed nodes', () => {
   });
 });
 
-describe('behind our back', () => {
+describe('behind our back (P11: the original never asked)', () => {
   it.each([
     ['deleted while it waits', 'cancelled', 'CANCELLED', 'Server.BatchJobCancelled', false],
     ['failed', 'failed', 'FAILED', 'Server.BatchJobFailed', false],
@@ -272,7 +272,7 @@ describe('what pilots say', () => {
     await expectInvariants(p.site);
   });
 
-  it('of a node that is over ends what a lost VM left open', async () => {
+  it('P8: of a node that is over ends what a lost VM left open, and nothing is sent there any more', async () => {
     p = await openPilotSite();
     const { leases } = await create(1);
     const id = await p.run('n1');
@@ -286,6 +286,48 @@ describe('what pilots say', () => {
     await p.until(p.states, (s) => all(s, 'Terminated'));
     await p.site.settled();
     await expectInvariants(p.site);
+    const open = statement<{ n: number }>('test-open-intents', "SELECT count(*) AS n FROM intent WHERE state = 'open'");
+    expect((await p.site.db.query(open))[0]?.n).toBe(0);
+  });
+});
+
+describe('what the batch system is asked for', () => {
+  it('P12: jobs are charged to the user, with the cores and memory that his leases need', async () => {
+    p = await openPilotSite({ pilot: { poll: 3600, account_by: 'user' } });
+    await create(2, { type: 'm1.large' });
+    await p.until(p.slot, (s) => s.job_id !== null);
+    expect(p.lrm.submitted[0]).toMatchObject({ account: 'alice', parts: [{ nodes: 2, cores: 2, memoryMb: 512 }] });
+  });
+
+  it('P14: the grace is the batch system’s own, unless the site says another', async () => {
+    p = await openPilotSite();
+    await create(1);
+    await p.until(p.slot, (s) => s.job_id !== null);
+    const argv = p.lrm.submitted[0]?.parts[0]?.argv ?? [];
+    expect(argv[argv.indexOf('--graceperiod') + 1]).toBe('30');
+    expect(argv.join(' ')).not.toContain(JSON.parse(p.lrm.submitted[0]?.credentials ?? '{}').secret);
+  });
+
+  it('time for the pilot’s own work and the grace comes on top of the lease', async () => {
+    p = await openPilotSite({ pilot: { poll: 3600, grace: 45, padding: 120 } });
+    await create(1);
+    await p.until(p.slot, (s) => s.job_id !== null);
+    const { walltimeS, parts } = p.lrm.submitted[0] ?? { walltimeS: 0, parts: [] };
+    const argv = parts[0]?.argv ?? [];
+    expect([Number(argv[argv.indexOf('--duration') + 1]), walltimeS]).toEqual([3600 + 120, 3600 + 120 + 120 + 45]);
+  });
+
+  it('a lease on a borrowed node is extended up to what was borrowed, and no further', async () => {
+    p = await openPilotSite();
+    const { leases } = await create(1);
+    const ids = leases.map((l) => l.id);
+    await expect(p.site.manager.leases.setEnd(p.site.alice, ids, { durationS: 60 })).rejects.toMatchObject({ code: 'StateRefused' });
+    const id = await p.run('n1');
+    await p.reserved(id, 'n1');
+    await p.until(p.states, (s) => all(s, 'Running'));
+    await expect(p.site.manager.leases.setEnd(p.site.alice, ids, { durationS: 4000 })).rejects.toMatchObject({ code: 'DurationRefused' });
+    const [shorter] = await p.site.manager.leases.setEnd(p.site.alice, ids, { durationS: 60 });
+    expect(shorter?.endsAt).toBeLessThan(p.site.ctx.clock.now() + 61_000);
   });
 });
 
