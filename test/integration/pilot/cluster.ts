@@ -137,6 +137,6 @@ function remains(stateDir: string): string[] {
   const alive = processes().filter((p) => p.argv.some((arg) => arg.startsWith(site))).map((p) => `process ${p.pid} ${p.argv.slice(0, 3).join(' ')}`);
   const locks = readFileSync('/proc/net/unix', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `socket ${l.trim()}`);
   const mounts = readFileSync('/proc/mounts', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `mount ${l}`);
-  const taps = readdirSync('/sys/class/net').filter((n) => n.startsWith('nimbus')).map((n) => `tap ${n}`);
+  const taps = readdirSync('/sys/class/net').filter((n) => n.startsWith('nb')).map((n) => `tap ${n}`);
   return [...files, ...alive, ...locks, ...mounts, ...taps, ...(hugePages() === HUGE_PAGES ? [] : [`huge pages ${hugePages()}, ${HUGE_PAGES} before`])];
 }
