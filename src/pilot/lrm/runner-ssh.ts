@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Client, ClientChannel } from 'ssh2';
 import type { Context } from '../../platform/context.ts';
-import { DeadlineExceeded, withDeadline } from '../../platform/deadline.ts';
+import { DeadlineExceeded, sleep, withDeadline } from '../../platform/deadline.ts';
 import { errorText, StartError } from '../../platform/errors.ts';
 import { connectSsh, describeTarget, pinnedTo, type SshTarget } from '../../control/ssh/connect.ts';
 import { keyType, readPin } from '../../control/ssh/hostkeys.ts';
@@ -15,6 +15,9 @@ import type { CommandRunner } from './types.ts';
 
 /** sshd allows ten sessions on a connection unless told otherwise (sshd_config(5), MaxSessions). */
 const MOST_CHANNELS = 8;
+/** sshd counts a session that has ended until it has cleared it away: a command that it has no room for is asked for again. */
+const ROOM_PAUSE_MS = 50;
+const MOST_ASKINGS = 40;
 const MOST_WAITING = 1_000;
 /** A command is ended on the far side a moment before this side gives up, so that its words still arrive. */
 const EARLIER_S = 1;
@@ -67,7 +70,7 @@ export function sshRunner(ctx: Context, node: LoginNode): SshRunner {
           throw new Error('its turn came too late');
         }
         const line = ['timeout', '-k', '1', String(Math.max(1, Math.floor(timeoutMs / 1000) - EARLIER_S)), 'env', 'LC_ALL=C', ...argv].map(shellQuote).join(' ');
-        return channelResult(await connection(), line, input, out);
+        return channelResult(await openChannel(ctx, connection, line, () => over), input, out);
       };
       try {
         code = await withDeadline(ctx.clock, timeoutMs, argv[0] ?? '', work());
@@ -106,27 +109,39 @@ async function openConnection(ctx: Context, node: LoginNode, pin: Buffer): Promi
   }
 }
 
-function channelResult(client: Client, line: string, input: string, out: ReturnType<typeof outputOf>): Promise<number> {
+/** Nothing has run when this rejects. `over`: nobody waits for it any more. */
+async function openChannel({ clock }: Context, connection: () => Promise<Client>, line: string, over: () => boolean): Promise<ClientChannel> {
+  for (let asking = 1; ; asking += 1) {
+    const client = await connection();
+    if (over()) throw new Error('its turn came too late');
+    try {
+      return await new Promise<ClientChannel>((resolve, reject) => client.exec(line, (e, channel) => (e === undefined ? resolve(channel) : reject(e))));
+    } catch (e) {
+      // ssh2 has the reason code of a refusal (RFC 4254, 5.1) on the error; anything else is the connection's end.
+      if (typeof (e as { reason?: unknown }).reason !== 'number' || asking === MOST_ASKINGS) throw new Error(`the host runs no command: ${errorText(e)}`, { cause: e });
+      await sleep(clock, ROOM_PAUSE_MS);
+    }
+  }
+}
+
+function channelResult(channel: ClientChannel, input: string, out: ReturnType<typeof outputOf>): Promise<number> {
   return new Promise((resolve, reject) => {
-    client.exec(line, (e, channel: ClientChannel) => {
-      if (e !== undefined) return reject(new Error(`the host runs no command: ${e.message}`, { cause: e }));
-      let code: number | null = null;
-      let by = 'the connection';
-      channel.on('data', (data: Buffer) => {
-        if (out.stdout(data)) return;
-        channel.destroy();
-        reject(new Error(`the command said more than ${LONGEST_OUTPUT / 1024 / 1024} MiB`));
-      });
-      channel.stderr.on('data', (data: Buffer) => out.stderr(data));
-      channel.on('error', (err: Error) => reject(err));
-      channel.on('exit', (status: number | null, signal?: string) => { code = status; by = signal ?? by; });
-      channel.on('close', () => {
-        if (code === null) reject(new Error(`the command was ended by ${by}`));
-        else if (code === 124 || code === 137) reject(new Error('the command was out of time and ended'));
-        else resolve(code);
-      });
-      channel.end(input);
+    let code: number | null = null;
+    let by = 'the connection';
+    channel.on('data', (data: Buffer) => {
+      if (out.stdout(data)) return;
+      channel.destroy();
+      reject(new Error(`the command said more than ${LONGEST_OUTPUT / 1024 / 1024} MiB`));
     });
+    channel.stderr.on('data', (data: Buffer) => out.stderr(data));
+    channel.on('error', (err: Error) => reject(err));
+    channel.on('exit', (status: number | null, signal?: string) => { code = status; by = signal ?? by; });
+    channel.on('close', () => {
+      if (code === null) reject(new Error(`the command was ended by ${by}`));
+      else if (code === 124 || code === 137) reject(new Error('the command was out of time and ended'));
+      else resolve(code);
+    });
+    channel.end(input);
   });
 }
 
