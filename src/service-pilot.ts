@@ -22,8 +22,8 @@ import type { NodeMonitor } from './workers/node-monitor.ts';
 const FIRST_POLL_MS = 5_000;
 
 /** Read anew each time: a site adds nodes while the service runs. */
-function hostKeysOf({ ssh_known_hosts: file, ssh_port: port }: Config['pilot'], host: string): readonly string[] | null {
-  return file === '' ? null : lookUp(readFileSync(file, 'utf8'), host, port).keys.map(pinOf);
+function hostKeysOf({ ssh_known_hosts: file, ssh_port: port }: Config['pilot'], address: string): readonly string[] | null {
+  return file === '' ? null : lookUp(readFileSync(file, 'utf8'), address, port).keys.map(pinOf);
 }
 
 type OnStop = (what: string, step: () => Promise<void> | void) => void;
@@ -50,7 +50,7 @@ export function createPilotMode(ctx: Context, config: Config, operatingKey: stri
       facts: () => late.worker?.facts() ?? null,
       wake: () => late.worker?.wake(),
       nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(),
-      hostKeys: (host) => hostKeysOf(config.pilot, host),
+      hostKeys: (address) => hostKeysOf(config.pilot, address),
     },
     status: () => late.worker?.status ?? null,
     reached: () => late.reached ?? null,

@@ -47,7 +47,8 @@ const pilot = z.strictObject({
   /** Whom jobs are charged to: nobody in particular, the user's name, or one account for all */
   account_by: z.enum(['none', 'user', 'site']).default('none'),
   account: word.default(''),
-  /** SSH to agents on borrowed nodes, with control.transport = "ssh" */
+  /** SSH to agents on borrowed nodes, with control.transport = "ssh": where a node is reached (manager/slots/ssh-address.ts) */
+  ssh_address: z.string().regex(/^[A-Za-z0-9.:-]*\{(?:host|number)\}[A-Za-z0-9.:-]*$/, 'must be an address with {host} or {number} in it').default('{host}'),
   ssh_port: positive.max(65_535).default(22),
   /** Account of agents that are not a pilot's own (pilots of the original) */
   ssh_user: word.default('nimbus'),

@@ -6,7 +6,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { Client, ClientChannel } from 'ssh2';
 import type { Context } from '../../platform/context.ts';
 import type { NodeAccess } from '../types.ts';
-import { connectSsh, describeTarget, pinnedTo } from '../ssh/connect.ts';
+import { connectSsh, describeTarget, oneOf, pinnedTo, type HostCheck } from '../ssh/connect.ts';
 import { shellQuote } from '../ssh/remote.ts';
 import { keyType, readPin } from '../ssh/hostkeys.ts';
 import { logStderr } from './stderr.ts';
@@ -35,7 +35,7 @@ export function sshTransport(ctx: Context, access: SshAccess, options: SshOption
       const client = await connectSsh({
         target: access,
         identities: [{ kind: 'key', privateKey, name: 'the operating key' }],
-        checkHost: pinnedTo(...pins),
+        checkHost: checkFor(access, pins),
         expectType: pins.flatMap((pin) => keyType(pin) ?? []),
       }, signal);
       return linkTo(client, await startAgent(client, commandFor(access), signal), ctx);
@@ -50,6 +50,12 @@ function pinsOf(access: SshAccess): readonly Buffer[] {
   throw new Error(access.transport === 'ssh'
     ? 'the pinned host key cannot be read; add the node again'
     : `no host key of ${access.host} is known: its pilot told none that can be read; set control.transport to "pilot", or let pilots read the .pub files in /etc/ssh`);
+}
+
+function checkFor(access: SshAccess, pins: readonly Buffer[]): HostCheck {
+  const [pin] = pins;
+  if (access.transport === 'ssh' && pin !== undefined) return pinnedTo(pin);
+  return oneOf(pins, 'put its key into pilot.ssh_known_hosts, or, where that is empty, see that /etc/ssh on the node has the keys that its sshd shows');
 }
 
 /** The key may be bound to a forced command; then this is what sshd hands that command as SSH_ORIGINAL_COMMAND. */

@@ -34,11 +34,18 @@ export interface ConnectOptions {
 
 export const describeTarget = ({ host, port, user }: SshTarget): string => `${user}@${host.includes(':') ? `[${host}]` : host}:${port}`;
 
-/** Refuses every key but the pinned ones, naming them all. */
-export function pinnedTo(...pins: readonly Buffer[]): HostCheck {
-  return (blob) => (pins.some((pin) => blob.equals(pin))
+/** Refuses every key but the pinned one. `mend` says what to do when the host was installed anew. */
+export function pinnedTo(pin: Buffer, mend = 'remove the node and add it again with the new key'): HostCheck {
+  return (blob) => (blob.equals(pin)
     ? undefined
-    : `the host key changed: pinned ${pins.map(fingerprint).join(', ')}, shown ${fingerprint(blob)}; nothing was sent. If the host was installed anew, remove the node and add it again with the new key`);
+    : `the host key changed: pinned ${fingerprint(pin)}, shown ${fingerprint(blob)}; nothing was sent. If the host was installed anew, ${mend}`);
+}
+
+/** Refuses every key but those that are known, naming them all. `mend` says what to do when it is the right host. */
+export function oneOf(known: readonly Buffer[], mend: string): HostCheck {
+  return (blob) => (known.some((key) => blob.equals(key))
+    ? undefined
+    : `the host key is not known: known ${known.map(fingerprint).join(', ')}, shown ${fingerprint(blob)}; nothing was sent. If this is the right host, ${mend}`);
 }
 
 /** Resolves with an authenticated connection that the caller must end; on failure nothing stays open. */

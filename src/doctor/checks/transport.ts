@@ -11,8 +11,9 @@ export const transport: BatchCheck = {
 
 function toNodes({ config: { control, pilot } }: DoctorSite): Finding[] {
   if (control.transport === 'pilot') return [ok('transport', 'pilots open the channels themselves (control.transport = "pilot"): nothing listens on nodes')];
+  const forced = [...pilot.program, 'control', ...(pilot.config_path === '' ? [] : ['--configpath', pilot.config_path])];
   const key = note('transport', `the service’s operating key must let it in at port ${pilot.ssh_port} of every node, as the account that jobs run under`,
-    'put keys/operate_ed25519.pub of the data directory into that account’s authorized_keys, with "restrict " before it');
+    `put keys/operate_ed25519.pub of the data directory into that account’s authorized_keys, with restrict,command="${forced.join(' ')}" and a space before it`);
   if (pilot.ssh_known_hosts === '') return [ok('transport', 'nodes’ host keys come with pilots’ authenticated messages'), key];
   try {
     const lines = readFileSync(pilot.ssh_known_hosts, 'utf8').split('\n').filter((l) => l.trim() !== '' && !l.startsWith('#')).length;

@@ -12,6 +12,7 @@ import { bindLeases, insertSlotVmmNode, type SlotNodeRow } from '../../store/slo
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { settle } from './reconcile.ts';
+import { sshAddress } from './ssh-address.ts';
 
 const SLOTS_AT_ONCE = 100;
 
@@ -75,9 +76,8 @@ async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
   if (open.slot.final || open.slot.state === 'Releasing') return;
   const offset = row.clock_offset_ms ?? 0;
   const access = accessOf(deps, open.slot.id, row);
-  if (access === undefined) {
-    const reason = `its agent cannot be reached over SSH: no host key of ${row.host} is known; add it to pilot.ssh_known_hosts`;
-    applyEnd(batch, open, node, { ...m, code: 1, text: reason }, row.at);
+  if (typeof access === 'string') {
+    applyEnd(batch, open, node, { ...m, code: 1, text: `its agent cannot be reached over SSH: ${access}` }, row.at);
     return;
   }
   if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, offset), reported: row.received_at })) return;
@@ -114,15 +114,17 @@ async function bind(batch: SlotBatch, tx: Queryable, node: SlotNodeRow, leases: 
 
 /**
  * The way to the agent: the channel that the pilot opens, or SSH. A pilot of the original has no agent in it; its node is one on
- * which an agent was installed, reached as any SSH node. undefined: the host's key is not known.
+ * which an agent was installed, reached as any SSH node. A sentence: there is no way, and why.
  */
-function accessOf({ config, borrowing }: SlotDeps, slot: string, row: OpenMessageRow): NodeAccess | undefined {
+function accessOf({ config, borrowing }: SlotDeps, slot: string, row: OpenMessageRow): NodeAccess | string {
   const { reserved } = row.body;
   if (reserved !== undefined && config.control.transport === 'pilot') return { transport: 'pilot', slot, host: row.host, pilot: row.pilot };
-  const hostKeys = borrowing?.hostKeys(row.host) ?? reserved?.agent?.hostKeys ?? [];
+  const address = sshAddress(config.pilot.ssh_address, row.host);
+  if (address === undefined) return `${row.host} has no number at its end, as pilot.ssh_address = "${config.pilot.ssh_address}" needs it`;
+  const hostKeys = borrowing?.hostKeys(address) ?? reserved?.agent?.hostKeys ?? [];
   const [hostKey] = hostKeys;
-  if (hostKey === undefined) return undefined;
-  const at = { host: row.host, port: config.pilot.ssh_port };
+  if (hostKey === undefined) return `no host key of ${address} is known; add it to pilot.ssh_known_hosts`;
+  const at = { host: address, port: config.pilot.ssh_port };
   if (reserved?.agent === undefined) return { transport: 'ssh', ...at, user: config.pilot.ssh_user, hostKey };
   return { transport: 'slot-ssh', slot, ...at, user: reserved.agent.user, hostKeys, stateDir: reserved.agent.stateDir };
 }

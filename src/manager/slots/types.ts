@@ -10,8 +10,8 @@ export interface Borrowing {
   wake(): void;
   /** VMM nodes were made or ended. */
   nodesChanged(): Promise<void>;
-  /** Keys that the site knows of a host, one OpenSSH line each; null = the site knows of none, pilots say theirs. */
-  hostKeys(host: string): readonly string[] | null;
+  /** Keys that the site knows of an address, one OpenSSH line each; null = the site knows of none, pilots say theirs. */
+  hostKeys(address: string): readonly string[] | null;
 }
 
 /** A slot that shall be submitted. */

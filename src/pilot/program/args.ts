@@ -28,7 +28,8 @@ export interface ReserveArgs extends Common {
 }
 export interface KillNineArgs extends Common { readonly action: 'killnine' }
 export interface RecoverArgs extends Common { readonly action: 'recover'; readonly slot: string | undefined }
-export interface ControlArgs extends Common { readonly action: 'control'; readonly stateDir: string }
+/** `stateDir` undefined: the client of sshd says it (control.ts). */
+export interface ControlArgs extends Common { readonly action: 'control'; readonly stateDir: string | undefined }
 export type Arguments = ReserveArgs | KillNineArgs | RecoverArgs | ControlArgs | { readonly action: 'help' | 'version' };
 
 const OPTIONS = {
@@ -73,10 +74,7 @@ export function readArguments(args: readonly string[]): Arguments {
   if (values.help === true || word === 'help') return { action: 'help' };
   if (values.version === true || word === 'version') return { action: 'version' };
   const common = { configPath: values.configpath, level: levelOf(values), stdoutLog: values.stdoutlog === true };
-  if (word === 'control' && rest.length === 0) {
-    if (values.state === undefined) throw bad(['control needs --state DIR']);
-    return { action: 'control', ...common, stateDir: values.state };
-  }
+  if (word === 'control' && rest.length === 0) return { action: 'control', ...common, stateDir: values.state };
   if (word !== undefined) throw bad([`what is ${JSON.stringify(word)}?`]);
   const actions = [values.reserveslot, values.killnine, values.recover].filter((a) => a === true).length;
   if (actions !== 1) throw bad([actions === 0 ? 'one of --reserveslot, --killnine, --recover is needed' : '--reserveslot, --killnine and --recover exclude each other']);

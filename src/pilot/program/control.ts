@@ -1,6 +1,7 @@
 /**
- * `workspace-pilot control --state DIR`: what the service's SSH runs on a borrowed node. It passes its standard input and
- * output on to the agent of one slot, and starts nothing.
+ * `workspace-pilot control`: what the service's SSH runs on a borrowed node. It passes its standard input and output on to the
+ * agent of one slot, and starts nothing. Which slot, `--state DIR` says; as the forced command of a key it learns it from the
+ * command that the client asked for, which sshd leaves in SSH_ORIGINAL_COMMAND (sshd_config(5), ForceCommand).
  */
 import { lstatSync, realpathSync } from 'node:fs';
 import { basename, dirname, isAbsolute, normalize } from 'node:path';
@@ -10,12 +11,17 @@ import { connectTo } from '../../control/agent/socket.ts';
 import { ANY_SLOT_ID, HOST_NAME } from '../protocol.ts';
 import { readConfig } from './config.ts';
 import { nodeName } from './host.ts';
+import { wordsOf } from './words.ts';
 import { EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
 
+const ASKED = ['workspace-pilot', 'control', '--state'];
+const MAX_COMMAND = 8192;
+
 /** @throws PilotError badArguments, badEnvironment, or actionFailed when the agent has ended meanwhile */
-export async function control(stateDir: string, configPath: string | undefined, clock: Clock): Promise<number> {
+export async function control(said: string | undefined, configPath: string | undefined, clock: Clock): Promise<number> {
   const uid = process.getuid?.() ?? 0;
+  const stateDir = said ?? stateDirIn(process.env['SSH_ORIGINAL_COMMAND']);
   const { config } = readConfig(configPath, { uid, host: nodeName(process.env) });
   const fault = faultOf(stateDir, uid, configPath === undefined ? null : config.node.stateBase);
   if (fault !== null) throw new PilotError(EXIT.badArguments, `--state ${JSON.stringify(stateDir.slice(0, 200))} ${fault}`);
@@ -28,6 +34,16 @@ export async function control(stateDir: string, configPath: string | undefined, 
   }
   return EXIT.ok;
 }
+
+/** @throws PilotError badArguments when the client asks for anything else */
+function stateDirIn(command: string | undefined): string {
+  if (command === undefined) throw new PilotError(EXIT.badArguments, 'control needs --state DIR, or an SSH client that asks for it');
+  const [stateDir, ...rest] = command.length > MAX_COMMAND ? [] : askedFor(wordsOf(command) ?? []);
+  if (stateDir !== undefined && rest.length === 0) return stateDir;
+  throw new PilotError(EXIT.badArguments, `this key may only join the agent of a pilot (${ASKED.join(' ')} DIR), not run ${JSON.stringify(command.slice(0, 200))}`);
+}
+
+const askedFor = (words: readonly string[]): readonly string[] => (ASKED.every((word, i) => words[i] === word) ? words.slice(ASKED.length) : []);
 
 /**
  * Why this is not the agent's directory of a slot of this user; null when it is. Base, slot and agent's directory must be

@@ -7,7 +7,9 @@ export const HELP = `workspace-pilot: makes room for virtual machines on a node 
   workspace-pilot --killnine [--configpath FILE]      end every guest of this node, give its memory back to the host
   workspace-pilot --recover [--slotid ID] [--configpath FILE]
                                                       undo what pilots that were killed have left on this node
-  workspace-pilot control --state DIR                 connect standard input and output with the agent of a pilot
+  workspace-pilot control [--state DIR] [--configpath FILE]
+                                                      connect standard input and output with the agent of a pilot; without
+                                                      DIR as the forced command of an SSH key: the client names it
   workspace-pilot --version
 
 Options:
