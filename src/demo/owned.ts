@@ -5,7 +5,7 @@ import {
 import type { AdminClient } from '../cli/client.ts';
 import { breakdown } from '../lease/phases.ts';
 import { follow, openClient, sayConsoles, sayUsage, type Site } from './site.ts';
-import { step } from './tell.ts';
+import { sayNoQemu, step } from './tell.ts';
 
 export const OWNED_NODES = `[ec2]
 listen = "127.0.0.1:0"
@@ -27,7 +27,7 @@ async function sayNodes(admin: AdminClient): Promise<boolean> {
   const nodes = await admin.get<Array<{ name: string; driver: string | null; memoryMb: number; cores: number }>>('/v1/nodes');
   for (const n of nodes) step(`VMM node ${n.name}: ${n.memoryMb} MiB, ${n.cores} cores, ${n.driver ?? 'unknown'} VMs`);
   const real = nodes.every((n) => n.driver === 'qemu');
-  if (!real) step('QEMU is not on this machine, so the VMs are simulated; install qemu-system-x86 and qemu-utils for real ones');
+  if (!real) sayNoQemu();
   return real;
 }
 

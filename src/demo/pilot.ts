@@ -6,9 +6,9 @@ import { RunInstancesCommand, TerminateInstancesCommand } from '@aws-sdk/client-
 import type { AdminClient } from '../cli/client.ts';
 import { breakdown } from '../lease/phases.ts';
 import type { LeaseView } from '../manager/types.ts';
-import { INSTALL, missingPrograms, startPrivateSlurm, type PrivateSlurm } from './slurm/index.ts';
+import { INSTALL, isInstalled, missingPrograms, startPrivateSlurm, type PrivateSlurm } from './slurm/index.ts';
 import { follow, openClient, sayConsoles, sayUsage, type Site } from './site.ts';
-import { step, until } from './tell.ts';
+import { sayNoQemu, step, until } from './tell.ts';
 
 const NODES = 4;
 const GROUP = 3;
@@ -32,7 +32,9 @@ export async function startBorrowing(root: string): Promise<BorrowedSite> {
   const pilot = [process.execPath, fileURLToPath(new URL('workspace-pilot.cjs', import.meta.url))];
   const [conf, epilog, logs] = [join(root, 'pilot.conf'), join(root, 'epilog'), join(root, 'logs')];
   mkdirSync(logs);
-  writeFileSync(conf, `[logging]\nlogfiledir: ${logs}\n[memory]\nmechanism: none\n[systempaths]\nsudo: /usr/bin/sudo\n[other]\nearlywaitratio: 0.5\nlockfile: ${root}/lock-%h\nstatedir: ${root}/state\n`);
+  const driver = isInstalled('qemu-system-x86_64') ? 'qemu' : 'simulated';
+  if (driver === 'simulated') sayNoQemu();
+  writeFileSync(conf, `[logging]\nlogfiledir: ${logs}\n[memory]\nmechanism: none\n[systempaths]\nsudo: /usr/bin/sudo\n[other]\nearlywaitratio: 0.5\nlockfile: ${root}/lock-%h\nstatedir: ${root}/state\ndriver: ${driver}\n`);
   writeFileSync(epilog, `#!/bin/sh\nexec ${pilot.join(' ')} --recover --configpath ${conf} >>${logs}/epilog.txt 2>&1\n`);
   chmodSync(epilog, 0o755);
   step(`a private Slurm with ${NODES} nodes`);

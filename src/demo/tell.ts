@@ -15,6 +15,8 @@ const seconds = (): string => `${((realClock.monotonic() - startedAt) / 1000).to
 export const say = (text: string): void => console.log(text);
 export const step = (text: string): void => say(`${seconds()}  ${text}`);
 
+export const sayNoQemu = (): void => step('QEMU is not on this machine, so the VMs are simulated; install qemu-system-x86 and qemu-utils for real ones');
+
 export async function until<T>(what: string, ms: number, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
   const deadline = realClock.monotonic() + ms;
   for (;;) {

@@ -1,4 +1,4 @@
 /** What tests, benches and the demo use of a private Slurm. */
 export { startPrivateSlurm } from './start.ts';
-export { INSTALL, missingPrograms } from './programs.ts';
+export { INSTALL, isInstalled, missingPrograms } from './programs.ts';
 export type { PrivateSlurm, PrivateSlurmOptions, Ran } from './types.ts';

@@ -22,6 +22,8 @@ function find(name: string): string | undefined {
   });
 }
 
+export const isInstalled = (name: string): boolean => find(name) !== undefined;
+
 /** Names of programs that this machine lacks; empty when a private Slurm can be started. */
 export const missingPrograms = (): string[] => PROGRAMS.filter((name) => find(name) === undefined);
 

@@ -21,11 +21,14 @@ export interface PilotAgentOptions {
 
 /** @throws PilotError badConfig or badEnvironment */
 export async function openPilotAgent({ stateDir, config, mechanism, clock, log, onRelease }: PilotAgentOptions): Promise<Agent> {
-  const [{ openAgent }, { readAgentConfig }] = await Promise.all([import('../../control/agent/open.ts'), import('../../control/agent/config.ts')]);
+  const [{ openAgent }, { readAgentConfig }, { qemuProgram }, { driverFor }] = await Promise.all([
+    import('../../control/agent/open.ts'), import('../../control/agent/config.ts'), import('../../control/agent/drivers/qemu/index.ts'), import('./vmm.ts'),
+  ]);
   try {
     const own = readAgentConfig(config.agentConfig ?? undefined);
+    const driver = driverFor(config.driver, qemuProgram(own.qemu));
     const qemu = mechanism === 'hugepages' ? { memPath: HUGE_PAGES, ...own.qemu } : own.qemu;
-    return await openAgent({ stateDir, driver: config.driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease });
+    return await openAgent({ stateDir, driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease });
   } catch (e) {
     const { name, message } = e as Error;
     if (name === 'AgentFault') throw new PilotError(EXIT.badConfig, message);

@@ -68,7 +68,7 @@ driver: auto
 heartbeat: 30
 `;
 
-const KEYS: Readonly<Record<string, readonly string[]>> = {
+export const KEYS: Readonly<Record<string, readonly string[]>> = {
   http: ['secret', 'account'],
   logging: ['logfiledir', 'logfileprefix'],
   xen: ['xmsudo', 'xm', 'xl', 'minmem', 'dom0_mem', 'xend', 'restart_xend_secs', 'bubble_mem'],

@@ -4,7 +4,6 @@
  */
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { findPrograms, isExecutable } from '../../control/agent/drivers/qemu/programs.ts';
 import { withDeadline } from './deadline.ts';
 import { placeName, whoHolds } from './lock.ts';
 import { mechanismName } from './memory/index.ts';
@@ -12,6 +11,7 @@ import { readMemInfo } from './memory/none.ts';
 import { EXIT } from './stages.ts';
 import { directoryFault, listSlots } from './state.ts';
 import type { Finding, MemoryMechanism, NodeSettings, ProgramContext } from './types.ts';
+import { HOW_TO_GET_A_VMM, findVmm } from './vmm.ts';
 
 const READ_MS = 20_000;
 const CONTACT_MS = 20_000;
@@ -26,6 +26,8 @@ export interface EvaluateOptions {
   /** `--memory`; null when it was not said. */
   readonly memoryMb: number | null;
   readonly driver: 'auto' | 'qemu' | 'simulated';
+  /** QEMU's path, or its bare name where it was not found. */
+  readonly qemu: string;
   /** Sends a `test` message and resolves when it was taken; null when no credentials or contact were given. */
   readonly contact: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -42,7 +44,7 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation> {
     attempt('the places for pilots', () => checkPlaces(o)),
     attempt(`mechanism ${o.mechanism.name}`, () => o.mechanism.check()),
     attempt('the memory of the host', () => checkMemory(o)),
-    attempt('the VMM', () => Promise.resolve(checkVmm(o.driver))),
+    attempt('the VMM', () => Promise.resolve(checkVmm(o))),
     attempt('the service', () => checkContact(o)),
   ]);
   const findings = [{ ok: true, what: `memory mechanism: ${mechanismName(o.settings)}` }, ...groups.flat()];
@@ -115,11 +117,10 @@ async function checkMemory({ ctx, settings, mechanism, memoryMb }: EvaluateOptio
   return [has, { ok: false, what: `${memoryMb} MB cannot be taken: the host would keep ${leftMb} MB, less than ${keepsMb}`, mend: 'ask for less (--memory), or lower [xen] minmem' }];
 }
 
-function checkVmm(driver: EvaluateOptions['driver']): readonly Finding[] {
-  if (driver === 'simulated') return [{ ok: true, what: 'VMs are simulated' }];
-  const { qemu } = findPrograms({});
-  if (isExecutable(qemu)) return [{ ok: true, what: `VMs run under ${qemu}` }];
-  return [{ ok: false, what: 'qemu-system-x86_64 is not installed', mend: 'Debian: apt-get install qemu-system-x86; Red Hat: dnf install qemu-kvm' }];
+function checkVmm({ driver, qemu }: EvaluateOptions): readonly Finding[] {
+  const { program, lack } = findVmm(driver, qemu);
+  if (lack !== null) return [{ ok: false, what: lack, mend: HOW_TO_GET_A_VMM }];
+  return [{ ok: true, what: program === null ? 'VMs are simulated' : `VMs run under ${program}` }];
 }
 
 async function checkContact({ ctx, contact }: EvaluateOptions): Promise<readonly Finding[]> {

@@ -1,6 +1,7 @@
 /**
- * The pilot's log: lines of text in `<logfiledir>/<logfileprefix><slot>.txt`, as the original names it, two files of at most
- * half the bound each. A log that cannot be written stops nothing: that is said once on standard error.
+ * The pilot's log: lines of text in `<logfiledir>/<logfileprefix><slot>.<host>.txt` (the original's name has no host, and nodes
+ * may share the directory), two files of at most half the bound each. A log that cannot be written stops nothing: that is said
+ * once on standard error.
  */
 import { closeSync, constants, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,14 +22,15 @@ export interface LogOptions {
   readonly logging: PilotConfig['logging'];
   /** Slot id, or `otherlogs`. */
   readonly name: string;
+  readonly host: string;
   /** Standard output, with `--stdoutlog`. */
   readonly out: ((line: string) => void) | null;
   /** Standard error: what is wrong with the log itself. */
   readonly complain: (sentence: string) => void;
 }
 
-export function openLog({ clock, level, logging, name, out, complain }: LogOptions): Log {
-  const file = logging === null ? null : new LogFile(join(logging.dir, `${logging.prefix}${name}.txt`), complain);
+export function openLog({ clock, level, logging, name, host, out, complain }: LogOptions): Log {
+  const file = logging === null ? null : new LogFile(join(logging.dir, `${logging.prefix}${name}.${host}.txt`), complain);
   const start = clock.monotonic();
   const at = (kind: keyof typeof RANK) => (message: string, fields: LogFields = {}): void => {
     if (RANK[kind] > SHOWN[level]) return;

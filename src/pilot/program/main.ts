@@ -68,7 +68,7 @@ async function outside(args: Arguments): Promise<number> {
 function prepare(args: Common, name: string): ReadConfig {
   const read = readConfig(args.configPath, { uid: process.getuid?.() ?? 0, host: nodeName(process.env) });
   const out = args.stdoutLog ? (line: string): void => { process.stdout.write(line); } : null;
-  log = openLog({ clock, level: args.level, logging: read.config.logging, name, out, complain });
+  log = openLog({ clock, level: args.level, logging: read.config.logging, name, host: read.host, out, complain });
   for (const warning of read.warnings) log.warn(warning);
   return read;
 }

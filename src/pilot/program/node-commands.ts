@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { PilotConfig } from './config.ts';
 import { withDeadline } from './deadline.ts';
 import { EXIT } from './stages.ts';
+import { PilotError } from './types.ts';
 import type { ProgramContext } from './types.ts';
 
 /** Batch systems give an epilogue a time of their own; Slurm's default is a minute (slurm.conf(5), PrologEpilogTimeout). */
@@ -50,9 +51,20 @@ export async function evaluate(parts: CommandParts, memoryMb: number, contact: (
   const { clock, log, config, print } = parts;
   const [{ evaluate: run, describe }, { createMechanism }] = await Promise.all([import('./evaluate.ts'), import('./memory/index.ts')]);
   const ctx = { clock, log };
-  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, contact });
+  const qemu = await qemuOf(config);
+  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, qemu, contact });
   print(describe(findings));
   return exit;
+}
+
+/** @throws PilotError badConfig when the agent's configuration is wrong */
+async function qemuOf({ agentConfig }: PilotConfig): Promise<string> {
+  const [{ readAgentConfig }, { qemuProgram }] = await Promise.all([import('../../control/agent/config.ts'), import('../../control/agent/drivers/qemu/index.ts')]);
+  try {
+    return qemuProgram(readAgentConfig(agentConfig ?? undefined).qemu);
+  } catch (e) {
+    throw new PilotError(EXIT.badConfig, (e as Error).message);
+  }
 }
 
 function say({ print, log }: CommandParts, { done, failures }: Report, nothing: string): number {

@@ -85,21 +85,21 @@ describe.skipIf(!hasPart('root'))('a full disk', () => {
 
 describe('the log', () => {
   const open = (complaints: string[] = []): ReturnType<typeof openLog> => openLog({
-    clock: realClock, level: 'info', logging: { dir: node.logs, prefix: 'p-' }, name: 'x', out: null, complain: (s) => complaints.push(s),
+    clock: realClock, level: 'info', logging: { dir: node.logs, prefix: 'p-' }, name: 'x', host: 'node7', out: null, complain: (s) => complaints.push(s),
   });
 
   it('is bounded', () => {
     const log = open();
     for (let i = 0; i < 5000; i += 1) log.info('a line', { i, filler: 'x'.repeat(600) });
-    const sizes = ['p-x.txt', 'p-x.txt.1'].map((f) => statSync(join(node.logs, f)).size);
+    const sizes = ['p-x.node7.txt', 'p-x.node7.txt.1'].map((f) => statSync(join(node.logs, f)).size);
     expect(Math.max(...sizes)).toBeLessThan(600 * 1024);
-    expect(readFileSync(join(node.logs, 'p-x.txt'), 'utf8')).toContain('i=4999');
+    expect(readFileSync(join(node.logs, 'p-x.node7.txt'), 'utf8')).toContain('i=4999');
   });
 
   it('is one line an entry, whatever is in it', () => {
     open().info('name', { text: 'a\nFORGED line\r\x1b[2J' });
     open().error('two\nlines');
-    const lines = readFileSync(join(node.logs, 'p-x.txt'), 'utf8').trimEnd().split('\n');
+    const lines = readFileSync(join(node.logs, 'p-x.node7.txt'), 'utf8').trimEnd().split('\n');
     expect(lines).toHaveLength(2);
     expect(lines.join('')).not.toMatch(/[\x00-\x1f]/);
   });
@@ -107,7 +107,7 @@ describe('the log', () => {
   it('follows no link that lies in its place', () => {
     const victim = join(node.root, 'victim');
     writeFileSync(victim, 'mine');
-    symlinkSync(victim, join(node.logs, 'p-x.txt'));
+    symlinkSync(victim, join(node.logs, 'p-x.node7.txt'));
     const complaints: string[] = [];
     open(complaints).info('hello');
     expect(readFileSync(victim, 'utf8')).toBe('mine');

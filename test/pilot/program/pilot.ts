@@ -76,7 +76,7 @@ export class Node {
 
   /** Slots' directories that are still there. */
   left(): string[] {
-    return existsSync(this.stateBase) ? readdirSync(this.stateBase) : [];
+    return existsSync(this.stateBase) ? readdirSync(this.stateBase).filter((f) => f !== 'cache') : [];
   }
 
   log(): string {

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { SLOT } from './pilot.ts';
+import type { Sections } from './pilot.ts';
 import { node, reserved, service, usePilots, withVm, xen } from './rig.ts';
 import { OriginalSite, Service } from './service.ts';
 
@@ -216,6 +217,35 @@ describe('a pilot that is broken itself', () => {
     expect(await pilot.ended).toBe(4);
     expect(service.states()).toEqual(['reserved', 'unreserving', 'killed', 'restored']);
     expect(node.left()).toEqual([]);
+  });
+});
+
+describe('a node without QEMU', () => {
+  const without = (driver: string): Sections => {
+    const file = join(node.root, 'agent-without.json');
+    writeFileSync(file, JSON.stringify({ qemu: { programs: { qemu: '/nowhere/qemu' } } }));
+    return { other: { driver, agentconfig: file } };
+  };
+  const how = /\/nowhere\/qemu is not installed on this node.*apt-get install qemu-system-x86.*driver: simulated/s;
+
+  it.each(['auto', 'qemu'])('driver %s: its node is not reserved, it says how to mend that, exit 3', async (driver) => {
+    const pilot = node.reserve({ credentials: service.credentials, config: without(driver) });
+    expect(await pilot.ended).toBe(3);
+    const said = await service.message('reserved');
+    expect([said.code, said.text]).toEqual([3, expect.stringMatching(how)]);
+    expect(service.states()).toEqual(['reserved 3', 'unreserving', 'restored']);
+    expect(node.left()).toEqual([]);
+  });
+
+  it('a dry run says so', async () => {
+    const pilot = node.reserve({ config: without('auto'), args: ['--evaluate'] });
+    expect(await pilot.ended).toBe(3);
+    expect(pilot.output).toMatch(how);
+  });
+
+  it('driver simulated: nothing is lacking', async () => {
+    const pilot = node.reserve({ config: without('simulated'), args: ['--evaluate'] });
+    expect(await pilot.ended).toBe(0);
   });
 });
 

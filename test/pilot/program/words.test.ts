@@ -1,17 +1,21 @@
 /** Command line, configuration, contact, digest, and who may be connected with an agent. */
 import fc from 'fast-check';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { readArguments } from '../../../src/pilot/program/args.ts';
-import { EMBEDDED, parseConfig } from '../../../src/pilot/program/config.ts';
+import { EMBEDDED, KEYS, parseConfig } from '../../../src/pilot/program/config.ts';
 import { authorization, parseChallenge } from '../../../src/pilot/program/digest.ts';
 import { parseIni } from '../../../src/pilot/program/ini.ts';
 import { nodeName } from '../../../src/pilot/program/host.ts';
 import { PilotError } from '../../../src/pilot/program/types.ts';
+import { wordsOf } from '../../../src/pilot/program/words.ts';
+import { shellQuote } from '../../../src/control/ssh/remote.ts';
 import { Node, SLOT, bundlePilot } from './pilot.ts';
+import type { Pilot } from './pilot.ts';
 
 const place = { uid: 1000, host: 'node7' };
 const exitOf = (work: () => unknown): number => {
@@ -22,6 +26,19 @@ const exitOf = (work: () => unknown): number => {
   }
   return 0;
 };
+
+describe('words of an SSH client\'s command', () => {
+  it('are those that the service has quoted', () => {
+    const word = fc.stringMatching(/^[\x20-\x7e\u00a1-\u00ff]{1,30}$/);
+    fc.assert(fc.property(fc.array(word), (words) => {
+      expect(wordsOf(words.map(shellQuote).join(' '))).toEqual(words);
+    }));
+  });
+
+  it.each(['a;b', 'a $b', 'a `b`', 'a\nb', 'a "b"', 'a|b', 'a&', 'a >b', 'a *', "a 'b", 'a \\', 'a~b', "a 'b\nc'", 'a\tb', '#a'])('are none of %j, which a shell may read in another way', (line) => {
+    expect(wordsOf(line)).toBeNull();
+  });
+});
 
 describe('INI text', () => {
   const key = fc.stringMatching(/^[a-z][a-z0-9_]{0,10}$/);
@@ -112,7 +129,7 @@ describe('command line', () => {
   it.each([
     [[], 1], [['-r'], 1], [['-r', '-k'], 1], [['--recover', '-r'], 1], [[...good, '-m', 'x'], 1], [[...good, '-m', '0'], 1], [[...good, '-d', '0'], 1], [[...good, '-d', '1.5'], 1],
     [[...good, '-g', '-1'], 2], [[...good, '-i', '../x'], 1], [[...good, '--part', '-1'], 2], [[...good, '--part', '4096'], 1], [[...good, 'word'], 1],
-    [[...good, '--contact', 'x', '--credentials', '-'], 1], [['--nonsense'], 2], [['-r', '-m'], 2], [['control'], 1], [good, 0], [['--help'], 0],
+    [[...good, '--contact', 'x', '--credentials', '-'], 1], [['--nonsense'], 2], [['-r', '-m'], 2], [['control', 'x'], 1], [['control'], 0], [good, 0], [['--help'], 0],
   ])('%j: exit %i', (args, exit) => {
     expect(exitOf(() => readArguments(args))).toBe(exit);
   });
@@ -127,6 +144,34 @@ describe('command line', () => {
     expect(nodeName({ SLURMD_NODENAME: 'n12' })).toBe('n12');
     expect(nodeName({ SLURMD_NODENAME: 'a b;c' })).not.toBe('a b;c');
     expect(nodeName({})).not.toContain('.');
+  });
+});
+
+describe('the sample of a configuration', () => {
+  const sample = readFileSync(fileURLToPath(new URL('../../../etc/workspace-pilot.conf', import.meta.url)), 'utf8');
+  const all = sample.replace(/^#(?=[a-z0-9_]+:)/gm, '');
+
+  it('has every key that the program reads, and no other', () => {
+    const { sections, mistakes } = parseIni(all);
+    expect(mistakes).toEqual([]);
+    const sorted = (keys: Iterable<string>): string[] => [...keys].sort();
+    expect(Object.fromEntries([...sections].map(([name, keys]) => [name, sorted(keys.keys())])))
+      .toEqual(Object.fromEntries(Object.entries(KEYS).map(([name, keys]) => [name, sorted(keys)])));
+    expect(all.match(/^[a-z0-9_]+:/gm)).toHaveLength(Object.values(KEYS).flat().length);
+  });
+
+  it('shows the defaults: a node behaves the same with each of them said', () => {
+    const asShipped = parseConfig(sample, 'sample', place);
+    expect(asShipped.warnings).toEqual([]);
+    expect(parseConfig(all, 'sample', place)).toEqual(asShipped);
+    expect(asShipped.config.node.stateBase).toBe('/var/tmp/workspace-pilot-1000');
+  });
+
+  it('says what is required and nothing more', () => {
+    for (const key of ['earlywaitratio', 'lockfile']) {
+      expect(exitOf(() => parseConfig(sample.replace(new RegExp(`^${key}:.*$`, 'm'), ''), 'sample', place)), key).toBe(2);
+    }
+    expect(sample.match(/^[a-z0-9_]+:/gm)).toEqual(['earlywaitratio:', 'lockfile:']);
   });
 });
 
@@ -189,6 +234,34 @@ describe('control', () => {
     // A path as it is typed, not as `join` tidies it.
     wrong.push({ dir: '//', given: ['control', '--state', `${node.stateBase}//${SLOT}.node7/control`] });
     for (const { given } of wrong) expect([given, await node.start(given).ended]).toEqual([given, given.includes(good) ? 3 : 1]);
+  });
+
+  it('as a forced command: what the client asks for says which agent', async () => {
+    const conf = node.config();
+    const dir = slotDir(node.stateBase);
+    const server = createServer((socket) => socket.end(`${JSON.stringify({ hello: { program: 'workspace-control', version: '1.0.0' } })}\n`));
+    await new Promise<void>((resolve) => server.listen(join(dir, 'agent.sock'), resolve));
+    const asked = (command: string): Pilot => node.start(['control', '-p', conf], undefined, { SSH_ORIGINAL_COMMAND: command });
+    const joined = asked(`workspace-pilot control --state ${shellQuote(dir)}`);
+    expect(await joined.ended).toBe(4);
+    expect(joined.output).toContain('workspace-control');
+    server.close();
+  });
+
+  it.each([
+    ['', 'this key may only join'], ['sh', 'this key may only join'], ['workspace-pilot control', 'this key may only join'], ['workspace-pilot control --state /a b', 'this key may only join'],
+    ['workspace-pilot --killnine', 'this key may only join'], ['workspace-pilot control --state $(id)', 'this key may only join'], [`workspace-pilot control --state /${'x'.repeat(9000)}`, 'this key may only join'],
+    ['workspace-pilot control --state /etc/control', 'is not STATEBASE/SLOT.HOST/control'], [`workspace-pilot control --state /tmp/${SLOT}.node7/control`, 'is not below'],
+  ])('as a forced command refuses %j, exit 1', async (command, why) => {
+    const pilot = node.start(['control', '-p', node.config()], undefined, { SSH_ORIGINAL_COMMAND: command });
+    expect(await pilot.ended).toBe(1);
+    expect(pilot.stderr).toContain(why);
+  });
+
+  it('without a state directory and without a client: says what is missing, exit 1', async () => {
+    const pilot = node.start(['control']);
+    expect(await pilot.ended).toBe(1);
+    expect(pilot.stderr).toContain('needs --state DIR');
   });
 
   it('ends with exit 4 when the agent goes', async () => {

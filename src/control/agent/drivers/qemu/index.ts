@@ -58,6 +58,9 @@ interface HelperSettings {
 }
 const helperOf = record<HelperSettings>({ command: optional(list(text(4096), 16)) });
 
+/** QEMU's path by the agent's configuration, key `qemu`; a bare name where it is not found. @throws AgentFault BadRequest */
+export const qemuProgram = (settings: unknown): string => findPrograms(settingsOf(known(settings, 'qemu', SETTINGS), 'qemu').programs ?? {}).qemu;
+
 /** @throws AgentFault BadRequest when the settings are wrong */
 export function createQemuDriver(o: QemuDriverOptions): Driver {
   const settings = settingsOf(known(o.settings, 'qemu', SETTINGS), 'qemu');
