@@ -13,8 +13,10 @@ import { PilotError } from '../types.ts';
 import type { Finding, Guest, HostMemory, HostTarget, MemoryMechanism, ProgramContext } from '../types.ts';
 import { CommandError } from './command.ts';
 
-/** How often the host is looked at. Where that costs a command it takes longer by the command. */
+/** Pause between two looks at the host, at least; and how many times what a look took, so that looking leaves the processor to the balloon. */
 const POLL_MS = 10;
+const POLL_PART = 4;
+const MAX_POLL_MS = 250;
 /** A balloon that stands still is told its target again. */
 const RESEND_MS = 2_000;
 const RETRY_MS = 250;
@@ -140,6 +142,7 @@ export class Balloon implements MemoryMechanism {
     let last: number | null = null;
     let since = this.#clock.monotonic();
     while (!signal.aborted && this.#clock.monotonic() - since < RESEND_MS) {
+      const begun = this.#clock.monotonic();
       try {
         const mb = await withDeadline(this.#clock, STEP_MS, (limit) => this.#host.hostMb(limit), signal);
         if (missing(mb) <= 0) return mb;
@@ -149,7 +152,7 @@ export class Balloon implements MemoryMechanism {
       } catch (e) {
         this.#log.warn('the memory of the host cannot be read', { mechanism: this.name, why: (e as Error).message });
       }
-      await pause(this.#clock, POLL_MS, signal);
+      await pause(this.#clock, Math.min(MAX_POLL_MS, Math.max(POLL_MS, POLL_PART * (this.#clock.monotonic() - begun))), signal);
     }
     return last !== null && missing(last) <= TOLERANCE_MB ? last : null;
   }
