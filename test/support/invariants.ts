@@ -14,6 +14,24 @@ const OPEN_INTENTS = wrong('intents', "SELECT l.id FROM lease l JOIN intent i ON
 const OLD_OPEN_INTENTS = wrong('old-intents', "SELECT l.id FROM lease l JOIN intent i ON i.lease_id = l.id WHERE i.state = 'open' AND i.generation < l.generation");
 const OPEN_INTERVALS = wrong('intervals', 'SELECT l.id FROM lease l JOIN usage_interval u ON u.lease_id = l.id WHERE NOT l.holding AND u.stop_at IS NULL');
 const OPEN_RECORDS = wrong('records', 'SELECT l.id FROM lease l JOIN usage_record u ON u.lease_id = l.id WHERE l.final AND (u.closed_at IS NULL OR u.charged_minutes IS NULL)');
+const LEASES_OF_ENDED_SLOTS = wrong('slot-leases', 'SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id JOIN slot s ON s.id = n.slot_id WHERE s.final AND NOT l.final');
+const LEASES_OF_ENDED_NODES = wrong('slot-node-leases', "SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id WHERE n.state IN ('Returned', 'Failed', 'Lost') AND l.holding");
+const MISPLACED_LEASES = wrong('slot-places', `
+  SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id WHERE l.node_id IS NOT NULL AND l.node_id IS DISTINCT FROM n.node_id
+  UNION SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id WHERE l.state = 'Pending' AND n.state <> 'Waiting'`);
+const HALF_ENDED_SLOTS = wrong('slot-ends', "SELECT id FROM slot WHERE final <> (state = 'Ended') OR final <> (ended_at IS NOT NULL)");
+const OPEN_NODES_OF_ENDED_SLOTS = wrong('slot-nodes', "SELECT s.id FROM slot s JOIN slot_node n ON n.slot_id = s.id WHERE s.final AND n.state NOT IN ('Returned', 'Failed', 'Lost')");
+const BORROWED_NODES_KEPT = wrong('borrowed-nodes', `
+  SELECT n.slot_id || '.' || n.ordinal AS id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id
+   WHERE (n.state IN ('Returned', 'Failed', 'Lost')) <> (v.ended_at IS NOT NULL) OR v.slot_id <> n.slot_id`);
+const STRAY_BORROWED_NODES = wrong('stray-nodes', 'SELECT v.name AS id FROM vmm_node v WHERE v.slot_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.node_id = v.id)');
+const NEEDLESS_SLOTS = wrong('needless-slots', `
+  SELECT s.id FROM slot s WHERE NOT s.final AND s.state <> 'Releasing'
+     AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id AND l.holding)`);
+const UNAPPLIED_MESSAGES = wrong('slot-messages', 'SELECT DISTINCT slot_id AS id FROM slot_message WHERE NOT applied');
+const OF_SLOTS = [
+  LEASES_OF_ENDED_SLOTS, LEASES_OF_ENDED_NODES, MISPLACED_LEASES, HALF_ENDED_SLOTS, OPEN_NODES_OF_ENDED_SLOTS, BORROWED_NODES_KEPT, STRAY_BORROWED_NODES,
+];
 const usage = statement<{ lease_id: string; charged_minutes: number; intervals: Array<{ start: number; stop: number }> }>('inv-usage', `
   SELECT r.lease_id, r.charged_minutes, coalesce((SELECT json_agg(json_build_object('start', extract(epoch FROM start_at) * 1000, 'stop', extract(epoch FROM stop_at) * 1000))
     FROM usage_interval i WHERE i.lease_id = r.lease_id), '[]') AS intervals FROM usage_record r WHERE r.closed_at IS NOT NULL`);
@@ -23,7 +41,7 @@ export async function expectInvariants(site: TestSite, what = ''): Promise<void>
   for (const n of await site.db.query(nodes)) {
     expect({ memory: n.memory_used, cores: n.cores_used }, `room used on node ${n.id} ${what}`).toEqual({ memory: n.memory, cores: n.cores });
   }
-  for (const s of [ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS]) {
+  for (const s of [ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS, ...OF_SLOTS]) {
     expect(await site.db.query(s), `${s.name} ${what}`).toEqual([]);
   }
   // chargedMinutes throws when intervals overlap.
@@ -37,4 +55,10 @@ export async function expectInvariants(site: TestSite, what = ''): Promise<void>
     const running = leases.filter((l) => l.node_id === nodeId && l.state === 'Running').map((l) => l.id);
     expect(running.filter((id) => !there.includes(id)), `running leases without a VM on node ${nodeId} ${what}`).toEqual([]);
   }
+}
+
+/** What must hold besides when the service has had the time to look after its slots. */
+export async function expectSlotsSettled(site: TestSite, what = ''): Promise<void> {
+  await expectInvariants(site, what);
+  for (const s of [NEEDLESS_SLOTS, UNAPPLIED_MESSAGES]) expect(await site.db.query(s), `${s.name} ${what}`).toEqual([]);
 }
