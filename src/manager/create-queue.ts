@@ -1,7 +1,8 @@
 /**
- * Creates leases. Requests that wait at the same moment share one transaction: each is planned in turn against the pool,
- * what was planned is checked again under row locks, and one commit carries all of them. A request is answered after
- * exactly one commit. When another process has taken room meanwhile, the pool is read again and the batch planned anew.
+ * Creates leases. Orders (one request, or the groups of an ensemble) that wait at the same moment share one transaction:
+ * each is planned in turn against the pool, what was planned is checked again under row locks, and one commit carries all
+ * of them. An order is answered after exactly one commit. When another process has taken room meanwhile, the pool is read
+ * again and the batch planned anew.
  */
 import { Fault, isFault } from '../lease/faults.ts';
 import { createBatcher } from '../platform/batcher.ts';
@@ -13,12 +14,13 @@ import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
 import type { ManagerDeps } from './deps.ts';
 import { assignNics } from './nics.ts';
-import { RoomTaken } from './placing/types.ts';
-import type { Place, Planned } from './planned.ts';
-import type { ResolvedRequest } from './resolved.ts';
+import { RoomTaken, type Asked, type Placed } from './placing/types.ts';
+import { groupRows, leaseRows, tagRows } from './planned-rows.ts';
+import type { Planned } from './planned.ts';
+import type { Order, ResolvedRequest } from './resolved.ts';
 import { HANDOVER_MS } from './transitions.ts';
 
-/** Requests in one transaction, and requests that may wait for the next one. */
+/** Orders in one transaction, and orders that may wait for the next one. */
 const MOST_IN_BATCH = 64;
 const MOST_WAITING = 2_000;
 /** Attempts against other processes that take the same room. */
@@ -30,49 +32,57 @@ export interface Created {
   readonly repeated: boolean;
 }
 
-export function createLeaseCreator(deps: ManagerDeps): (request: ResolvedRequest) => Promise<Created> {
-  const batcher = createBatcher<ResolvedRequest, Created>({
+/** What is made answers with one `Created` for each request of the order. */
+export function createLeaseCreator(deps: ManagerDeps): (order: Order) => Promise<readonly Created[]> {
+  const batcher = createBatcher<Order, readonly Created[]>({
     most: MOST_IN_BATCH,
     mostWaiting: MOST_WAITING,
     full: () => new Fault('Busy', `${MOST_WAITING} requests for leases are waiting already`),
-    run: (requests) => runBatch(deps, requests),
+    run: (orders) => runBatch(deps, orders),
   });
-  return (request) => batcher.add(request);
+  return (order) => batcher.add(order);
 }
 
-async function runBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
+async function runBatch(deps: ManagerDeps, orders: readonly Order[]): Promise<Outcome[]> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptBatch(deps, requests);
+      return await attemptBatch(deps, orders);
     } catch (e) {
       deps.placer.invalidate();
       if (!(e instanceof RoomTaken) || attempt === MOST_ATTEMPTS) {
-        // One bad request must not fail its neighbours: each is tried alone. But a batch whose commit was not answered may
+        // One bad order must not fail its neighbours: each is tried alone. But a batch whose commit was not answered may
         // have been written, and would be written twice.
-        if (requests.length > 1 && !isUnavailable(e)) return inTurn(deps, requests);
+        if (orders.length > 1 && !isUnavailable(e)) return inTurn(deps, orders);
         throw e instanceof RoomTaken ? new Fault('Busy', 'other requests took the room several times; try again') : e;
       }
     }
   }
 }
 
-async function inTurn(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
+async function inTurn(deps: ManagerDeps, orders: readonly Order[]): Promise<Outcome[]> {
   const results: Outcome[] = [];
-  for (const r of requests) results.push(...await runBatch(deps, [r]).catch((e: unknown) => [e as Error]));
+  for (const o of orders) results.push(...await runBatch(deps, [o]).catch((e: unknown) => [e as Error]));
   return results;
 }
 
-type Outcome = Created | Error;
+type Outcome = readonly Created[] | Error;
 interface Entry {
-  readonly request: ResolvedRequest;
+  readonly order: Order;
+  /** Place in its batch. */
   readonly index: number;
 }
+/** An order between its plan and its commit. */
+interface PlannedOrder {
+  readonly entry: Entry;
+  readonly placed: Placed;
+  readonly groups: readonly Planned[];
+}
 
-async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedRequest[]): Promise<Outcome[]> {
+async function attemptBatch(deps: ManagerDeps, orders: readonly Order[]): Promise<Outcome[]> {
   await deps.placer.ready();
   const outcomes = new Map<number, Outcome>();
-  const planned: Planned[] = [];
-  const { entries, repeats } = byToken(requests);
+  const planned: PlannedOrder[] = [];
+  const { entries, repeats } = byToken(orders);
   const intentIds = await deps.db.transaction(async (tx) => {
     await answerRepeats(tx, entries, outcomes);
     const open = entries.filter((e) => !outcomes.has(e.index));
@@ -89,20 +99,20 @@ async function attemptBatch(deps: ManagerDeps, requests: readonly ResolvedReques
     throw e;
   });
   if (intentIds.length > 0) deps.handOver(intentIds);
-  if (planned.some((p) => p.slot !== undefined)) deps.borrowing?.wake();
-  for (const { entry, first } of repeats) outcomes.set(entry.index, repeatOf(entry.request, first.request, outcomes.get(first.index)));
-  return requests.map((_, i) => outcomes.get(i) ?? new Fault('Internal', 'the request was lost'));
+  if (planned.some((p) => p.placed.slot !== undefined)) deps.borrowing?.wake();
+  for (const { entry, first } of repeats) outcomes.set(entry.index, repeatOf(entry.order, first.order, outcomes.get(first.index)));
+  return orders.map((_, i) => outcomes.get(i) ?? new Fault('Internal', 'the request was lost'));
 }
 
-/** Of equal client tokens in one batch the first is tried; the others take no room and get its answer. */
-function byToken(requests: readonly ResolvedRequest[]): { entries: Entry[]; repeats: Array<{ entry: Entry; first: Entry }> } {
+/** Of orders with equal client tokens in one batch the first is tried; the others take no room and get its answer. */
+function byToken(orders: readonly Order[]): { entries: Entry[]; repeats: Array<{ entry: Entry; first: Entry }> } {
   const firsts = new Map<string, Entry>();
   const entries: Entry[] = [];
   const repeats: Array<{ entry: Entry; first: Entry }> = [];
-  for (const [index, request] of requests.entries()) {
-    const entry = { request, index };
-    const key = `${request.accountId} ${request.clientToken}`;
-    const first = request.clientToken === null ? undefined : firsts.get(key);
+  for (const [index, order] of orders.entries()) {
+    const entry = { order, index };
+    const key = JSON.stringify(order.map((r) => [r.accountId, r.clientToken]));
+    const first = order[0].clientToken === null ? undefined : firsts.get(key);
     if (first !== undefined) repeats.push({ entry, first });
     else {
       entries.push(entry);
@@ -112,74 +122,93 @@ function byToken(requests: readonly ResolvedRequest[]): { entries: Entry[]; repe
   return { entries, repeats };
 }
 
-function repeatOf(request: ResolvedRequest, first: ResolvedRequest, outcome: Outcome | undefined): Outcome {
-  if (request.hash !== first.hash) return tokenMismatch(request);
-  return outcome === undefined || outcome instanceof Error ? outcome ?? new Fault('Internal', 'the request was lost') : { ...outcome, repeated: true };
+function repeatOf(order: Order, first: Order, outcome: Outcome | undefined): Outcome {
+  const odd = order.find((r, i) => r.hash !== first[i]?.hash);
+  if (odd !== undefined) return tokenMismatch(odd);
+  if (outcome === undefined) return new Fault('Internal', 'the request was lost');
+  return outcome instanceof Error ? outcome : outcome.map((created) => ({ ...created, repeated: true }));
 }
 
 const tokenMismatch = (r: ResolvedRequest): Fault => new Fault('TokenMismatch', `client token ${r.clientToken} was used before with other parameters: send the same request again, or use a new token`);
 
 /** A client token that was used before answers with what it made then, room or no room. */
 async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes: Map<number, Outcome>): Promise<void> {
-  const asked = entries.filter((e) => e.request.clientToken !== null);
+  const asked = entries.flatMap((e) => e.order.filter((r) => r.clientToken !== null));
   if (asked.length === 0) return;
-  const rows = await tx.query(groupsByToken, [asked.map((e) => e.request.accountId), asked.map((e) => e.request.clientToken)]);
+  const rows = await tx.query(groupsByToken, [asked.map((r) => r.accountId), asked.map((r) => r.clientToken)]);
   const known = new Map(rows.map((r) => [`${r.account_id} ${r.client_token}`, r]));
-  for (const { request: r, index } of asked) {
-    const before = known.get(`${r.accountId} ${r.clientToken}`);
-    if (before === undefined) continue;
-    outcomes.set(index, before.request_hash === r.hash
-      ? { groupId: before.id, repeated: true }
-      : tokenMismatch(r));
+  for (const { order, index } of entries) {
+    const before = order.map((r) => (r.clientToken === null ? undefined : known.get(`${r.accountId} ${r.clientToken}`)));
+    if (before.every((b) => b === undefined)) continue;
+    const odd = order.find((r, i) => before[i]?.request_hash !== r.hash);
+    outcomes.set(index, odd === undefined ? before.map((b) => ({ groupId: b?.id ?? '', repeated: true })) : tokenMismatch(odd));
   }
 }
 
 async function liveLeases(tx: Queryable, entries: readonly Entry[]): Promise<Map<number, number>> {
   if (entries.length === 0) return new Map();
-  const accounts = [...new Set(entries.map((e) => e.request.accountId))];
+  const accounts = [...new Set(entries.map((e) => e.order[0].accountId))];
   return new Map((await tx.query(liveLeaseCounts, [accounts])).map((r) => [r.account_id, r.leases]));
 }
 
-/** Places one request within its user's limit; `live` counts what users have, with what this batch gives them. */
-async function plan(deps: ManagerDeps, { request, index }: Entry, live: Map<number, number>): Promise<Planned | Fault> {
+/** Places one order within its user's limit; `live` counts what users have, with what this batch gives them. */
+async function plan(deps: ManagerDeps, entry: Entry, live: Map<number, number>): Promise<PlannedOrder | Fault> {
+  const { order } = entry;
+  const [{ accountId }] = order;
   const most = deps.config.lease.max_per_user;
-  const used = live.get(request.accountId) ?? 0;
-  if (used + request.minCount > most) {
-    return new Fault('TooMany', `you asked for ${request.minCount} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]);
+  const used = live.get(accountId) ?? 0;
+  const least = sum(order.map((r) => r.minCount));
+  if (used + least > most) {
+    return new Fault('TooMany', `you asked for ${least} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]);
   }
-  const placed = await deps.placer.place(request, Math.min(request.maxCount, most - used));
+  const placed = await deps.placer.place(withinLimit(order, most - used - least));
   if (isFault(placed)) return placed;
-  live.set(request.accountId, used + placed.places.length);
+  live.set(accountId, used + sum(placed.places.map((p) => p.length)));
   const { random } = deps.ctx;
-  return {
-    request, index, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }),
-    leases: placed.places.map((place) => ({ id: newLeaseId(random), place, nics: [] })),
-  };
+  const groups = order.map((request, i): Planned => ({
+    request, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }),
+    leases: (placed.places[i] ?? []).map((place) => ({ id: newLeaseId(random), place, nics: [] })),
+  }));
+  return { entry, placed, groups };
 }
 
-function giveBack(deps: ManagerDeps, planned: readonly Planned[]): void {
-  deps.placer.giveBack(planned.map((p) => ({ request: p.request, places: p.leases.map((l) => l.place) })));
+/** What the user's limit leaves beyond the least counts goes to the requests in their order. */
+function withinLimit(order: Order, beyondLeast: number): Asked[] {
+  let spare = beyondLeast;
+  return order.map((request) => {
+    const more = Math.min(request.maxCount - request.minCount, spare);
+    spare -= more;
+    return { request, maxCount: request.minCount + more };
+  });
 }
 
-/** Writes what was planned; groups whose token another request has just used drop out. Returns the intents' ids. */
-async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned[], outcomes: Map<number, Outcome>): Promise<string[]> {
+function giveBack(deps: ManagerDeps, planned: readonly PlannedOrder[]): void {
+  for (const { entry, placed } of planned) deps.placer.giveBack(entry.order, placed);
+}
+
+/**
+ * Writes what was planned; orders whose tokens another has just used drop out. Returns the intents' ids.
+ * @throws RoomTaken when another has used some tokens of an order only: tried again, it is known what that other is
+ */
+async function write(deps: ManagerDeps, tx: Queryable, planned: readonly PlannedOrder[], outcomes: Map<number, Outcome>): Promise<string[]> {
   const now = deps.ctx.clock.now();
   const at = new Date(now);
-  const groups = planned.map((p) => ({ id: p.groupId, account_id: p.request.accountId, client_token: p.request.clientToken, request_hash: p.request.hash }));
-  const kept = new Set((await tx.query(insertGroups, [JSON.stringify(groups), at])).map((r) => r.id));
-  const mine = planned.filter((p) => kept.has(p.groupId));
-  const lost = planned.filter((p) => !kept.has(p.groupId));
+  const kept = new Set((await tx.query(insertGroups, [JSON.stringify(groupRows(planned.flatMap((p) => p.groups))), at])).map((r) => r.id));
+  const mine = planned.filter((p) => p.groups.every((g) => kept.has(g.groupId)));
+  const lost = planned.filter((p) => !p.groups.some((g) => kept.has(g.groupId)));
+  if (mine.length + lost.length < planned.length) throw new RoomTaken();
   giveBack(deps, lost);
-  await answerRepeats(tx, lost, outcomes);
-  if (mine.length === 0) return [];
-  await holdWhatIsUsed(tx, mine);
-  await deps.placer.reserve(tx, mine, now);
-  await assignNics(deps, tx, mine);
+  await answerRepeats(tx, lost.map((p) => p.entry), outcomes);
+  const groups = mine.flatMap((p) => p.groups);
+  if (groups.length === 0) return [];
+  await holdWhatIsUsed(tx, groups);
+  await deps.placer.reserve(tx, groups, now);
+  await assignNics(deps, tx, groups);
   await tx.query(insertLeases, [
-    JSON.stringify(mine.flatMap((p) => leaseRows(p, now))), at, JSON.stringify(mine.flatMap(tagRows)), new Date(now + HANDOVER_MS),
+    JSON.stringify(groups.flatMap((g) => leaseRows(g, now))), at, JSON.stringify(groups.flatMap(tagRows)), new Date(now + HANDOVER_MS),
   ]);
-  for (const p of mine) outcomes.set(p.index, { groupId: p.groupId, repeated: false });
-  return mine.flatMap((p) => p.leases.flatMap(({ place }) => (place.kind === 'owned' ? [place.intentId] : [])));
+  for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false })));
+  return groups.flatMap((g) => g.leases.flatMap(({ place }) => (place.kind === 'owned' ? [place.intentId] : [])));
 }
 
 /** Users, images and networks were looked up before; from here to the commit they cannot be removed. */
@@ -192,23 +221,4 @@ async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promi
   if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
 }
 
-function leaseRows(p: Planned, now: number): object[] {
-  const { request: r } = p;
-  return p.leases.map(({ id, nics, place }, index) => ({
-    id, group_id: p.groupId, account_id: r.accountId, launch_index: index, zone: place.zone, ...placeColumns(place, now, r.durationS), image_id: r.image.id,
-    type: r.type, memory_mb: r.resources.memoryMb, cores: r.resources.cores, disk_mb: r.resources.diskMb, key_name: r.keyName,
-    public_key: r.publicKey, user_data: r.userData?.toString('base64') ?? null, nics, duration_s: r.durationS,
-    phases: { accepted: r.acceptedAt, placed: now }, who: r.who, request_id: r.requestId,
-  }));
-}
-
-/** A lease on an owned node begins now; one on a borrowed node waits, and its time with it. */
-function placeColumns(place: Place, now: number, durationS: number): object {
-  if (place.kind === 'borrowed') return { state: 'Pending', generation: 0, slot_node_id: place.slotNodeId };
-  return { state: 'Unpropagated', generation: 1, node_id: place.nodeId, intent_id: place.intentId, ends_at: new Date(now + durationS * 1000).toISOString() };
-}
-
-function tagRows(p: Planned): object[] {
-  return p.leases.flatMap((l) => Object.entries(p.request.tags).map(([key, value]) => (
-    { resource_id: l.id, account_id: p.request.accountId, key, value })));
-}
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);

@@ -2,6 +2,7 @@
 import { createCredentials } from './credentials.ts';
 import { createLeaseCreator, type Created } from './create-queue.ts';
 import type { ManagerDeps } from './deps.ts';
+import { boundDigests, checkEnsemble } from './ensembles.ts';
 import { imageCases } from './images.ts';
 import { keyCases } from './keys.ts';
 import { leaseCases, type LeaseCases } from './leases.ts';
@@ -10,7 +11,8 @@ import { ownedNodes } from './placing/owned.ts';
 import type { Placer } from './placing/types.ts';
 import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
-import { requestHash, resolveRequest } from './resolve.ts';
+import { requestHash, resolveOrder } from './resolve.ts';
+import type { Order } from './resolved.ts';
 import { siteCases } from './site.ts';
 import { slotWork } from './slots/index.ts';
 import type { SlotWork } from './slots/types.ts';
@@ -42,14 +44,13 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
   const cases = leaseCases(deps);
   const recorder = createRecorder(deps);
 
-  async function createLeases(caller: Caller, request: CreateRequest, options?: { dryRun?: boolean }): Promise<GroupView> {
-    const dry = options?.dryRun === true;
-    const resolved = await resolveRequest(deps, caller, request).catch((e: unknown) => {
-      if (dry || request.clientToken === undefined || isUnavailable(e)) throw e;
+  async function createOrder(caller: Caller, requests: readonly CreateRequest[], dry: boolean): Promise<GroupView[]> {
+    const order = await resolveOrder(deps, caller, requests).catch((e: unknown) => {
+      if (dry || requests.some((r) => r.clientToken === undefined) || isUnavailable(e)) throw e;
       return e as Error;
     });
-    if (resolved instanceof Error) return groupOf(await madeEarlier(caller, request, resolved));
-    return dry ? dryRun(resolved) : groupOf(await create(resolved));
+    const created = order instanceof Error ? await madeEarlier(caller, requests, order) : dry ? await dryRun(order) : await create(order);
+    return Promise.all(created.map(groupOf));
   }
 
   async function groupOf({ groupId, repeated }: Created): Promise<GroupView> {
@@ -58,26 +59,36 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
   }
 
   /** A repeated request is answered as it was the first time, though its key pair or image is gone by now. */
-  async function madeEarlier(caller: Caller, request: CreateRequest, refusal: Error): Promise<Created> {
-    const [before] = await deps.db.query(groupsByToken, [[caller.accountId], [request.clientToken]]);
-    if (before === undefined || before.request_hash !== requestHash(request)) throw refusal;
-    return { groupId: before.id, repeated: true };
+  async function madeEarlier(caller: Caller, requests: readonly CreateRequest[], refusal: Error): Promise<Created[]> {
+    const tokens = requests.map((r) => r.clientToken ?? null);
+    const rows = await deps.db.query(groupsByToken, [requests.map(() => caller.accountId), tokens]);
+    const known = new Map(rows.map((r) => [r.client_token, r]));
+    return boundDigests(requests.map(requestHash), tokens).map((digest, i) => {
+      const before = known.get(tokens[i] ?? '');
+      if (before?.request_hash !== digest) throw refusal;
+      return { groupId: before.id, repeated: true };
+    });
   }
 
-  async function dryRun(r: Awaited<ReturnType<typeof resolveRequest>>): Promise<never> {
+  async function dryRun(order: Order): Promise<never> {
     await deps.placer.ready();
     const placed = await deps.db.transaction(async (tx) => {
       await deps.placer.open(tx);
-      return deps.placer.place(r, r.maxCount);
+      return deps.placer.place(order.map((request) => ({ request, maxCount: request.maxCount })));
     });
     if (isFault(placed)) throw placed;
-    deps.placer.giveBack([{ request: r, places: placed.places }]);
+    deps.placer.giveBack(order, placed);
     throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
   }
 
   return {
     leases: {
-      create: createLeases, describe: cases.describe, end: cases.end, reboot: cases.reboot, setEnd: cases.setEnd,
+      create: async (caller, request, o) => (await createOrder(caller, [request], o?.dryRun === true))[0] ?? nothingMade(),
+      async createEnsemble(caller, requests, o) {
+        checkEnsemble(requests);
+        return createOrder(caller, requests, o?.dryRun === true);
+      },
+      describe: cases.describe, end: cases.end, reboot: cases.reboot, setEnd: cases.setEnd,
       console: cases.console, events: cases.events, forget: cases.forget,
     },
     images: imageCases(deps),
@@ -87,6 +98,10 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
     work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, slots: slotWork(deps) },
   };
+}
+
+function nothingMade(): never {
+  throw new Fault('Internal', 'the request was lost');
 }
 
 /** The mode decides how a placement becomes a node, and nothing else. */

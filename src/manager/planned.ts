@@ -17,11 +17,9 @@ export type Place = { readonly zone: string } & (
 
 export interface Planned {
   readonly request: ResolvedRequest;
-  /** Place in its batch. */
-  readonly index: number;
   readonly groupId: string;
   readonly leases: readonly PlannedLease[];
-  /** The batch job that the leases wait for. */
+  /** The batch job that the leases wait for; groups of an ensemble share one. */
   readonly slot?: PlannedSlot;
 }
 

@@ -1,19 +1,33 @@
 /** A create request with everything looked up and held against the site's policy; what is left is placing it. */
 import { createHash } from 'node:crypto';
 import { formatDuration } from '../lease/duration.ts';
-import { Fault } from '../lease/faults.ts';
+import { Fault, isFault } from '../lease/faults.ts';
 import type { CreateRequest, LeaseType, Resources } from '../lease/types.ts';
 import { findImage } from '../images/lookup.ts';
 import { findKeyPair } from '../store/keys.ts';
+import { isUnavailable } from '../store/db.ts';
 import { networksByName, type NetworkRow } from '../store/networks.ts';
 import type { ManagerDeps } from './deps.ts';
+import { boundDigests, ofGroup } from './ensembles.ts';
 import { siteTypes } from './site.ts';
-import type { ResolvedRequest } from './resolved.ts';
+import type { Order, ResolvedRequest } from './resolved.ts';
 import { checkTags } from './tags.ts';
 import type { Caller } from './types.ts';
 
 /** EC2 API reference, RunInstances: user data is limited to 16 KB before base64. */
 export const MOST_USER_DATA = 16 * 1024;
+
+/** @throws Fault, which names the group of an ensemble that it is about */
+export async function resolveOrder(deps: ManagerDeps, caller: Caller, requests: readonly CreateRequest[]): Promise<Order> {
+  const [first, ...others] = await Promise.all(requests.map((r, i) => resolveRequest(deps, caller, r).catch((e: unknown) => {
+    throw isFault(e) && !isUnavailable(e) ? ofGroup(e, i, requests.length) : e;
+  })));
+  if (first === undefined) throw new Fault('ParameterMissing', 'Nothing is asked for');
+  const all = [first, ...others];
+  const digests = boundDigests(all.map((r) => r.hash), all.map((r) => r.clientToken));
+  const bound = (r: ResolvedRequest, i: number): ResolvedRequest => ({ ...r, hash: digests[i] ?? r.hash });
+  return [bound(first, 0), ...others.map((r, i) => bound(r, i + 1))];
+}
 
 /** @throws Fault */
 export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: CreateRequest): Promise<ResolvedRequest> {

@@ -24,3 +24,6 @@ export interface ResolvedRequest {
   /** Digest of what the user asked: the same client token must come with the same request. */
   readonly hash: string;
 }
+
+/** Requests that are granted together or not at all: one, or the groups of an ensemble; all of one user. */
+export type Order = readonly [ResolvedRequest, ...ResolvedRequest[]];

@@ -151,6 +151,11 @@ export type NewEnd = { readonly durationS: number } | { readonly endsAt: number 
 export interface Manager {
   readonly leases: {
     create(caller: Caller, request: CreateRequest, options?: { dryRun?: boolean }): Promise<GroupView>;
+    /**
+     * Several groups, placed together or not at all; on borrowed nodes they are one batch job. Every group has a client token or
+     * none has: the tokens together name the ensemble, and the same tokens with other groups are refused.
+     */
+    createEnsemble(caller: Caller, requests: readonly CreateRequest[], options?: { dryRun?: boolean }): Promise<GroupView[]>;
     describe(caller: Caller, query: LeaseQuery): Promise<LeaseView[]>;
     /** Ends leases; naming one that has ended already changes nothing. */
     end(caller: Caller, ids: readonly string[], why: string, options?: { dryRun?: boolean }): Promise<LeaseChange[]>;

@@ -89,6 +89,23 @@ function fill(requests: readonly BorrowRequest[], perNode: readonly number[], sp
   return { counts, parts, nodes };
 }
 
+/**
+ * The parts as a batch system is asked for them: nodes of one size are one part; where a job cannot have nodes of several
+ * sizes, all are as large as the largest.
+ */
+export function partsToAsk(plan: BorrowPlan, heterogeneous: boolean): BorrowPlan {
+  const largest = { memoryMb: Math.max(...plan.parts.map((p) => p.memoryMb)), cores: Math.max(...plan.parts.map((p) => p.cores)) };
+  const sizes = plan.parts.map((p) => (heterogeneous ? { memoryMb: p.memoryMb, cores: p.cores } : largest));
+  const first = sizes.map((s) => sizes.findIndex((o) => o.memoryMb === s.memoryMb && o.cores === s.cores));
+  const kept = [...new Set(first)];
+  const place = first.map((part) => kept.indexOf(part));
+  const nodes = plan.nodes.map((n) => ({ ...n, part: place[n.part] ?? 0, ...(heterogeneous ? {} : largest) }));
+  return {
+    counts: plan.counts, nodes,
+    parts: kept.map((from, part) => ({ ...(sizes[from] ?? largest), nodes: nodes.filter((n) => n.part === part).length })),
+  };
+}
+
 function leasesOnOne(r: BorrowRequest, policy: BorrowPolicy): number {
   const byMemory = policy.nodeMemoryMb === 0 ? Infinity : Math.floor(policy.nodeMemoryMb / r.memoryMb);
   const byCores = policy.nodeCores === 0 ? Infinity : Math.floor(policy.nodeCores / r.cores);

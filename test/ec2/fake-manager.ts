@@ -76,6 +76,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
         const group = create(caller, r, o?.dryRun);
         return group;
       },
+      async createEnsemble() { throw new Fault('Unsupported', 'EC2 clients have no ensembles'); },
       async describe(caller, q) {
         broken();
         const all = q.ids === undefined ? mine(caller) : named(caller, q.ids);

@@ -33,7 +33,11 @@ async function together(requests: readonly CreateRequest[]): Promise<Array<Promi
   const deps = { ctx, db, config, control, pool, placer: ownedNodes({ pool, random: ctx.random }), handOver: (ids: readonly string[]) => site.dispatcher.handOver(ids) };
   const resolved = await Promise.all(requests.map((r) => resolveRequest(deps, site.alice, r)));
   const create = createLeaseCreator(deps);
-  return Promise.allSettled(resolved.map((r) => create(r)));
+  return Promise.allSettled(resolved.map(async (r) => {
+    const [made] = await create([r]);
+    if (made === undefined) throw new Error('nothing was made');
+    return made;
+  }));
 }
 
 describe('a user’s limit', () => {

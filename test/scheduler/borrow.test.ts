@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isBorrowRefusal, planSlot, type BorrowPolicy, type BorrowRequest } from '../../src/scheduler/borrow.ts';
+import { isBorrowRefusal, partsToAsk, planSlot, type BorrowPolicy, type BorrowRequest } from '../../src/scheduler/borrow.ts';
 
 const OPEN: BorrowPolicy = {
   leasesPerNode: 1, nodeMemoryMb: 0, nodeCores: 0, nodes: 0, nodesPerUser: 0, queuedSlots: 0, queuedSlotsPerUser: 0, share: 1, partitionNodes: null,
@@ -54,5 +54,25 @@ describe('planSlot', () => {
 
   it('refuses more nodes than the queue has, however long one waits', () => {
     expect(planSlot([{ memoryMb: 128, cores: 1, minCount: 17, maxCount: 17 }], { ...OPEN, partitionNodes: 16 }, NOTHING, NOTHING)).toMatchObject({ code: 'TooMany' });
+  });
+});
+
+describe('partsToAsk', () => {
+  it('keeps every node and its leases, large enough, in parts of nodes that are alike', () => {
+    fc.assert(fc.property(fc.array(request, { minLength: 1, maxLength: 4 }), fc.boolean(), (requests, heterogeneous) => {
+      const plan = planSlot(requests, OPEN, NOTHING, NOTHING);
+      if (isBorrowRefusal(plan)) throw new Error('nothing bounds it');
+      const asked = partsToAsk(plan, heterogeneous);
+      expect(asked.counts).toEqual(plan.counts);
+      expect(asked.nodes.map((n) => n.leases)).toEqual(plan.nodes.map((n) => n.leases));
+      for (const [i, n] of asked.nodes.entries()) {
+        expect(asked.parts[n.part]).toMatchObject({ memoryMb: n.memoryMb, cores: n.cores });
+        if (heterogeneous) expect(n).toMatchObject({ memoryMb: plan.nodes[i]?.memoryMb, cores: plan.nodes[i]?.cores });
+        else expect(n.memoryMb >= (plan.nodes[i]?.memoryMb ?? 0) && n.cores >= (plan.nodes[i]?.cores ?? 0)).toBe(true);
+      }
+      asked.parts.forEach((p, part) => expect(asked.nodes.filter((n) => n.part === part)).toHaveLength(p.nodes));
+      expect(new Set(asked.parts.map((p) => `${p.memoryMb} ${p.cores}`)).size, 'no two parts are of one size').toBe(asked.parts.length);
+      if (!heterogeneous) expect(asked.parts).toHaveLength(1);
+    }));
   });
 });

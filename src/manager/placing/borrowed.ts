@@ -3,9 +3,10 @@ import { Fault } from '../../lease/faults.ts';
 import { newSlotId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/context.ts';
 import type { Config } from '../../platform/config.ts';
-import { isBorrowRefusal, planSlot, type BorrowPlan, type BorrowPolicy, type BorrowUse } from '../../scheduler/borrow.ts';
+import { isBorrowRefusal, partsToAsk, planSlot, type BorrowPlan, type BorrowPolicy, type BorrowUse } from '../../scheduler/borrow.ts';
 import type { Queryable } from '../../store/db.ts';
 import { insertSlots, lockBorrowing, slotUse } from '../../store/slots.ts';
+import { ofGroup } from '../ensembles.ts';
 import type { Place, Planned, PlannedSlot } from '../planned.ts';
 import { slotTimes } from '../slots/times.ts';
 import type { Borrowing } from '../slots/types.ts';
@@ -32,18 +33,22 @@ export function borrowedNodes({ ctx, config, borrowing }: { ctx: Context; config
       users = new Map();
       for (const u of await tx.query(slotUse)) count(u.account_id, u.nodes, u.queued);
     },
-    place(r, maxCount) {
-      if (r.zone !== null && r.zone !== config.pilot.zone) {
-        return Promise.resolve(new Fault('ZoneUnknown', `Invalid availability zone: [${r.zone}]`, [`the site has ${config.pilot.zone}`]));
+    place(asked) {
+      const { zone } = config.pilot;
+      const elsewhere = asked.findIndex(({ request: r }) => r.zone !== null && r.zone !== zone);
+      if (elsewhere >= 0) {
+        const fault = new Fault('ZoneUnknown', `Invalid availability zone: [${asked[elsewhere]?.request.zone ?? ''}]`, [`the site has ${zone}`]);
+        return Promise.resolve(ofGroup(fault, elsewhere, asked.length));
       }
-      const demand = { memoryMb: r.resources.memoryMb, cores: r.resources.cores, minCount: r.minCount, maxCount };
-      const plan = planSlot([demand], policy(config, borrowing), all, users.get(r.accountId) ?? nothing());
+      const demands = asked.map(({ request: { resources: r, minCount }, maxCount }) => ({ memoryMb: r.memoryMb, cores: r.cores, minCount, maxCount }));
+      const accountId = asked[0]?.request.accountId ?? 0;
+      const plan = planSlot(demands, policy(config, borrowing), all, users.get(accountId) ?? nothing());
       if (isBorrowRefusal(plan)) return Promise.resolve(new Fault(plan.code, plan.message, plan.reasons));
-      count(r.accountId, plan.nodes.length, 1);
-      return Promise.resolve(placed(ctx, plan, config.pilot.zone));
+      count(accountId, plan.nodes.length, 1);
+      return Promise.resolve(placed(ctx, partsToAsk(plan, borrowing.facts()?.heterogeneous ?? false), zone));
     },
-    giveBack(planned) {
-      for (const { request, places } of planned) count(request.accountId, -nodesOf(places), -1);
+    giveBack([{ accountId }], { slot }) {
+      if (slot !== undefined) count(accountId, -slot.nodes.length, -1);
     },
     reserve: (tx, planned, now) => writeSlots(tx, planned, now, config, borrowing),
   };
@@ -62,18 +67,28 @@ function placed({ random }: Context, plan: BorrowPlan, zone: string): Placed {
     id: newSlotId(random), parts: plan.parts, nodes: plan.nodes,
     secret: random.bytes(16).toString('hex'), nonce: random.bytes(16).toString('hex'),
   };
-  const places = plan.nodes.flatMap((n, ordinal) => Array.from({ length: n.leases }, (): Place => ({ kind: 'borrowed', ordinal, slotNodeId: null, zone })));
-  return { places, slot };
+  // Nodes stand in the order of the requests, each with the leases of one.
+  const queue = plan.nodes.flatMap((n, ordinal) => Array.from({ length: n.leases }, (): Place => ({ kind: 'borrowed', ordinal, slotNodeId: null, zone })));
+  return { places: plan.counts.map((leases) => queue.splice(0, leases)), slot };
 }
 
-const nodesOf = (places: readonly Place[]): number => new Set(places.flatMap((p) => (p.kind === 'borrowed' ? [p.ordinal] : []))).size;
-
+/** One row for each slot, whatever number of groups wait for it; it lasts as long as the longest of their leases. */
 async function writeSlots(tx: Queryable, planned: readonly Planned[], now: number, config: Config, borrowing: Borrowing): Promise<void> {
-  const rows = planned.flatMap(({ slot, request: r }) => (slot === undefined ? [] : [{
-    id: slot.id, account_id: r.accountId, lrm: config.pilot.lrm, parts: slot.parts, secret: slot.secret, nonce: slot.nonce, request_id: r.requestId,
-    lrm_account: lrmAccount(config, r.who), ...slotTimes(config.pilot, r.durationS, borrowing.facts()?.graceS ?? null),
-    slot_nodes: slot.nodes.map((n, ordinal) => ({ ordinal, part: n.part, memory_mb: n.memoryMb, cores: n.cores })),
-  }]));
+  const bySlot = new Map<PlannedSlot, [Planned, ...Planned[]]>();
+  for (const p of planned) {
+    const others = p.slot === undefined ? undefined : bySlot.get(p.slot);
+    if (others !== undefined) others.push(p);
+    else if (p.slot !== undefined) bySlot.set(p.slot, [p]);
+  }
+  const rows = [...bySlot].map(([slot, groups]) => {
+    const [{ request: r }] = groups;
+    const durationS = Math.max(...groups.map((g) => g.request.durationS));
+    return {
+      id: slot.id, account_id: r.accountId, lrm: config.pilot.lrm, parts: slot.parts, secret: slot.secret, nonce: slot.nonce, request_id: r.requestId,
+      lrm_account: lrmAccount(config, r.who), ...slotTimes(config.pilot, durationS, borrowing.facts()?.graceS ?? null),
+      slot_nodes: slot.nodes.map((n, ordinal) => ({ ordinal, part: n.part, memory_mb: n.memoryMb, cores: n.cores })),
+    };
+  });
   const ids = new Map((await tx.query(insertSlots, [JSON.stringify(rows), new Date(now)])).map((n) => [`${n.slot_id} ${n.ordinal}`, n.id]));
   for (const { slot, leases } of planned) {
     for (const { place } of leases) if (place.kind === 'borrowed') place.slotNodeId = ids.get(`${slot?.id ?? ''} ${place.ordinal}`) ?? null;

@@ -1,28 +1,43 @@
 /** Greedy-static: leases go to nodes that the service owns, at once. */
-import { isFault } from '../../lease/faults.ts';
+import { isFault, type Fault } from '../../lease/faults.ts';
 import { newOperationId } from '../../platform/ids.ts';
 import type { Random } from '../../platform/context.ts';
 import type { Queryable } from '../../store/db.ts';
 import { changeNodeUse, lockNodes } from '../../store/nodes.ts';
-import type { Planned } from '../planned.ts';
+import { ofGroup } from '../ensembles.ts';
+import type { Place, Planned } from '../planned.ts';
 import type { NodePool } from '../pool.ts';
-import { RoomTaken, type Placer } from './types.ts';
+import type { ResolvedRequest } from '../resolved.ts';
+import { RoomTaken, type Asked, type Placer } from './types.ts';
 
 export function ownedNodes({ pool, random }: { pool: NodePool; random: Random }): Placer {
+  const placeOne = ({ request: r, maxCount }: Asked): Promise<readonly number[] | Fault> => pool.place({
+    memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
+    minCount: r.minCount, maxCount,
+  });
+
+  function release(request: ResolvedRequest | undefined, places: readonly Place[]): void {
+    if (request !== undefined) pool.giveBack(places.flatMap((p) => (p.kind === 'owned' ? [p.nodeId] : [])), request.resources);
+  }
+
   return {
     ready: () => pool.ready(),
     invalidate: () => pool.invalidate(),
     open: () => Promise.resolve(),
-    async place(r, maxCount) {
-      const nodes = await pool.place({
-        memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
-        minCount: r.minCount, maxCount,
-      });
-      if (isFault(nodes)) return nodes;
-      return { places: nodes.map((nodeId) => ({ kind: 'owned', nodeId, intentId: newOperationId(random), zone: pool.zone(nodeId) })) };
+    async place(asked) {
+      const places: Place[][] = [];
+      for (const [i, one] of asked.entries()) {
+        const nodes = await placeOne(one);
+        if (isFault(nodes)) {
+          for (const [before, taken] of places.entries()) release(asked[before]?.request, taken);
+          return ofGroup(nodes, i, asked.length);
+        }
+        places.push(nodes.map((nodeId) => ({ kind: 'owned', nodeId, intentId: newOperationId(random), zone: pool.zone(nodeId) })));
+      }
+      return { places };
     },
-    giveBack(planned) {
-      for (const { request, places } of planned) pool.giveBack(places.flatMap((p) => (p.kind === 'owned' ? [p.nodeId] : [])), request.resources);
+    giveBack(order, { places }) {
+      for (const [i, taken] of places.entries()) release(order[i], taken);
     },
     reserve,
   };

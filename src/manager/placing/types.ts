@@ -2,11 +2,17 @@
 import type { Fault } from '../../lease/faults.ts';
 import type { Queryable } from '../../store/db.ts';
 import type { Place, Planned, PlannedSlot } from '../planned.ts';
-import type { ResolvedRequest } from '../resolved.ts';
+import type { Order, ResolvedRequest } from '../resolved.ts';
+
+export interface Asked {
+  readonly request: ResolvedRequest;
+  /** Leases that it gets at most. */
+  readonly maxCount: number;
+}
 
 export interface Placed {
-  /** In launch index order, between the request's counts. */
-  readonly places: readonly Place[];
+  /** Of each request, in launch index order, between its counts. */
+  readonly places: ReadonlyArray<readonly Place[]>;
   readonly slot?: PlannedSlot;
 }
 
@@ -17,9 +23,9 @@ export interface Placer {
   invalidate(): void;
   /** Inside a batch's transaction, before its first plan. */
   open(tx: Queryable): Promise<void>;
-  /** Plans one request, at most `maxCount` leases; what it takes counts for the next until `giveBack`. */
-  place(request: ResolvedRequest, maxCount: number): Promise<Placed | Fault>;
-  giveBack(planned: ReadonlyArray<{ readonly request: ResolvedRequest; readonly places: readonly Place[] }>): void;
+  /** Plans the requests of one order, all or none; what they take counts for the next until `giveBack`. */
+  place(asked: readonly Asked[]): Promise<Placed | Fault>;
+  giveBack(order: Order, placed: Placed): void;
   /** Inside the transaction: what was planned is held against the rows and written. @throws RoomTaken */
   reserve(tx: Queryable, planned: readonly Planned[], now: number): Promise<void>;
 }

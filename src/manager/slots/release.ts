@@ -80,9 +80,12 @@ function cancel(batch: SlotBatch, { slot }: OpenSlot, found: Found): void {
   if (slot.job_id !== null) found.cancels.push({ slotId: slot.id, jobId: slot.job_id });
 }
 
-/** Nodes of a partly ended group go back as soon as the batch system allows; the first node keeps the job's script. */
+/**
+ * Nodes of a partly ended group go back as soon as the batch system allows; the first node keeps the job's script. A job of
+ * several parts is several to the batch system, and no list of nodes is good for all of them: it keeps what it has.
+ */
 function shrink({ borrowing }: SlotDeps, batch: SlotBatch, { slot, nodes }: OpenSlot, found: Found): void {
-  if (slot.job_id === null || slot.next_at > batch.now) return;
+  if (slot.job_id === null || slot.next_at > batch.now || nodes.some((n) => n.part > 0)) return;
   const over = new Set(nodes.filter((n) => nodeIsOver(n.state)).map((n) => n.host));
   const keep = slot.hosts.filter((h, i) => i === 0 || !over.has(h));
   if (keep.length === slot.hosts.length) return;

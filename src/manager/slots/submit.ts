@@ -28,8 +28,9 @@ export async function recordSubmission(deps: SlotDeps, slotId: string, answer: S
       batch.step(open, 'rejected', { code: 'Server.BatchSystemRefused', reason: `the batch system refuses the request: ${answer.reason}` });
       return;
     }
-    // Also of a slot that was let go meanwhile: its job has to be cancelled.
+    // Also of a slot that was let go meanwhile: its job has to be cancelled, and only now is there one to name.
     slot.job_id ??= answer.jobId;
+    if (slot.state === 'Releasing') slot.next_at = batch.now;
     batch.touch(slot);
     batch.step(open, 'submitted');
     for (const n of open.nodes) batch.note(n, { 'submit-begun': slot.submitted_at ?? at, submitted: at });

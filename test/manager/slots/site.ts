@@ -66,7 +66,7 @@ export async function openPilotSite(config: object = {}, lrm = wordsLrm()): Prom
   const sequence = new Map<string, number>();
   const counters = new Map<string, number>();
   const hex = (n: number): string => site.ctx.random.bytes(n).toString('hex');
-  const pilotOf = (slotId: string, host: string): string => Buffer.from(`${slotId.slice(-6)}${host}`.padEnd(8).slice(0, 8)).toString('hex');
+  const pilotOf = (slotId: string, host: string): string => Buffer.from(`${slotId.slice(-6)}${host.slice(-2)}`.padEnd(8)).toString('hex');
 
   async function until<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
     const end = performance.now() + 10_000;
