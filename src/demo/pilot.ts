@@ -58,11 +58,14 @@ export async function pilotStory(site: Site, admin: AdminClient, { slurm }: Borr
   await saySlurm(slurm);
   await sayConsoles(client, ids);
   sayTimes(running);
-  step('TerminateInstances: the first one only; its node goes back, the others stay');
-  const [first = '', ...others] = ids;
-  await client.send(new TerminateInstancesCommand({ InstanceIds: [first] }));
-  await follow(admin, [first], (leases) => leases.every((l) => l.state === 'Terminated'), shown);
+  // The first node of a job keeps the job's script; every other one goes back when its lease is over.
+  const one = running.reduce((a, b) => ((a.node ?? '') > (b.node ?? '') ? a : b)).id;
+  const others = ids.filter((id) => id !== one);
+  step(`TerminateInstances: ${one} only; its node goes back, the others stay`);
+  await client.send(new TerminateInstancesCommand({ InstanceIds: [one] }));
+  await follow(admin, [one], (leases) => leases.every((l) => l.state === 'Terminated'), shown);
   await slotNodesAre(admin, 1);
+  await until('the node’s return to Slurm', GIVEN_BACK_MS, async () => ((await idleNodes(slurm)) > NODES - GROUP ? true : undefined));
   await saySlurm(slurm);
   step('scancel, behind the service’s back: the batch system wants its nodes');
   await slurm.run(['scancel', '--user', String(process.getuid?.() ?? '')]);
@@ -81,6 +84,11 @@ async function slotNodesAre(admin: AdminClient, returned: number): Promise<void>
     return all.flatMap((s) => s.nodes).filter((n) => n.state === 'Returned').length >= returned ? all : undefined;
   });
   for (const s of slots) step(`  slot ${s.id}: ${s.nodes.map((n) => `${n.host ?? '?'} ${n.state}`).join(', ')}`);
+}
+
+async function idleNodes(slurm: PrivateSlurm): Promise<number> {
+  const { stdout } = await slurm.run(['sinfo', '--noheader', '--Node', '--states=idle', '--format=%N']);
+  return stdout.trim() === '' ? 0 : stdout.trim().split('\n').length;
 }
 
 async function saySlurm(slurm: PrivateSlurm): Promise<void> {

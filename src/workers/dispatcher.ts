@@ -59,7 +59,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       const ids = handed;
       handed = [];
       try {
-        send(await db.query(intentsByIds, [ids]));
+        // What a node that is not there yet shall do is due when it is there: tried now, it would be put off.
+        send((await db.query(intentsByIds, [ids])).filter((row) => control.state(row.node_id).up));
       } catch (e) {
         ctx.log.warn('intents could not be read; the poll will find them', { error: (e as Error).message, intents: ids.length });
       }
