@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly log?: Log;
   /** Lives on when nobody is connected, until `stop`. */
   readonly persistent?: boolean;
+  /** Directory of all agents of this account on the node, for what outlives each of them: images, what was measured. */
+  readonly sharedDir?: string;
   /** VMs stay what the batch system counts as the job's, and what it signals to the whole job does not end them. */
   readonly inJob?: boolean;
   /** Called once, when the service gives the node back; its request was answered before. Absent: such requests are refused. */

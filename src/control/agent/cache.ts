@@ -3,7 +3,7 @@
  *
  * A file has its final name only after its bytes were verified: the rename is the mark. It is read-only from then on. What
  * a crash leaves in `tmp/` is removed when the agent starts. The least recently used go when room is needed, never one
- * that a recorded VM stands on.
+ * that a recorded VM stands on. Where agents share images (shared-images.ts), those in here are links to the shared ones.
  */
 import { constants, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { chmod, copyFile, open, rm, stat } from 'node:fs/promises';
@@ -13,6 +13,7 @@ import type { ImageRef } from '../protocol.ts';
 import type { Clock } from './clock.ts';
 import { AgentFault } from './fault.ts';
 import type { Log } from './log.ts';
+import type { SharedImages } from './shared-images.ts';
 
 /** Uses closer together than this are one use: a busy image costs no system call per start. */
 const TOUCH_MS = 60_000;
@@ -25,6 +26,8 @@ export interface CacheParts {
   readonly log: Log;
   /** Digests that recorded VMs stand on. */
   readonly inUse: () => ReadonlySet<string>;
+  /** Absent: nothing is shared. */
+  readonly shared?: SharedImages;
 }
 
 interface Entry {
@@ -55,15 +58,26 @@ export class ImageCache {
     return [...this.#entries.values()].reduce((sum, e) => sum + e.bytes, 0);
   }
 
-  has(sha256: string): boolean {
-    return this.#entries.has(sha256);
+  /** @param bytes of the image; one that another agent has shared becomes this one's too */
+  has(sha256: string, bytes: number): boolean {
+    return this.#entries.has(sha256) || this.#takeShared(sha256, bytes);
+  }
+
+  #takeShared(sha256: string, bytes: number): boolean {
+    const { shared, clock, log } = this.#parts;
+    if (shared?.take(sha256, bytes, this.#file(sha256)) !== true) return false;
+    const entry = { bytes, usedAt: 0 };
+    this.#entries.set(sha256, entry);
+    this.#touch(sha256, entry);
+    log.info('image taken from the node\'s', { sha256, bytes, at: clock.now() });
+    return true;
   }
 
   /** Path of the verified bytes; fetched from `image.path` when they are not here yet. */
   async ensure(image: ImageRef): Promise<string> {
-    const entry = this.#entries.get(image.sha256);
-    if (entry !== undefined) {
-      this.#touch(image.sha256, entry);
+    if (this.has(image.sha256, image.sizeBytes)) {
+      const entry = this.#entries.get(image.sha256);
+      if (entry !== undefined) this.#touch(image.sha256, entry);
       return this.#file(image.sha256);
     }
     if (image.path === undefined) throw new AgentFault('ImageMissing', `image ${image.id} (${image.sha256}) is not on this node`);
@@ -74,14 +88,16 @@ export class ImageCache {
 
   /** Promises room for an image until `release` is called, evicting what is not used. @throws AgentFault CacheFull */
   reserve(bytes: number): { release(): void } {
-    const { limitBytes, inUse } = this.#parts;
-    let excess = this.usedBytes + this.#promised + bytes - limitBytes;
+    const { limitBytes, inUse, shared } = this.#parts;
+    // What other agents use is in the way too.
+    const used = Math.max(this.usedBytes, shared?.busyBytes ?? 0);
+    let excess = used + this.#promised + bytes - limitBytes;
     if (excess > 0) {
       const busy = inUse();
       const idle = [...this.#entries].filter(([digest]) => !busy.has(digest)).sort(([, a], [, b]) => a.usedAt - b.usedAt);
       const room = idle.reduce((sum, [, e]) => sum + e.bytes, 0);
       if (room < excess) {
-        throw new AgentFault('CacheFull', `the image needs ${mb(bytes)} MB; the cache of ${mb(limitBytes)} MB holds ${mb(this.usedBytes - room)} MB in use and ${mb(this.#promised)} MB on their way`);
+        throw new AgentFault('CacheFull', `the image needs ${mb(bytes)} MB; the cache of ${mb(limitBytes)} MB holds ${mb(used - room)} MB in use and ${mb(this.#promised)} MB on their way`);
       }
       for (const [digest, e] of idle) {
         if (excess <= 0) break;
@@ -89,6 +105,7 @@ export class ImageCache {
         excess -= e.bytes;
       }
     }
+    shared?.makeRoom(this.#promised + bytes);
     this.#promised += bytes;
     return { release: () => { this.#promised -= bytes; bytes = 0; } };
   }
@@ -106,6 +123,7 @@ export class ImageCache {
     renameSync(tmp, this.#file(sha256));
     this.#entries.set(sha256, { bytes, usedAt });
     this.#parts.log.info('image cached', { sha256, bytes });
+    await this.#parts.shared?.give(sha256, bytes, this.#file(sha256));
     return this.#file(sha256);
   }
 

@@ -24,6 +24,7 @@ import type { Log } from './log.ts';
 import { answerQuestion } from './questions.ts';
 import type { LeaseRecord, Records } from './records.ts';
 import { recoverVms } from './recover.ts';
+import { SharedImages } from './shared-images.ts';
 import { listenAt } from './socket.ts';
 import type { AgentSocket } from './socket.ts';
 import { Uploads } from './uploads.ts';
@@ -46,6 +47,8 @@ export interface MasterOptions {
   readonly log: Log;
   /** Lives on when nobody is connected. */
   readonly persistent?: boolean;
+  /** A directory that was found fit (`openSharedDir`). */
+  readonly sharedDir?: string | undefined;
   /** See `AgentOptions`. */
   readonly onRelease?: (why: string) => void;
 }
@@ -65,10 +68,12 @@ export class Master implements Agent {
 
   constructor(options: MasterOptions) {
     this.#options = options;
-    const { stateDir, config, driver, records, clock, log } = options;
+    const { stateDir, config, driver, records, clock, log, sharedDir } = options;
     const cacheMb = config.cacheMb;
+    const limitBytes = cacheMb * 1024 * 1024;
     const cache = new ImageCache({
-      dir: join(stateDir, 'cache'), limitBytes: cacheMb * 1024 * 1024, clock, log,
+      dir: join(stateDir, 'cache'), limitBytes, clock, log,
+      ...(sharedDir === undefined ? {} : { shared: new SharedImages({ dir: sharedDir, limitBytes, log }) }),
       inUse: () => new Set(records.live().flatMap((r) => (r.sha256 === null ? [] : [r.sha256]))),
     });
     this.#uploads = new Uploads(cache, clock);

@@ -16,6 +16,7 @@ import { fileLog } from './log.ts';
 import type { Log } from './log.ts';
 import { Master } from './master.ts';
 import { Records } from './records.ts';
+import { openSharedDir } from './shared-images.ts';
 
 export type { Agent, AgentOptions } from './agent.ts';
 
@@ -39,8 +40,9 @@ async function hold(options: AgentOptions, lock: Lock): Promise<Agent> {
   try {
     const log = options.log ?? fileLog(join(stateDir, 'agent.log'), clock);
     const records = new Records(join(stateDir, 'leases.journal'), clock, log);
+    const sharedDir = options.sharedDir === undefined ? undefined : openSharedDir(options.sharedDir, log);
     const master = new Master({
-      stateDir, config, driver: driverFor(options, records, log), records, lock, clock, log,
+      stateDir, config, driver: driverFor(options, records, log, sharedDir), sharedDir, records, lock, clock, log,
       persistent: persistent === true, ...(onRelease === undefined ? {} : { onRelease }),
     });
     await master.start();
@@ -51,14 +53,14 @@ async function hold(options: AgentOptions, lock: Lock): Promise<Agent> {
   }
 }
 
-function driverFor({ stateDir, driver: choice, config, clock, inJob }: AgentOptions, records: Records, log: Log): Driver {
+function driverFor({ stateDir, driver: choice, config, clock, inJob }: AgentOptions, records: Records, log: Log, sharedDir: string | undefined): Driver {
   const recorded = records.live().find((r) => r.driver !== null)?.driver ?? undefined;
   const name = chooseDriver(choice, recorded);
   if (recorded !== undefined && recorded !== name) {
     throw new Exit(EXIT.environment, `${stateDir} holds VMs of the driver ${recorded}; start with --driver ${recorded}, or remove them first`);
   }
   try {
-    return createDriver(name, { clock, log, config, stateDir, inJob: inJob === true });
+    return createDriver(name, { clock, log, config, stateDir, sharedDir, inJob: inJob === true });
   } catch (e) {
     throw e instanceof AgentFault && e.code === 'BadRequest' ? new Exit(EXIT.configuration, e.message) : e;
   }

@@ -46,7 +46,7 @@ export class Uploads {
 
   /** True when the image is complete and verified. Rejects with the AgentFault that ended the upload. */
   async take(put: PutChunk, sender: object): Promise<boolean> {
-    if (this.#cache.has(put.sha256)) return true;
+    if (this.#cache.has(put.sha256, put.total)) return true;
     const upload = this.#uploads.get(put.sha256) ?? this.#open(put);
     upload.senders.add(sender);
     upload.idle.cancel();
@@ -54,7 +54,7 @@ export class Uploads {
     const turn = upload.tail.then(() => this.#accept(upload, put));
     upload.tail = turn.catch(() => undefined);
     await turn;
-    return this.#cache.has(put.sha256);
+    return this.#cache.has(put.sha256, put.total);
   }
 
   /** A connection has gone; an upload that nobody sends any more is thrown away. */
@@ -79,7 +79,7 @@ export class Uploads {
   }
 
   async #accept(upload: Upload, put: PutChunk): Promise<void> {
-    if (this.#cache.has(put.sha256)) return;
+    if (this.#cache.has(put.sha256, put.total)) return;
     if (upload.ended) throw new AgentFault('ImageMissing', 'the upload was ended; send the image again from its beginning');
     try {
       if (put.total !== upload.total) throw new AgentFault('BadRequest', `put.total was ${upload.total} in the first chunk`);

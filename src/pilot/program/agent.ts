@@ -1,9 +1,11 @@
 /** The agent in the pilot's own process: the service runs VMs through it as on any node. */
+import { join } from 'node:path';
 import type { Agent } from '../../control/agent/agent.ts';
 import type { Log } from '../../control/agent/log.ts';
 import type { Clock } from '../../control/agent/clock.ts';
 import type { PilotConfig } from './config.ts';
 import { EXIT } from './stages.ts';
+import { SHARED_DIR } from './state.ts';
 import { PilotError } from './types.ts';
 import type { MemoryMechanism } from './types.ts';
 
@@ -28,7 +30,10 @@ export async function openPilotAgent({ stateDir, config, mechanism, clock, log, 
     const own = readAgentConfig(config.agentConfig ?? undefined);
     const driver = driverFor(config.driver, qemuProgram(own.qemu));
     const qemu = mechanism === 'hugepages' ? { memPath: HUGE_PAGES, ...own.qemu } : own.qemu;
-    return await openAgent({ stateDir, driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease });
+    return await openAgent({
+      stateDir, driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease,
+      sharedDir: join(config.node.stateBase, SHARED_DIR),
+    });
   } catch (e) {
     const { name, message } = e as Error;
     if (name === 'AgentFault') throw new PilotError(EXIT.badConfig, message);

@@ -12,6 +12,8 @@ import type { HostTarget, NodeState } from './types.ts';
 import { startTicksOf } from './vms.ts';
 
 export const STATE_FILE = 'state.json';
+/** Beside the slots' directories: what pilots of the account leave for the next, images above all. No slot's, as it has no dot. */
+export const SHARED_DIR = 'cache';
 const MAX_STATE = 4096;
 const MAX_SLOTS = 4096;
 const MAX_MB = 2 ** 30;

@@ -61,7 +61,7 @@ describe('images of the same machine', () => {
     writeFileSync(join(cacheDir(), 'tmp', '1'), 'half');
     writeFileSync(join(cacheDir(), 'notes'), 'foreign');
     const next = cacheIn(cacheDir());
-    expect(next.has(image.sha256)).toBe(true);
+    expect(next.has(image.sha256, image.sizeBytes)).toBe(true);
     expect(next.usedBytes).toBe(image.sizeBytes);
     expect(files()).toEqual([image.sha256, 'notes'].sort());
   });
@@ -125,7 +125,7 @@ describe('images that come in chunks', () => {
     const complete = await Promise.all(chunks.map((c) => uploads.take(c, me)));
     expect(complete).toEqual(chunks.map((c) => c.last));
     const sha256 = chunks[0]?.sha256 ?? '';
-    expect(cache.has(sha256)).toBe(true);
+    expect(cache.has(sha256, data.length)).toBe(true);
     expect(readFileSync(join(cacheDir(), sha256)).equals(data)).toBe(true);
     expect(await uploads.take(chunks[0] as PutChunk, me)).toBe(true);
   });
@@ -134,7 +134,7 @@ describe('images that come in chunks', () => {
     const { cache, uploads } = setUp();
     const chunks = chunksOf(randomBytes(6500));
     for (const c of [1, 0, 5, 2, 4, 3, 6].map((i) => chunks[i] as PutChunk)) await uploads.take(c, me);
-    expect(cache.has(chunks[0]?.sha256 ?? '')).toBe(true);
+    expect(cache.has(chunks[0]?.sha256 ?? '', 6500)).toBe(true);
   });
 
   it('are shared by connections that send the same', async () => {
@@ -146,7 +146,7 @@ describe('images that come in chunks', () => {
     await theirs[0];
     uploads.leave(me);
     await Promise.all(theirs);
-    expect(cache.has(chunks[0]?.sha256 ?? '')).toBe(true);
+    expect(cache.has(chunks[0]?.sha256 ?? '', 5000)).toBe(true);
     expect(cache.usedBytes).toBe(5000);
     expect(files()).toHaveLength(1);
   });

@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { realClock } from '../../../src/control/agent/clock.ts';
 import { cachedChoice, chooseAccelerator, kvmLimit, measureWith } from '../../../src/control/agent/drivers/qemu/accelerator.ts';
@@ -39,7 +39,7 @@ describe('choice of accelerator', () => {
     const file = join(await temporaryDir(), 'accelerator.json');
     let made = 0;
     const choose = (): Promise<Choice> => Promise.resolve({ accelerator: 'kvm', tcgMs: 2, kvmMs: ++made });
-    const ask = (key: string): Promise<Choice> => cachedChoice({ file, key, log: silentLog }, choose);
+    const ask = (key: string): Promise<Choice> => cachedChoice({ file, draft: join(dirname(file), 'draft'), key, log: silentLog }, choose);
     await ask('boot-1 7.2');
     expect((await ask('boot-1 7.2')).accelerator).toBe('kvm');
     expect(made).toBe(1);

@@ -127,12 +127,15 @@ function processes(): Process[] {
   });
 }
 
+/** What pilots of the account keep for the next ones: images, and which accelerator is faster. */
+const KEPT = 'cache';
+
 const hugePages = (): string => /HugePages_Total:\s*(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? '0';
 const HUGE_PAGES = hugePages();
 
 /** What is left of slots on the nodes: state directories, processes that work in them or name them, locks, mounts, taps, huge pages. */
 function remains(stateDir: string): string[] {
-  const files = existsSync(stateDir) ? readdirSync(stateDir).map((f) => `file ${f}`) : [];
+  const files = existsSync(stateDir) ? readdirSync(stateDir).filter((f) => f !== KEPT).map((f) => `file ${f}`) : [];
   const site = dirname(stateDir);
   const alive = processes().filter((p) => p.argv.some((arg) => arg.startsWith(site))).map((p) => `process ${p.pid} ${p.argv.slice(0, 3).join(' ')}`);
   const locks = readFileSync('/proc/net/unix', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `socket ${l.trim()}`);

@@ -19,6 +19,8 @@ export interface DriverParts {
   readonly config: AgentConfig;
   /** Absolute */
   readonly stateDir: string;
+  /** Of all agents of this account on the node; absent = what is found out is the agent's own. */
+  readonly sharedDir?: string | undefined;
   /** The agent runs in a job of a batch system. */
   readonly inJob: boolean;
 }
@@ -31,9 +33,9 @@ export function chooseDriver(choice: DriverChoice, recorded: DriverName | undefi
 }
 
 /** @throws AgentFault BadRequest when the driver's part of the configuration is wrong */
-export function createDriver(name: DriverName, { clock, log, config, stateDir, inJob }: DriverParts): Driver {
+export function createDriver(name: DriverName, { clock, log, config, stateDir, sharedDir, inJob }: DriverParts): Driver {
   if (name === 'simulated') return createSimulatedDriver({ ...config.simulated, clock, random, file: join(stateDir, 'simulated.journal') });
-  return createQemuDriver({ clock, log, stateDir, forwardPorts: config.forwardPorts, settings: config.qemu, helper: config.helper, inJob });
+  return createQemuDriver({ clock, log, stateDir, sharedDir, forwardPorts: config.forwardPorts, settings: config.qemu, helper: config.helper, inJob });
 }
 
 const random = (): number => randomBytes(4).readUInt32LE() / 2 ** 32;

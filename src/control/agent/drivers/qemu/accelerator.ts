@@ -35,19 +35,21 @@ export async function chooseAccelerator(kvmOpens: boolean, measure: Measure): Pr
 
 export interface CachedChoiceOptions {
   readonly file: string;
-  /** Boot id and QEMU version: another key, another measurement. */
+  /** Beside `file`, or in another directory of its file system: the asking agent's own. */
+  readonly draft: string;
+  /** Boot id, QEMU version, whether KVM may be used: another key, another measurement. */
   readonly key: string;
   readonly log: Log;
 }
 
-export async function cachedChoice({ file, key, log }: CachedChoiceOptions, choose: () => Promise<Choice>): Promise<Choice> {
+export async function cachedChoice({ file, draft, key, log }: CachedChoiceOptions, choose: () => Promise<Choice>): Promise<Choice> {
   const known = await readChoice(file, key);
   if (known !== null) return known;
   const choice = await choose();
   log.info('accelerator chosen', { ...choice });
   try {
-    await writeFile(`${file}.new`, JSON.stringify({ key, ...choice }), { mode: 0o600 });
-    await rename(`${file}.new`, file);
+    await writeFile(draft, JSON.stringify({ key, ...choice }), { mode: 0o600 });
+    await rename(draft, file);
   } catch (e) {
     log.warn('the choice of accelerator could not be kept', { file, error: (e as Error).message });
   }

@@ -1,6 +1,6 @@
 /** What the node can do: QEMU's version and the accelerator that suits, each found out once. */
 import { readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { DriverStatus } from '../../driver.ts';
 import type { Log } from '../../log.ts';
@@ -17,8 +17,10 @@ export interface FactsOptions {
   readonly log: Log;
   readonly programs: Programs;
   readonly host: VmHost;
-  /** Where the choice of accelerator is kept. */
+  /** Where the choice of accelerator is kept. Several agents may share it. */
   readonly acceleratorFile: string;
+  /** The agent's own, for what is there only while it measures. */
+  readonly workDir: string;
 }
 
 const PACKAGES: readonly (readonly [keyof Programs, string, string])[] = [
@@ -46,10 +48,12 @@ export class NodeFacts {
   }
 
   async #choose(): Promise<Choice> {
-    const { clock, log, programs, acceleratorFile } = this.#options;
-    const [version, bootId] = await Promise.all([this.version(), readFile('/proc/sys/kernel/random/boot_id', 'utf8')]);
-    return cachedChoice({ file: acceleratorFile, key: `${bootId.trim()} ${version}`, log }, async () =>
-      chooseAccelerator(await kvmOpens(this.#options.host.ownUids), measureWith(programs.qemu, clock, dirname(acceleratorFile))));
+    const { clock, log, programs, acceleratorFile, workDir, host } = this.#options;
+    const [version, bootId, opens] = await Promise.all([this.version(), readFile('/proc/sys/kernel/random/boot_id', 'utf8'), kvmOpens(host.ownUids)]);
+    // A batch system may give /dev/kvm to one job and not to the next.
+    const key = `${bootId.trim()} ${version} ${opens ? 'kvm' : 'no kvm'}`;
+    return cachedChoice({ file: acceleratorFile, draft: join(workDir, 'accelerator.new'), key, log }, () =>
+      chooseAccelerator(opens, measureWith(programs.qemu, clock, workDir)));
   }
 
   /** `7.2.22` of `QEMU emulator version 7.2.22 (Debian …)`. */

@@ -20,8 +20,10 @@ import type { Programs } from './programs.ts';
 export interface QemuDriverOptions {
   readonly clock: Clock;
   readonly log: Log;
-  /** The agent's state directory, absolute: VMs' directories lie below it, and the choice of accelerator is kept in it. */
+  /** The agent's state directory, absolute: VMs' directories lie below it. */
   readonly stateDir: string;
+  /** Where the choice of accelerator is kept for all agents of the account; absent = in the state directory. */
+  readonly sharedDir?: string | undefined;
   readonly forwardPorts: readonly [number, number];
   /** The agent's configuration, keys `qemu` and `helper`, as they were read. */
   readonly settings: unknown;
@@ -68,7 +70,7 @@ export function createQemuDriver(o: QemuDriverOptions): Driver {
   const programs = findPrograms(settings.programs ?? {});
   const host = hostFor(o, settings, helper, programs);
   const bindAddress = settings.bindAddress ?? '127.0.0.1';
-  const facts = new NodeFacts({ clock: o.clock, log: o.log, programs, host, acceleratorFile: join(o.stateDir, 'accelerator.json') });
+  const facts = new NodeFacts({ clock: o.clock, log: o.log, programs, host, acceleratorFile: join(o.sharedDir ?? o.stateDir, 'accelerator.json'), workDir: o.stateDir });
   return new QemuDriver({
     clock: o.clock, log: o.log, host, facts,
     ports: new ForwardPorts(o.forwardPorts, bindAddress), bindAddress, reachHost: settings.reachHost ?? bindAddress,
