@@ -86,6 +86,7 @@ const STATEMENTS = [
   `ALTER TABLE vmm_node ADD COLUMN slot_id text REFERENCES slot`,
   `ALTER TABLE vmm_node ADD COLUMN ended_at timestamptz`,
   `ALTER TABLE lease ADD COLUMN slot_node_id bigint REFERENCES slot_node`,
+  `CREATE INDEX lease_held_slot_node ON lease (slot_node_id) WHERE holding AND slot_node_id IS NOT NULL`,
   `CREATE INDEX lease_slot_node ON lease (slot_node_id) WHERE slot_node_id IS NOT NULL`,
   // Nobody's time runs while he waits in a queue.
   `ALTER TABLE lease ALTER COLUMN ends_at DROP NOT NULL`,

@@ -71,11 +71,14 @@ export interface SlotRow {
 const SLOT = `id, account_id, state, final, job_id, nodes, hosts, native_state, queue_position, queue_reason, expected_start, missing_polls,
   attempts, next_at, created_at, submitted_at, ready_at, released_at, ended_at, reason_code, reason, grace_s, pilot_s, request_id`;
 
-export const liveSlots = statement<SlotRow>('live-slots', `SELECT ${SLOT} FROM slot WHERE NOT final ORDER BY id`);
+/** What reconciliation compares with the batch system's list. */
+export type LiveSlotRow = Pick<SlotRow, 'id' | 'state' | 'job_id' | 'native_state' | 'queue_position' | 'queue_reason' | 'expected_start' | 'hosts' | 'missing_polls' | 'submitted_at' | 'released_at'>;
+export const liveSlots = statement<LiveSlotRow>('live-slots', `
+  SELECT id, state, job_id, native_state, queue_position, queue_reason, expected_start, hosts, missing_polls, submitted_at, released_at FROM slot WHERE NOT final`);
 /** $1 ids: locked in one order by every process */
 export const lockSlots = statement<SlotRow>('lock-slots', `SELECT ${SLOT} FROM slot WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`);
-/** $1 ids: which of them are slots of this site's whose job should not be */
-export const finalSlots = statement<{ id: string; job_id: string | null }>('final-slots', 'SELECT id, job_id FROM slot WHERE id = ANY($1::text[]) AND final');
+/** $1 ids: which of them have ended */
+export const finalSlots = statement<{ id: string }>('final-slots', 'SELECT id FROM slot WHERE id = ANY($1::text[]) AND final');
 
 export interface SlotNodeRow {
   id: number;
@@ -153,19 +156,26 @@ export const silentNodes = statement<{ id: number }>('silent-nodes', `
 
 /**
  * Slots that someone has to do something about: $1 those that have waited since before this are given up, $2 those that
- * were let go before this are cancelled, $3 nodes that were heard before this at last are lost.
+ * were let go before this are cancelled, $3 nodes that were heard before this at last are lost, $4 jobs that began before
+ * this and whose pilots have not all come will never be complete. A job keeps its first node, whatever becomes of that.
  */
 export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
-  SELECT s.id FROM slot s WHERE NOT s.final AND (
-      (s.state <> 'Releasing' AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id AND l.holding))
-   OR EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND n.state IN ('Reserved', 'Preempted')
-                AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding))
-   OR (s.state = 'Releasing' AND s.next_at <= $2)
-   OR (s.state IN ('Requested', 'Submitting', 'Queued') AND s.created_at < $1)
-   OR EXISTS (SELECT 1 FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id AND ${silent('$3')})
-   OR (s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND EXISTS (
-         SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND n.state = 'Returned' AND n.host = ANY(s.hosts)))
-  ) ORDER BY s.id LIMIT 500`);
+  WITH live AS MATERIALIZED (SELECT id, state, job_id, hosts, next_at, created_at, jsonb_array_length(parts) AS parts FROM slot WHERE NOT final),
+       node AS MATERIALIZED (SELECT n.id, n.slot_id, n.state, n.host, n.node_id, n.last_heard, n.phases FROM slot_node n JOIN live s ON s.id = n.slot_id),
+       held AS MATERIALIZED (SELECT DISTINCT slot_node_id FROM lease WHERE holding AND slot_node_id IS NOT NULL),
+       used AS (SELECT DISTINCT n.slot_id FROM node n JOIN held h ON h.slot_node_id = n.id)
+  SELECT id FROM (
+      SELECT s.id FROM live s LEFT JOIN used u ON u.slot_id = s.id WHERE s.state <> 'Releasing' AND u.slot_id IS NULL
+       UNION SELECT n.slot_id FROM node n LEFT JOIN held h ON h.slot_node_id = n.id WHERE n.state IN ('Reserved', 'Preempted') AND h.slot_node_id IS NULL
+       UNION SELECT id FROM live WHERE state = 'Releasing' AND next_at <= $2
+       UNION SELECT id FROM live WHERE state IN ('Requested', 'Submitting', 'Queued') AND created_at < $1
+       UNION SELECT n.slot_id FROM node n JOIN vmm_node v ON v.id = n.node_id WHERE ${silent('$3')}
+       UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id
+              WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND s.parts = 1
+                AND n.state IN ('Returned', 'Failed', 'Lost') AND n.host = ANY(s.hosts[2:])
+       UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id WHERE s.state = 'Starting'
+              GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000) < $4
+  ) AS due ORDER BY id LIMIT 500`);
 
 /** Nodes whose pilots were told to go, or shall be told, and have not said that they are gone. */
 export const returningNodes = statement<{ id: number; slot_id: string; node_id: number }>('returning-nodes', `

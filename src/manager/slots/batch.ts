@@ -149,7 +149,10 @@ export async function changeSlots<T>(deps: SlotDeps, slotIds: readonly string[],
     const made = await change(batch, tx);
     return { result: made, effects: await batch.write(tx) };
   });
-  if (effects.nodesChanged) await deps.borrowing?.nodesChanged();
+  // What was committed stands: the nodes are read again later, and what follows must not be lost with them.
+  if (effects.nodesChanged) {
+    await deps.borrowing?.nodesChanged().catch((e: unknown) => deps.ctx.log.warn('borrowed nodes could not be read; they are again shortly', { error: (e as Error).message }));
+  }
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
   if (effects.changed) deps.borrowing?.wake();
   return result;

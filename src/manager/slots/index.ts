@@ -9,7 +9,7 @@ import type { SlotWork } from './types.ts';
 export function slotWork(deps: SlotDeps): SlotWork {
   const since = deps.ctx.clock.now();
   return {
-    takeRequested: () => takeRequested(deps),
+    takeRequested: (most) => takeRequested(deps, most),
     submitted: (slotId, answer, at) => recordSubmission(deps, slotId, answer, at),
     reconcile: (listing, askedAt, inFlight) => reconcileSlots(deps, listing, askedAt, inFlight),
     applyMessages: (slotIds) => applyMessages(deps, slotIds),

@@ -77,7 +77,9 @@ async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
   const offset = row.clock_offset_ms ?? 0;
   const access = accessOf(deps, open.slot.id, row);
   if (typeof access === 'string') {
-    applyEnd(batch, open, node, { ...m, code: 1, text: `its agent cannot be reached over SSH: ${access}` }, row.at);
+    node.reason = `the agent on ${row.host} cannot be reached over SSH: ${access}`;
+    batch.stepNode(node, 'failed', stampsOf(m, offset));
+    fail(batch, open, node, { code: 'Server.NodeUnreachable', reason: node.reason });
     return;
   }
   if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, offset), reported: row.received_at })) return;

@@ -1,13 +1,13 @@
 /** Writes what the batch system's list changes. Facts of many slots are one statement; steps are made under locks, some hundred slots a transaction. */
 import { inHalves } from '../../platform/halves.ts';
-import { reconcile, type JobFacts, type KnownSlot, type Reconciliation } from '../../pilot/reconcile.ts';
-import type { Listing } from '../../pilot/lrm/types.ts';
-import { isUnavailable } from '../../store/db.ts';
-import { liveSlots, noteSlots, type SlotRow } from '../../store/slots.ts';
+import { jobLives, reconcile, type JobFacts, type KnownSlot, type Reconciliation } from '../../pilot/reconcile.ts';
+import type { JobView, Listing } from '../../pilot/lrm/types.ts';
+import { isUnavailable, type Db } from '../../store/db.ts';
+import { finalSlots, liveSlots, noteSlots, type LiveSlotRow, type SlotRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { mayTryAgain } from './submit.ts';
-import type { ReconcileResult } from './types.ts';
+import type { ReconcileResult, ToCancel } from './types.ts';
 
 const STEPS_AT_ONCE = 250;
 
@@ -16,11 +16,21 @@ export async function reconcileSlots(deps: SlotDeps, listing: Listing & { kind: 
   for (const i of listing.ignored) ctx.log.warn('the batch system’s list holds what cannot be read; ignored', { slot: i.slotId, why: i.why });
   const live = await db.query(liveSlots);
   const unclear = new Set([...inFlight, ...listing.ignored.flatMap((i) => i.slotId ?? [])]);
-  const { notes, steps, ignored } = reconcile(live.map(known), listing.jobs, askedAt, unclear);
+  const jobs = [...listing.jobs, ...listing.others ?? []];
+  const { notes, steps, strays, ignored } = reconcile(live.map(known), jobs, askedAt, unclear);
   for (const i of ignored) ctx.log.warn('the batch system’s list contradicts the slot; ignored', { slot: i.id, why: i.why });
   if (notes.length > 0) await db.query(noteSlots, [JSON.stringify(notes.map(({ id, facts }) => factsRow(id, facts)))]);
   for (let i = 0; i < steps.length; i += STEPS_AT_ONCE) await takeSteps(deps, steps.slice(i, i + STEPS_AT_ONCE));
-  return { changed: notes.length + steps.length, live: live.length };
+  return { changed: notes.length + steps.length, live: live.length, strays: [...strays, ...await jobsOfEndedSlots(db, live, jobs)] };
+}
+
+/** A slot was believed to be over, or ended while its submission was under way, and its job is there after all. */
+async function jobsOfEndedSlots(db: Db, live: readonly LiveSlotRow[], jobs: readonly JobView[]): Promise<readonly ToCancel[]> {
+  const ids = new Set(live.map((s) => s.id));
+  const others = jobs.filter((j) => !ids.has(j.slotId) && jobLives(j.state));
+  if (others.length === 0) return [];
+  const ended = new Set((await db.query(finalSlots, [[...new Set(others.map((j) => j.slotId))]])).map((s) => s.id));
+  return others.filter((j) => ended.has(j.slotId)).map((j) => ({ slotId: j.slotId, jobId: j.jobId }));
 }
 
 async function takeSteps(deps: SlotDeps, steps: Reconciliation['steps']): Promise<void> {
@@ -94,7 +104,7 @@ const factsRow = (id: string, f: JobFacts): object => ({
   expected_start: f.expectedStart === null ? null : new Date(f.expectedStart).toISOString(),
 });
 
-const known = (s: SlotRow): KnownSlot => ({
+const known = (s: LiveSlotRow): KnownSlot => ({
   id: s.id, state: s.state, jobId: s.job_id, nativeState: s.native_state, position: s.queue_position, reason: s.queue_reason, expectedStart: s.expected_start,
   hosts: s.hosts, missingPolls: s.missing_polls, submittedAt: s.submitted_at, releasedAt: s.released_at,
 });

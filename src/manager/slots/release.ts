@@ -24,13 +24,17 @@ export async function findReleases(deps: SlotDeps, since: number): Promise<Await
   const { ctx, db, config } = deps;
   const now = ctx.clock.now();
   const found: Found = { cancels: [], shrinks: [] };
-  const silenceMs = config.pilot.silence * 1000;
-  const heardBefore = new Date(now - since > silenceMs ? now - silenceMs : 0);
-  const ids = (await db.query(slotsToTend, [new Date(now - config.pilot.pending_timeout * 1000), new Date(now), heardBefore])).map((s) => s.id);
+  const before = (ms: number): Date => new Date(now - since > ms ? now - ms : 0);
+  const heardBefore = before(config.pilot.silence * 1000);
+  const begunBefore = before(latePilotMs(config.pilot));
+  const ids = (await db.query(slotsToTend, [new Date(now - config.pilot.pending_timeout * 1000), new Date(now), heardBefore, begunBefore])).map((s) => s.id);
   if (ids.length > 0) {
     await changeSlots(deps, ids, async (batch, tx) => {
       const lost = new Set((await tx.query(silentNodes, [ids, heardBefore])).map((n) => n.id));
-      for (const open of batch.slots.values()) tend(deps, batch, open, lost, found);
+      for (const open of batch.slots.values()) {
+        missPilots(deps, batch, open, begunBefore.getTime());
+        tend(deps, batch, open, lost, found);
+      }
     });
   }
   const nodes = (await db.query(returningNodes)).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
@@ -48,6 +52,21 @@ function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, lost: ReadonlySe
   if (slot.state !== 'Releasing' && !nodes.some((n) => batch.holdsLeases(n))) letGo(batch, open);
   if (slot.state === 'Releasing' && slot.next_at <= batch.now) cancel(batch, open, found);
   else if (slot.state === 'Ready') shrink(deps, batch, open, found);
+}
+
+/** From the start of a job to the last of its pilots' first words: what the job's time has for it, and a silence. */
+const latePilotMs = (pilot: SlotDeps['config']['pilot']): number => (pilot.padding + pilot.silence) * 1000;
+
+/** All or none: a job that has run so long without all of its pilots will never be complete. */
+function missPilots({ ctx, config }: SlotDeps, batch: SlotBatch, open: OpenSlot, begunBefore: number): void {
+  const { slot, nodes } = open;
+  const missing = nodes.filter((n) => n.state === 'Waiting').length;
+  const begun = Math.min(...nodes.map((n) => n.phases['job-running'] ?? n.phases['reported'] ?? Infinity));
+  if (slot.state !== 'Starting' || missing === 0 || begun >= begunBefore) return;
+  const reason = `${missing} of ${nodes.length} pilots did not report within ${formatDuration(config.pilot.padding + config.pilot.silence)} of the job’s start`;
+  ctx.log.warn('pilots are missing', { slot: slot.id, job: slot.job_id, missing });
+  batch.step(open, 'release', { code: 'Server.PilotLost', reason });
+  slot.next_at = batch.now;
 }
 
 /** Its pilot was killed, or its machine is away: the job, as long as it lasts, gives nothing back by itself. */
@@ -98,6 +117,7 @@ export async function recordCancelled(deps: SlotDeps, slotId: string, gone: bool
   if (!gone) return;
   await changeSlots(deps, [slotId], (batch) => {
     const open = batch.slots.get(slotId);
-    if (open?.slot.state === 'Releasing') batch.step(open, 'gone');
+    // Some batch systems call a job over while its pilots are still in their grace: then the list tells when they are gone.
+    if (open?.slot.state === 'Releasing' && open.nodes.every((n) => n.state === 'Waiting' || nodeIsOver(n.state))) batch.step(open, 'gone');
   });
 }

@@ -5,13 +5,11 @@ import type { SlotDeps } from '../deps.ts';
 import { changeSlots } from './batch.ts';
 import type { ToSubmit } from './types.ts';
 
-/** Submissions at a time; batch systems do not like to be flooded. */
-const MOST_AT_ONCE = 8;
 /** Submissions that were lost without a word, after which the slot is given up. */
 const MOST_ATTEMPTS = 5;
 
-export async function takeRequested({ ctx, db }: SlotDeps): Promise<readonly ToSubmit[]> {
-  const rows = await db.query(takeRequestedSlots, [new Date(ctx.clock.now()), MOST_AT_ONCE]);
+export async function takeRequested({ ctx, db }: SlotDeps, most: number): Promise<readonly ToSubmit[]> {
+  const rows = await db.query(takeRequestedSlots, [new Date(ctx.clock.now()), most]);
   return rows.map((r) => ({
     slotId: r.id, secret: r.secret, nonce: r.nonce, pilotS: r.pilot_s, graceS: r.grace_s, attempt: r.attempts,
     job: { slotId: r.id, parts: r.parts, walltimeS: r.walltime_s, account: r.lrm_account },

@@ -46,8 +46,8 @@ export interface ToShrink {
 
 /** The manager as the slot worker sees it. Each call is one transaction; what leaves the process is done by the worker. */
 export interface SlotWork {
-  /** Takes slots that are due for submission; they are `Submitting` when this resolves. */
-  takeRequested(): Promise<readonly ToSubmit[]>;
+  /** Takes slots that are due for submission, `most` at most; they are `Submitting` when this resolves. */
+  takeRequested(most: number): Promise<readonly ToSubmit[]>;
   submitted(slotId: string, answer: SubmitAnswer, at: number): Promise<void>;
   /** `askedAt`: when the listing was asked for, ms; what changed later is not in it. `inFlight`: slots whose submission is under way. */
   reconcile(listing: Listing & { kind: 'listing' }, askedAt: number, inFlight: ReadonlySet<string>): Promise<ReconcileResult>;
@@ -61,6 +61,8 @@ export interface SlotWork {
 export interface ReconcileResult {
   readonly changed: number;
   readonly live: number;
+  /** Jobs that no slot needs: to be cancelled, whatever is answered. */
+  readonly strays: readonly ToCancel[];
 }
 
 export interface SlotNodeView {
