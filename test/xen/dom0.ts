@@ -1,5 +1,6 @@
 /** What a node's administrator would do and see in dom0: its memory, its guests. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { SHARED_DIR } from '../../src/pilot/program/state.ts';
 import { BATCH_USER, GUEST, GUEST_UP } from './boot-files.ts';
 import { DOM0_MB, type XenMachine } from './machine.ts';
 
@@ -65,9 +66,9 @@ export async function clean(machine: XenMachine): Promise<void> {
   await until(`dom0 has its ${DOM0_MB} MB again`, async () => (await dom0Memory(machine)).kernelMb === DOM0_MB);
 }
 
-/** Paths under /var/tmp and processes of the batch user: what a pilot that gave everything back has not left. */
+/** Directories of slots and processes of the batch user: what a pilot that gave everything back has not left. Images are kept on purpose. */
 export async function leftovers(machine: XenMachine): Promise<string[]> {
-  const files = await machine.must(['find', '/var/tmp', '-mindepth', '2']);
+  const files = await machine.must(['find', '/var/tmp', '-mindepth', '2', '-maxdepth', '2', '-not', '-name', SHARED_DIR]);
   const processes = await machine.must(['find', '/proc', '-mindepth', '1', '-maxdepth', '1', '-name', '[0-9]*', '-user', BATCH_USER]);
   return `${files}${processes}`.split('\n').filter((line) => line !== '');
 }

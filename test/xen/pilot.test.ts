@@ -150,7 +150,7 @@ test('figures: pilot and bare xl in turn', { timeout: 1_200_000 }, async () => {
     { what: `dom0 gets ${SLOT_MB} MB back`, paperMs: 1317.2, ...restore },
     { what: 'kill-all, one guest (pilot: whole process)', paperMs: 2336.3, ...killAll },
     { what: 'an empty Node program', byHand: [], pilotMs: emptyMs },
-  ])}\nmedians of ${RUNS} runs\n`);
+  ])}\n${RUNS} runs\n`);
   expect(await dom0Memory(machine)).toEqual(WHOLE);
 });
 
