@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 
 /** Program → package: to boot the machine, and to make it. */
 const TO_BOOT = { 'qemu-system-x86_64': 'qemu-system-x86', setpriv: 'util-linux' };
-const TO_MAKE = { debootstrap: 'debootstrap', 'dpkg-deb': 'dpkg', depmod: 'kmod', mke2fs: 'e2fsprogs', chroot: 'coreutils', unshare: 'util-linux' };
+const TO_MAKE = { debootstrap: 'debootstrap', 'dpkg-deb': 'dpkg', mke2fs: 'e2fsprogs', chroot: 'coreutils', unshare: 'util-linux' };
 
 function here(program) {
   const directories = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
