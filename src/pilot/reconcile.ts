@@ -36,6 +36,8 @@ export interface Reconciliation {
   readonly notes: ReadonlyArray<{ readonly id: string; readonly facts: JobFacts }>;
   /** Slots that take a step. */
   readonly steps: ReadonlyArray<{ readonly id: string; readonly facts: JobFacts; readonly step: Step }>;
+  /** Live jobs under the name of a slot whose own job is another, which is listed too: a submission that was believed lost was not. */
+  readonly strays: ReadonlyArray<{ readonly slotId: string; readonly jobId: string }>;
   /** What the list says and cannot be. */
   readonly ignored: ReadonlyArray<{ readonly id: string; readonly why: string }>;
 }
@@ -56,20 +58,31 @@ const HOW: Readonly<Partial<Record<JobState, string>>> = {
   done: 'has ended', failed: 'has failed', cancelled: 'was deleted', timeout: 'has run out of its time', preempted: 'was preempted', 'node-failed': 'has lost a node',
 };
 
+/** The batch system still has to do something about it. */
+export const jobLives = (s: JobState): boolean => s === 'queued' || s === 'held' || s === 'starting' || s === 'running';
+
 /**
+ * @param jobs of a slot several, where several bear its name; the first is the likeliest
  * @param askedAt when the list was asked for, ms
  * @param unclear slots of which this list says nothing that can be believed: their submission is under way, or their lines were not to be read
  */
 export function reconcile(slots: readonly KnownSlot[], jobs: readonly JobView[], askedAt: number, unclear: ReadonlySet<string>): Reconciliation {
-  const byId = new Map(jobs.map((j) => [j.slotId, j]));
+  const byId = new Map<string, JobView[]>();
+  for (const j of jobs) {
+    const same = byId.get(j.slotId);
+    if (same === undefined) byId.set(j.slotId, [j]);
+    else same.push(j);
+  }
   const notes: Array<Reconciliation['notes'][number]> = [];
   const steps: Array<Reconciliation['steps'][number]> = [];
+  const strays: Array<Reconciliation['strays'][number]> = [];
   const ignored: Array<Reconciliation['ignored'][number]> = [];
   for (const slot of slots) {
-    const job = byId.get(slot.id);
-    if (job !== undefined && slot.jobId !== null && job.jobId !== slot.jobId) {
-      ignored.push({ id: slot.id, why: `the list has job ${job.jobId} under its name, but its job is ${slot.jobId}` });
-      continue;
+    const named = byId.get(slot.id) ?? [];
+    const job = slot.jobId === null ? named[0] : named.find((j) => j.jobId === slot.jobId);
+    for (const other of slot.jobId === null ? [] : named.filter((j) => j !== job)) {
+      ignored.push({ id: slot.id, why: `the list has job ${other.jobId} under its name, but its job is ${slot.jobId}` });
+      if (job !== undefined && jobLives(other.state)) strays.push({ slotId: slot.id, jobId: other.jobId });
     }
     if (job === undefined && unclear.has(slot.id)) continue;
     const facts = job === undefined ? { ...factsOf(slot), missingPolls: missing(slot, askedAt) } : jobFacts(job);
@@ -77,7 +90,7 @@ export function reconcile(slots: readonly KnownSlot[], jobs: readonly JobView[],
     if (step !== undefined) steps.push({ id: slot.id, facts, step });
     else if (differ(slot, facts)) notes.push({ id: slot.id, facts });
   }
-  return { notes, steps, ignored };
+  return { notes, steps, strays, ignored };
 }
 
 function present(slot: KnownSlot, job: JobView): Step | undefined {

@@ -5,7 +5,7 @@
  */
 import type { ControlClient } from '../control/types.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink, ToSubmit } from '../manager/slots/types.ts';
-import type { Lrm, LrmFacts } from '../pilot/lrm/types.ts';
+import type { CancelAnswer, Lrm, LrmFacts } from '../pilot/lrm/types.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context, Timer } from '../platform/context.ts';
 import { newOperationId } from '../platform/ids.ts';
@@ -18,6 +18,8 @@ const TELL_AGAIN_MS = 3_000;
 /** A batch system is asked at most for this share of the time. */
 const BUSY_SHARE = 0.2;
 const LONGEST_PAUSE_MS = 300_000;
+/** Commands that submit, and commands that end jobs, at a time: batch systems do not like to be flooded. */
+const MOST_AT_ONCE = 8;
 
 export interface SlotWorker {
   start(): Promise<void>;
@@ -54,12 +56,16 @@ export interface SlotWorkerDeps {
 export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   const { ctx, config, lrm, work } = deps;
   const inFlight = new Set<string>();
+  /** Jobs that are being cancelled or shrunk. */
+  const ending = new Set<string>();
   const told = new Map<number, number>();
   const timers = new Map<string, Timer>();
   const running = new Set<Promise<void>>();
   let facts: LrmFacts | null = null;
   let stopped = false;
   let failures = 0;
+  let enders = 0;
+  const toEnd: Array<() => Promise<void>> = [];
   let tending: Promise<void> | undefined;
   let tendAgain = false;
   let applying: Promise<void> | undefined;
@@ -93,11 +99,12 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
     while (tendAgain && !stopped) {
       tendAgain = false;
       try {
-        for (const slot of await work.takeRequested()) void keep(submit(slot));
+        const room = MOST_AT_ONCE - inFlight.size;
+        if (room > 0) for (const slot of await work.takeRequested(room)) void keep(submit(slot));
         const { nodes, cancels, shrinks } = await work.releases();
         for (const n of nodes) tell(n);
-        for (const c of cancels) void keep(cancel(c));
-        for (const s of shrinks) void keep(shrink(s));
+        for (const c of cancels) endLater(c.jobId, () => cancel(c));
+        for (const s of shrinks) endLater(s.jobId, () => shrink(s));
       } catch (e) {
         failed('slots could not be looked after', e);
       }
@@ -117,6 +124,8 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
       failed(`the answer to the submission of ${slot.slotId} could not be written`, e);
     } finally {
       inFlight.delete(slot.slotId);
+      // There may be more that wait for their turn.
+      wake();
     }
   }
 
@@ -132,11 +141,30 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
     });
   }
 
-  async function cancel(c: ToCancel): Promise<void> {
+  /** In the order of asking, some at a time, no job twice at once. Whatever fails is asked for again. */
+  function endLater(jobId: string, end: () => Promise<void>): void {
+    if (stopped || ending.has(jobId)) return;
+    ending.add(jobId);
+    toEnd.push(() => end().catch((e: unknown) => failed(`job ${jobId} could not be ended`, e)).finally(() => ending.delete(jobId)));
+    if (enders < MOST_AT_ONCE) void keep(endOne());
+  }
+
+  async function endOne(): Promise<void> {
+    enders += 1;
+    for (let next = toEnd.shift(); next !== undefined && !stopped; next = toEnd.shift()) await next();
+    enders -= 1;
+  }
+
+  async function askToCancel(c: ToCancel): Promise<CancelAnswer> {
     const answer = await lrm.cancel(c.jobId);
     ctx.log.info('a job was cancelled', { slot: c.slotId, job: c.jobId, answer: answer.kind });
     if (answer.kind === 'unknown') status.lastFailure = { at: ctx.clock.now(), what: `cancelling ${c.jobId}: ${answer.reason}` };
-    await work.cancelled(c.slotId, answer.kind === 'gone').catch((e: unknown) => failed(`the cancellation of ${c.slotId} could not be written`, e));
+    return answer;
+  }
+
+  async function cancel(c: ToCancel): Promise<void> {
+    const { kind } = await askToCancel(c);
+    await work.cancelled(c.slotId, kind === 'gone');
   }
 
   async function shrink(s: ToShrink): Promise<void> {
@@ -146,6 +174,8 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
 
   async function list(): Promise<void> {
     const askedAt = ctx.clock.now();
+    // What is submitted while the list is made may or may not be in it.
+    const unclear = new Set(inFlight);
     const listing = await lrm.list();
     status.listMs = listing.tookMs;
     if (listing.kind === 'unavailable') {
@@ -156,7 +186,12 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
     }
     failures = 0;
     status.lastListed = askedAt;
-    await work.reconcile(listing, askedAt, new Set(inFlight));
+    for (const id of inFlight) unclear.add(id);
+    const { strays } = await work.reconcile(listing, askedAt, unclear);
+    for (const s of strays) {
+      ctx.log.warn('a job that no slot needs is cancelled', { slot: s.slotId, job: s.jobId });
+      endLater(s.jobId, async () => void await askToCancel(s));
+    }
   }
 
   async function poll(): Promise<void> {

@@ -42,6 +42,8 @@ const OVER: readonly JobState[] = ['done', 'failed', 'cancelled', 'timeout', 'pr
 export class FakeLrm implements Lrm {
   readonly name = 'slurm';
   readonly jobs: FakeJob[] = [];
+  /** Job ids are not given twice, whatever is forgotten. */
+  #submitted = 0;
   readonly behaviour: Behaviour = { submit: 'takes', cancel: 'cancels', list: 'lists', kill: 'term-then-kill', until: null, distort: (jobs) => jobs };
   readonly calls = { submit: 0, cancel: 0, list: 0, shrink: 0 };
   facts_: LrmFacts = {
@@ -56,7 +58,7 @@ export class FakeLrm implements Lrm {
     await this.behaviour.until;
     if (this.behaviour.submit === 'rejects') return { kind: 'rejected', reason: 'the fake refuses it' };
     if (this.behaviour.submit === 'lost-question') return { kind: 'unknown', reason: 'the fake did not hear it' };
-    const job: FakeJob = { jobId: String(this.jobs.length + 1), request, state: 'queued', native: 'PENDING', reason: 'Resources', hosts: [], requeued: false, runs: new Map() };
+    const job: FakeJob = { jobId: String((this.#submitted += 1)), request, state: 'queued', native: 'PENDING', reason: 'Resources', hosts: [], requeued: false, runs: new Map() };
     this.jobs.push(job);
     if (this.behaviour.submit === 'lost-answer') return { kind: 'unknown', reason: 'the fake\'s answer was lost' };
     return { kind: 'submitted', jobId: job.jobId };

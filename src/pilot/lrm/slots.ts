@@ -8,9 +8,10 @@ export const isOver = (state: JobState): boolean => OVER.has(state);
 
 /**
  * A submission whose answer was lost and that was made again leaves two jobs of a slot. A live one counts more than one that
- * is over, and the later more than the earlier; the other is named, not shown. A job id that stands twice is nobody's.
+ * is over, and the later more than the earlier; the other is named, and shown apart. A job id that stands twice is nobody's.
  */
-export function oneEach(jobs: readonly JobView[]): { readonly jobs: readonly JobView[]; readonly ignored: readonly Ignored[] } {
+export function oneEach(jobs: readonly JobView[]): { readonly jobs: readonly JobView[]; readonly others: readonly JobView[]; readonly ignored: readonly Ignored[] } {
+  const others: JobView[] = [];
   const ignored: Ignored[] = [];
   const counts = new Map<string, number>();
   for (const job of jobs) counts.set(job.jobId, (counts.get(job.jobId) ?? 0) + 1);
@@ -23,9 +24,10 @@ export function oneEach(jobs: readonly JobView[]): { readonly jobs: readonly Job
     const other = bySlot.get(job.slotId);
     const [shown, left] = other === undefined ? [job] : better(job, other) ? [job, other] : [other, job];
     bySlot.set(job.slotId, shown);
-    if (left !== undefined && !isOver(left.state)) ignored.push({ slotId: job.slotId, why: `job ${left.jobId} has the name of job ${shown.jobId} too; delete it` });
+    if (left !== undefined) others.push(left);
+    if (left !== undefined && !isOver(left.state)) ignored.push({ slotId: job.slotId, why: `job ${left.jobId} has the name of job ${shown.jobId} too` });
   }
-  return { jobs: [...bySlot.values()], ignored };
+  return { jobs: [...bySlot.values()], others, ignored };
 }
 
 function better(a: JobView, b: JobView): boolean {

@@ -60,6 +60,8 @@ export type Listing =
       readonly kind: 'listing';
       /** Jobs whose names are slot ids, each slot at most once. */
       readonly jobs: readonly JobView[];
+      /** Further jobs under the names of those in `jobs`: a slot that was submitted twice has two. */
+      readonly others?: readonly JobView[];
       /** Sentences on what was in the output and was ignored: malformed lines, doubled ids. */
       readonly ignored: readonly { readonly slotId: string | null; readonly why: string }[];
       /** ms that the command took. */

@@ -105,7 +105,7 @@ async function list({ settings, runner, timeoutMs, site }: Ways): Promise<Listin
   if (ran.code !== 0) return { kind: 'unavailable', reason: complaint(settings.qstat, ran), tookMs: ran.tookMs };
   const { jobs, ignored } = ofSlurm ? columns.jobsOf(ran.stdout) : jobsOf(ran.stdout, known.user);
   const each = oneEach(jobs);
-  return { kind: 'listing', jobs: each.jobs, ignored: [...ignored, ...each.ignored], tookMs: ran.tookMs };
+  return { kind: 'listing', jobs: each.jobs, others: each.others, ignored: [...ignored, ...each.ignored], tookMs: ran.tookMs };
 }
 
 async function facts({ settings, slurm, runner, timeoutMs, site }: Ways): Promise<LrmFacts> {

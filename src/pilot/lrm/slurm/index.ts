@@ -57,7 +57,7 @@ async function list(settings: SlurmSettings, runner: CommandRunner, userId: () =
   if (ran.code !== 0) return { kind: 'unavailable', reason: complaint(settings.squeue, ran), tookMs: ran.tookMs };
   const { lines, ignored } = parseSqueue(ran.stdout, user);
   const each = oneEach(jobsOf(lines, user));
-  return { kind: 'listing', jobs: each.jobs, ignored: [...ignored, ...each.ignored], tookMs: ran.tookMs };
+  return { kind: 'listing', jobs: each.jobs, others: each.others, ignored: [...ignored, ...each.ignored], tookMs: ran.tookMs };
 }
 
 async function facts(settings: SlurmSettings, runner: CommandRunner, timeoutMs: number): Promise<LrmFacts> {
