@@ -23,6 +23,7 @@ describe('the way without trouble', () => {
     expect(Math.abs((facts?.until ?? 0) - (stamps?.['pilot-start'] ?? 0) - 5000)).toBeLessThanOrEqual(5);
     expect(Object.keys((await service.message('restored')).stamps ?? {})).toContain('restored');
     expect(node.left()).toEqual([]);
+    expect(node.log()).not.toMatch(/ (WARN|ERROR) /);
   });
 
   it('goes when the service says release in an answer', async () => {
