@@ -9,6 +9,8 @@ export interface PilotWorld {
   readonly random: Random;
   /** The service's door; rejects when nobody answers. */
   notify(slot: string, n: Notification, proof: { cnonce: string; nc: number }): Promise<NotificationAnswer>;
+  /** Nothing answers on its channel any more. */
+  silent(pilot: FakePilot): void;
   /** The process is gone, with every VM that it held. */
   gone(pilot: FakePilot): void;
 }
@@ -23,8 +25,7 @@ export class FakePilot implements NodeRun {
   state: 'starting' | 'reserved' | 'grace' | 'returned' | 'gone' = 'starting';
   /** How its messages travel. */
   line: 'good' | 'cut' | 'answers-lost' | 'doubled' | 'reversed' = 'good';
-  /** It is there and does nothing. */
-  stuck = false;
+  #stuck = false;
   readonly #world: PilotWorld;
   #spool: PilotMessage[] = [];
   #seq = 0;
@@ -41,10 +42,20 @@ export class FakePilot implements NodeRun {
     return this.state !== 'gone';
   }
 
+  get stuck(): boolean {
+    return this.#stuck;
+  }
+
+  /** It is there and does nothing any more: its node hangs. */
+  hang(): void {
+    this.#stuck = true;
+    this.#world.silent(this);
+  }
+
   signal(name: 'SIGTERM' | 'SIGKILL'): void {
     if (!this.alive) return;
     if (name === 'SIGKILL') return this.#exit();
-    if (this.stuck) return;
+    if (this.#stuck) return;
     if (this.state === 'starting') return this.giveBack();
     if (this.state !== 'reserved') return;
     this.state = 'grace';
@@ -54,7 +65,7 @@ export class FakePilot implements NodeRun {
 
   /** The service said so, or there is nothing else to do. */
   giveBack(): void {
-    if (this.stuck || (this.state !== 'starting' && this.state !== 'reserved' && this.state !== 'grace')) return;
+    if (this.#stuck || (this.state !== 'starting' && this.state !== 'reserved' && this.state !== 'grace')) return;
     this.state = 'returned';
     this.#until = this.#world.clock.now() + LAST_WORDS_MS;
     this.#say({ state: 'unreserving' });
@@ -63,7 +74,7 @@ export class FakePilot implements NodeRun {
 
   /** What it does when it gets the processor. */
   async step(): Promise<void> {
-    if (this.stuck || !this.alive) return;
+    if (this.#stuck || !this.alive) return;
     const now = this.#world.clock.now();
     if (this.state === 'starting') {
       this.state = 'reserved';

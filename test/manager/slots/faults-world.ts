@@ -7,7 +7,7 @@ import { createNodePool } from '../../../src/manager/pool.ts';
 import { createInbox, type Inbox } from '../../../src/manager/slots/inbox.ts';
 import type { ControlClient, NodeRef } from '../../../src/control/types.ts';
 import { oneEach } from '../../../src/pilot/lrm/slots.ts';
-import type { Listing, Lrm } from '../../../src/pilot/lrm/types.ts';
+import type { JobView, Listing, Lrm } from '../../../src/pilot/lrm/types.ts';
 import { configSchema, type Config } from '../../../src/platform/config.ts';
 import { realRandom } from '../../../src/platform/real.ts';
 import { statement, type Db, type Queryable, type Statement } from '../../../src/store/db.ts';
@@ -26,9 +26,9 @@ export interface SlotLook { id: string; state: string; job_id: string | null; re
 
 const LEASES = statement<LeaseRow>('world-leases', `
   SELECT l.id, l.state, l.final, l.reason_code, n.slot_id, s.state AS slot_state, n.state AS slot_node_state
-    FROM lease l JOIN slot_node n ON n.id = l.slot_node_id JOIN slot s ON s.id = n.slot_id ORDER BY l.seq`);
+    FROM lease l JOIN slot_node n ON n.id = l.slot_node_id JOIN slot s ON s.id = n.slot_id WHERE l.created_at >= $1 ORDER BY l.seq`);
 const SLOTS = statement<SlotLook>('world-slots', `
-  SELECT s.id, s.state, s.job_id, s.reason_code, ARRAY(SELECT n.state FROM slot_node n WHERE n.slot_id = s.id ORDER BY ordinal) AS nodes FROM slot s ORDER BY s.created_at, s.id`);
+  SELECT s.id, s.state, s.job_id, s.reason_code, ARRAY(SELECT n.state FROM slot_node n WHERE n.slot_id = s.id ORDER BY ordinal) AS nodes FROM slot s WHERE s.created_at >= $1 ORDER BY s.created_at, s.id`);
 
 const KILL_WAIT_MS = 10_000;
 const LIVE_JOB = new Set(['queued', 'held', 'starting', 'running', 'ending']);
@@ -50,17 +50,14 @@ interface Life {
   stop(): Promise<void>;
 }
 
-/** Adapters name what is doubled, and show of each slot one job. */
-function asAdaptersDo(listing: Listing): Listing {
-  if (listing.kind === 'unavailable') return listing;
-  const { jobs, ignored } = oneEach(listing.jobs);
-  return { ...listing, jobs, ignored: [...listing.ignored, ...ignored] };
-}
-
 export class World {
   readonly clock: ManualClock = manualClock();
   readonly lrm = new FakeLrm((job, host, part) => this.#pilot(job, host, part));
   readonly pilots: FakePilot[] = [];
+  /** Jobs go on after their last pilot. */
+  jobsLinger = false;
+  /** Ids that were asked to be cancelled. */
+  readonly cancelled: string[] = [];
   readonly faults: DatabaseFaults = { fails: () => false, losesAnswer: () => false, count: 0 };
   readonly ctx: TestContext;
   readonly #config: Config;
@@ -68,6 +65,7 @@ export class World {
   readonly #lives: Life[] = [];
   readonly #overSince = new Map<FakeJob, number>();
   #pending = 0;
+  #since = 0;
   #life: Life | undefined;
 
   private constructor(readonly site: TestSite, config: object) {
@@ -133,19 +131,39 @@ export class World {
   /** Passes time until `holds`, or throws after so many seconds of it. */
   async until(what: string, seconds: number, holds: () => Promise<boolean>): Promise<void> {
     for (let left = seconds; !(await holds()); left -= 1) {
-      if (left <= 0) throw new Error(`${what} did not come true within ${seconds} s: ${JSON.stringify(await this.slots())} ${JSON.stringify(await this.leases())}`);
+      if (left <= 0) throw new Error(`${what} did not come true within ${seconds} s: ${await this.#picture()}`);
       await this.pass(1);
     }
   }
 
-  leases = (): Promise<LeaseRow[]> => this.site.db.query(LEASES);
-  slots = (): Promise<SlotLook[]> => this.site.db.query(SLOTS);
+  /** What is not over. */
+  async #picture(): Promise<string> {
+    const jobs = this.liveJobs().map((j) => ({ id: j.jobId, slot: j.request.slotId, state: j.state, hosts: j.hosts }));
+    const pilots = this.pilots.filter((p) => p.alive).map((p) => ({ slot: p.slot, host: p.host, state: p.state, line: p.line, stuck: p.stuck }));
+    return JSON.stringify({ trouble: this.ctx.lines.filter((l) => l.level === 'error').slice(-3), slots: (await this.slots()).filter((s) => s.state !== 'Ended'), leases: (await this.leases()).filter((l) => !l.final), jobs, pilots });
+  }
+
+  leases = (): Promise<LeaseRow[]> => this.site.db.query(LEASES, [new Date(this.#since)]);
+  slots = (): Promise<SlotLook[]> => this.site.db.query(SLOTS, [new Date(this.#since)]);
   liveJobs = (): FakeJob[] => this.lrm.jobs.filter((j) => LIVE_JOB.has(j.state));
 
   /** A node for every part of a job that waits. */
   startJob(job: FakeJob): void {
     const nodes = job.request.parts.reduce((n, p) => n + p.nodes, 0);
     this.lrm.start(job, Array.from({ length: nodes }, (_, i) => `n${job.jobId}x${i}`));
+  }
+
+  /** What was is over: the batch system is empty and behaves, and only what comes from here on is shown. */
+  async forget(): Promise<void> {
+    this.jobsLinger = false;
+    Object.assign(this.lrm.behaviour, { submit: 'takes', cancel: 'cancels', list: 'lists', kill: 'term-then-kill', until: null, distort: (jobs: JobView[]) => jobs });
+    Object.assign(this.lrm.calls, { submit: 0, cancel: 0, list: 0, shrink: 0 });
+    for (const list of [this.lrm.jobs, this.pilots, this.cancelled]) list.length = 0;
+    if (!this.alive) await this.start();
+    // A batch system that was slow is left in peace for a while; this one is another.
+    await this.service.slots.poll();
+    await this.pass(1);
+    this.#since = this.clock.now();
   }
 
   async close(): Promise<void> {
@@ -158,18 +176,23 @@ export class World {
     const pilot = new FakePilot({
       clock: this.clock, random: realRandom,
       notify: (slot, n, proof) => (this.#life === undefined ? Promise.reject(new Error('connection refused')) : this.#life.inbox.take(slot, n, proof)),
-      gone: (p) => this.#cutOff(p),
+      silent: (p) => this.#cutOff(p, 'it does not answer'),
+      gone: (p) => this.#over(p),
     }, job.request.slotId, host, part);
     this.pilots.push(pilot);
     return pilot;
   }
 
   /** Its VMs belong to the job; its channel is closed. */
-  #cutOff(pilot: FakePilot): void {
+  #over(pilot: FakePilot): void {
     const nodeId = this.#nodes.get(`${pilot.host}.${pilot.slot}`);
-    if (nodeId === undefined) return;
-    this.site.control.node(nodeId).vms.clear();
-    this.site.control.setUp(nodeId, false, 'the pilot has closed the channel');
+    if (nodeId !== undefined) this.site.control.node(nodeId).vms.clear();
+    this.#cutOff(pilot, 'the pilot has closed the channel');
+  }
+
+  #cutOff(pilot: FakePilot, why: string): void {
+    const nodeId = this.#nodes.get(`${pilot.host}.${pilot.slot}`);
+    if (nodeId !== undefined) this.site.control.setUp(nodeId, false, why);
   }
 
   #pilotOn(nodeId: number): FakePilot | undefined {
@@ -179,7 +202,7 @@ export class World {
   /** The script of a job ends when its last pilot does; who has not ended when the grace is over is killed. */
   #follow(job: FakeJob): void {
     const alive = [...job.runs.values()].some((run) => run instanceof FakePilot && run.alive);
-    if (job.state === 'running' && !alive) this.lrm.end(job, 'done', true);
+    if (job.state === 'running' && !alive && !this.jobsLinger) this.lrm.end(job, 'done', true);
     if (!alive || LIVE_JOB.has(job.state)) return;
     const since = this.#overSince.get(job) ?? this.clock.now();
     this.#overSince.set(job, since);
@@ -279,9 +302,23 @@ export class World {
       return answer;
     };
     return {
-      name: lrm.name, submit: (j) => ask(() => lrm.submit(j)), cancel: (id) => ask(() => lrm.cancel(id)), list: () => ask(async () => asAdaptersDo(await lrm.list())),
+      name: lrm.name, submit: (j) => ask(() => lrm.submit(j)), list: () => ask(() => this.#list()),
+      cancel: (id) => ask(() => {
+        this.cancelled.push(id);
+        return lrm.cancel(id);
+      }),
       facts: () => ask(() => lrm.facts()), shrink: (id, keep) => ask(() => lrm.shrink(id, keep)),
     };
+  }
+
+  /** As adapters do: what is doubled is named, and of each slot one job is shown. */
+  async #list(): Promise<Listing> {
+    const askedAt = this.clock.now();
+    const listing = await this.lrm.list();
+    const tookMs = this.clock.now() - askedAt;
+    if (listing.kind === 'unavailable') return { ...listing, tookMs };
+    const { jobs, others, ignored } = oneEach(listing.jobs);
+    return { ...listing, jobs, others, ignored: [...listing.ignored, ...ignored], tookMs };
   }
 
   #mortalControl(life: { alive: boolean }): ControlClient {
@@ -297,7 +334,8 @@ export class World {
           if (!life.alive || seen.has(ref.id)) continue;
           this.#nodes.set(ref.name, ref.id);
           control.setNodes([ref]);
-          if (this.#pilotOn(ref.id)?.alive !== true) control.setUp(ref.id, false, 'no pilot has come');
+          const pilot = this.#pilotOn(ref.id);
+          if (pilot?.alive !== true || pilot.stuck) control.setUp(ref.id, false, 'no pilot has come');
           seen.add(ref.id);
           tell(control.state(ref.id));
         }

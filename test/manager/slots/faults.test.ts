@@ -49,8 +49,6 @@ async function comesToRest(what: string): Promise<void> {
   for (const { request } of w.lrm.jobs) jobs.set(request.slotId, (jobs.get(request.slotId) ?? 0) + 1);
   expect([...jobs].filter(([, n]) => n > 1), `slots with more than one job ${what}`).toEqual([]);
   expect(w.pilots.filter((p) => p.alive), `pilots that are left ${what}`).toEqual([]);
-  w.lrm.jobs.length = 0;
-  w.pilots.length = 0;
 }
 
 type Mode = 'fails' | 'losesAnswer';
@@ -99,6 +97,7 @@ describe('the life of a slot', { timeout: 240_000 }, () => {
     const moments = await momentsOfALife('fails', all);
     expect(moments.length).toBeGreaterThan(80);
     for (const moment of moments) {
+      await w.forget();
       w.faults.fails = at(moment);
       await live();
       await comesToRest(`the failure of ${moment}`);
@@ -111,6 +110,7 @@ describe('the life of a slot', { timeout: 240_000 }, () => {
     const moments = await momentsOfALife('losesAnswer', all);
     expect(moments.length).toBeGreaterThan(40);
     for (const moment of moments) {
+      await w.forget();
       w.faults.losesAnswer = at(moment);
       await live();
       await comesToRest(`the lost answer of ${moment}`);
@@ -124,6 +124,7 @@ describe('the life of a slot', { timeout: 240_000 }, () => {
     expect(moments.length).toBeGreaterThan(20);
     for (const moment of moments) {
       for (const mode of ['fails', 'losesAnswer'] as const) {
+        await w.forget();
         w.faults[mode] = at(moment, () => w.kill());
         await live();
         await comesToRest(`a kill at ${moment}, ${mode}`);
@@ -135,6 +136,7 @@ describe('the life of a slot', { timeout: 240_000 }, () => {
   it('may meet a database that is away for a while, from any second on', async () => {
     w = await World.open();
     for (let second = 0; second < 24; second += 2) {
+      await w.forget();
       const from = w.clock.now() + second * 1_000;
       w.faults.fails = () => w.clock.now() >= from && w.clock.now() < from + 5_000;
       await live();
