@@ -150,6 +150,14 @@ export const bindLeases = statement<never>('bind-leases', `
 const silent = (since: string): string => `n.state IN ('Reserved', 'Preempted', 'Returning') AND NOT v.reachable
      AND coalesce(n.last_heard, to_timestamp((n.phases->>'reported')::float8 / 1000)) < ${since}`;
 
+/** Of a slot node `n` and its VMM node `v`: its leases shall end, and its agent was not reached since `since` to be told so. */
+const unheeding = (since: string): string => `n.state IN ('Reserved', 'Preempted') AND NOT v.reachable AND coalesce(v.last_seen, v.created_at) < ${since}
+     AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding AND l.state NOT IN ('Ending', 'Corrupted'))`;
+
+/** $1 slots, $2 since when */
+export const unheedingNodes = statement<{ id: number }>('unheeding-nodes', `
+  SELECT n.id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[]) AND ${unheeding('$2')}`);
+
 /** $1 slots, $2 when they were heard at last, at the latest */
 export const silentNodes = statement<{ id: number }>('silent-nodes', `
   SELECT n.id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[]) AND ${silent('$2')}`);
@@ -169,7 +177,7 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
        UNION SELECT n.slot_id FROM node n LEFT JOIN held h ON h.slot_node_id = n.id WHERE n.state IN ('Reserved', 'Preempted') AND h.slot_node_id IS NULL
        UNION SELECT id FROM live WHERE state = 'Releasing' AND next_at <= $2
        UNION SELECT id FROM live WHERE state IN ('Requested', 'Submitting', 'Queued') AND created_at < $1
-       UNION SELECT n.slot_id FROM node n JOIN vmm_node v ON v.id = n.node_id WHERE ${silent('$3')}
+       UNION SELECT n.slot_id FROM node n JOIN vmm_node v ON v.id = n.node_id WHERE (${silent('$3')}) OR (${unheeding('$3')})
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id
               WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND s.parts = 1
                 AND n.state IN ('Returned', 'Failed', 'Lost') AND n.host = ANY(s.hosts[2:])

@@ -7,13 +7,14 @@ import { recordSubmission, takeRequested } from './submit.ts';
 import type { SlotWork } from './types.ts';
 
 export function slotWork(deps: SlotDeps): SlotWork {
-  const since = deps.ctx.clock.now();
+  // Whoever asks for the first time has just begun to listen: a service needs a while from its start to its open door.
+  let since: number | undefined;
   return {
     takeRequested: (most) => takeRequested(deps, most),
     submitted: (slotId, answer, at) => recordSubmission(deps, slotId, answer, at),
     reconcile: (listing, askedAt, inFlight) => reconcileSlots(deps, listing, askedAt, inFlight),
     applyMessages: (slotIds) => applyMessages(deps, slotIds),
-    releases: () => findReleases(deps, since),
+    releases: () => findReleases(deps, since ??= deps.ctx.clock.now()),
     cancelled: (slotId, gone) => recordCancelled(deps, slotId, gone),
   };
 }

@@ -4,7 +4,7 @@
  */
 import { formatDuration } from '../../lease/duration.ts';
 import { nodeIsOver } from '../../pilot/states.ts';
-import { returningNodes, silentNodes, slotsToTend, type SlotNodeRow } from '../../store/slots.ts';
+import { returningNodes, silentNodes, slotsToTend, unheedingNodes, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
@@ -31,8 +31,11 @@ export async function findReleases(deps: SlotDeps, since: number): Promise<Await
   if (ids.length > 0) {
     await changeSlots(deps, ids, async (batch, tx) => {
       const lost = new Set((await tx.query(silentNodes, [ids, heardBefore])).map((n) => n.id));
+      const unheeding = new Set((await tx.query(unheedingNodes, [ids, heardBefore])).map((n) => n.id));
       for (const open of batch.slots.values()) {
         missPilots(deps, batch, open, begunBefore.getTime());
+        // Its pilot is heard, and is told to go with the answer to its next word.
+        for (const n of open.nodes) if (unheeding.has(n.id)) batch.stepNode(n, 'release', { 'release-decided': batch.now });
         tend(deps, batch, open, lost, found);
       }
     });

@@ -291,6 +291,26 @@ describe('what pilots say', () => {
   });
 });
 
+describe('an agent that cannot be reached, though its pilot is heard', () => {
+  it('does not keep its node when its leases shall end: the pilot is told so when it speaks', async () => {
+    p = await openPilotSite({ pilot: { poll: 3600, silence: 1 } });
+    const { leases } = await create(1);
+    const id = await p.run('n1');
+    await p.reserved(id, 'n1');
+    await p.until(p.states, (s) => all(s, 'Running'));
+    const [node] = await p.site.db.query(statement<{ node_id: number }>('test-slot-node', 'SELECT node_id FROM slot_node'));
+    p.site.control.setUp(node?.node_id ?? 0, false, 'no route to host');
+    await p.site.manager.leases.end(p.site.alice, leases.map((l) => l.id), '');
+    expect(await p.states()).toEqual(['Ending']);
+    const told = async (): Promise<string> => (await p.heartbeat(id, 'n1')).do;
+    expect(await p.until(told, (d) => d === 'release')).toBe('release');
+    await p.say(id, 'n1', { state: 'restored' });
+    await p.until(p.states, (s) => all(s, 'Terminated'));
+    await p.site.settled();
+    await expectInvariants(p.site);
+  });
+});
+
 describe('what the batch system is asked for', () => {
   it('P12: jobs are charged to the user, with the cores and memory that his leases need', async () => {
     p = await openPilotSite({ pilot: { poll: 3600, account_by: 'user' } });

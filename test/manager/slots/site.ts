@@ -1,6 +1,6 @@
 /** A site in pilot mode whose batch system and pilots are the test's own words. */
 import type { JobRequest, JobView, Lrm, SubmitAnswer } from '../../../src/pilot/lrm/types.ts';
-import type { PilotMessage } from '../../../src/pilot/protocol.ts';
+import type { NotificationAnswer, PilotMessage } from '../../../src/pilot/protocol.ts';
 import { statement } from '../../../src/store/db.ts';
 import { openTestSite, type TestSite } from '../../support/site.ts';
 
@@ -49,6 +49,8 @@ export interface PilotSite {
   run(...hosts: string[]): Promise<string>;
   /** What the pilot on `host` says, stored and applied. */
   say(slotId: string, host: string, message: Partial<PilotMessage> & Pick<PilotMessage, 'state'>, part?: number): Promise<PilotMessage>;
+  /** A sign of life; resolves with what the pilot is told. */
+  heartbeat(slotId: string, host: string): Promise<NotificationAnswer>;
   reserved(slotId: string, host: string, part?: number): Promise<void>;
   slot(): Promise<{ id: string; state: string; job_id: string | null; reason_code: string | null; reason: string | null; node_states: string[]; hosts: string[] }>;
   /** Until `what` holds; rejects after some seconds with what it was last. */
@@ -78,6 +80,19 @@ export async function openPilotSite(config: object = {}, lrm = wordsLrm()): Prom
     }
   }
 
+  async function send(slotId: string, host: string, m: Partial<PilotMessage> & Pick<PilotMessage, 'state'>, part: number): Promise<{ message: PilotMessage; answer: NotificationAnswer }> {
+    const key = `${slotId} ${host}`;
+    const seq = (sequence.get(key) ?? 0) + 1;
+    sequence.set(key, seq);
+    const now = site.ctx.clock.now();
+    const message: PilotMessage = { id: hex(16), seq, at: now, code: 0, ...m };
+    const pilot = pilotOf(slotId, host);
+    const nc = (counters.get(key) ?? 0) + 1;
+    counters.set(key, nc);
+    const answer = await site.inbox.take(slotId, { v: 2, slot: slotId, host, part, pilot, sentAt: now, messages: [message] }, { cnonce: pilot, nc });
+    return { message, answer };
+  }
+
   const self: PilotSite = {
     site, lrm, until,
     async run(...hosts) {
@@ -89,17 +104,10 @@ export async function openPilotSite(config: object = {}, lrm = wordsLrm()): Prom
       return job.slotId;
     },
     async say(slotId, host, m, part = 0) {
-      const key = `${slotId} ${host}`;
-      const seq = (sequence.get(key) ?? 0) + 1;
-      sequence.set(key, seq);
-      const now = site.ctx.clock.now();
-      const message: PilotMessage = { id: hex(16), seq, at: now, code: 0, ...m };
-      const pilot = pilotOf(slotId, host);
-      const nc = (counters.get(key) ?? 0) + 1;
-      counters.set(key, nc);
-      await site.inbox.take(slotId, { v: 2, slot: slotId, host, part, pilot, sentAt: now, messages: [message] }, { cnonce: pilot, nc });
+      const { message } = await send(slotId, host, m, part);
       return message;
     },
+    heartbeat: async (slotId, host) => (await send(slotId, host, { state: 'alive' }, 0)).answer,
     async reserved(slotId, host, part = 0) {
       const now = site.ctx.clock.now();
       await self.say(slotId, host, {
