@@ -39,7 +39,8 @@ export function createNodeMonitor(deps: {
 
   async function reload(): Promise<void> {
     const nodes = await db.query(allNodes);
-    for (const { id } of nodes) if (!last.has(id)) unheard.add(id);
+    // Pilots come by themselves, and not before the service's door for them is open.
+    for (const { id, access } of nodes) if (!last.has(id) && access.transport !== 'pilot') unheard.add(id);
     control.setNodes(nodes.map((n) => ({ id: n.id, name: n.name, access: n.access })));
     deps.refreshPool(nodes);
     const known = new Set(nodes.map((n) => n.id));
