@@ -31,6 +31,8 @@ export interface CallHandlers {
 export interface ChannelState {
   readonly nodeId: number;
   readonly up: boolean;
+  /** Not up yet, and nothing has failed: the first attempt is under way. */
+  readonly connecting: boolean;
   readonly hello: AgentHello | null;
   /** Sentence on why the channel is down; null when up. */
   readonly reason: string | null;

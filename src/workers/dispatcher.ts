@@ -59,8 +59,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       const ids = handed;
       handed = [];
       try {
-        // What a node that is not there yet shall do is due when it is there: tried now, it would be put off.
-        send((await db.query(intentsByIds, [ids])).filter((row) => control.state(row.node_id).up));
+        // What a node that is being reached shall do is due when it is there: sent now, it would be lost and put off.
+        send((await db.query(intentsByIds, [ids])).filter((row) => !control.state(row.node_id).connecting));
       } catch (e) {
         ctx.log.warn('intents could not be read; the poll will find them', { error: (e as Error).message, intents: ids.length });
       }

@@ -38,7 +38,7 @@ export function createFakeControl(clock: Clock): FakeControl {
   const state = (nodeId: number): ChannelState => {
     const n = get(nodeId);
     return {
-      nodeId, up: n.up, reason: n.up ? null : n.reason, clockOffsetMs: 0,
+      nodeId, up: n.up, connecting: false, reason: n.up ? null : n.reason, clockOffsetMs: 0,
       hello: n.up ? { program: 'workspace-control', version: '0.0.0', protocols: [1, 2], node: `n${nodeId}`, bootId: 'boot', pid: 1, driver: 'simulated', at: clock.now() } : null,
     };
   };

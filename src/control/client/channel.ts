@@ -51,10 +51,15 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
   let closed = false;
   /** The transport has a link for the taking. */
   let ready = false;
-  let settle: () => void = () => undefined;
-  const firstAttempt = new Promise<void>((resolve) => { settle = resolve; });
+  let connectingFirst = true;
+  let tried: () => void = () => undefined;
+  const firstAttempt = new Promise<void>((resolve) => { tried = resolve; });
+  const settle = (): void => {
+    connectingFirst = false;
+    tried();
+  };
 
-  const state = (): ChannelState => ({ nodeId, up: hello !== null, hello, reason, clockOffsetMs: session?.clockOffsetMs ?? 0 });
+  const state = (): ChannelState => ({ nodeId, up: hello !== null, connecting: connectingFirst, hello, reason, clockOffsetMs: session?.clockOffsetMs ?? 0 });
 
   async function connect(): Promise<void> {
     const mine = new AbortController();
@@ -84,8 +89,8 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
         hello = greeting;
         reason = null;
         log.info('agent is there', { node: greeting.node, version: greeting.version, driver: greeting.driver });
-        events.onState(state());
         settle();
+        events.onState(state());
       },
       onVmEvent: (event) => events.onVmEvent(nodeId, event),
       onEnd: (why) => down(why, openedAt === undefined ? 0 : clock.monotonic() - openedAt),

@@ -71,7 +71,7 @@ export function createControlClient(ctx: Context, options: ControlOptions): Cont
   });
 
   const stateOf = (nodeId: number): ChannelState =>
-    kept.get(nodeId)?.channel.state ?? { nodeId, up: false, hello: null, reason: 'no such node', clockOffsetMs: 0 };
+    kept.get(nodeId)?.channel.state ?? { nodeId, up: false, connecting: false, hello: null, reason: 'no such node', clockOffsetMs: 0 };
 
   const send = (nodeId: number, requests: readonly AgentRequest[], handlers: RequestHandlers): void => {
     const channel = kept.get(nodeId)?.channel;

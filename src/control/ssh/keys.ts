@@ -27,12 +27,20 @@ export function operatingKey(directory: string): OperatingKey {
 
 function makeKey(directory: string, privateFile: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const pair = utils.generateKeyPairSync('ed25519', { comment: OPERATE_COMMENT });
+  const pair = generate();
   const temporary = `${privateFile}.${process.pid}`;
   writeFileSync(temporary, pair.private, { mode: 0o600 });
   chmodSync(temporary, 0o600);
   renameSync(temporary, privateFile);
   writeFileSync(`${privateFile}.pub`, `${pair.public}\n`, { mode: 0o644 });
+}
+
+/** ssh2 1.17 cuts leading zero bytes off the public half, so that one key in 256 cannot be read: another is made. */
+function generate(): { readonly private: string; readonly public: string } {
+  for (;;) {
+    const pair = utils.generateKeyPairSync('ed25519', { comment: OPERATE_COMMENT });
+    if (!(utils.parseKey(pair.private) instanceof Error)) return pair;
+  }
 }
 
 /** @throws Error with a sentence when the text is no private key or needs a passphrase that was not given */

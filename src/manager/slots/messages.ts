@@ -60,6 +60,12 @@ async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
     log.warn('a pilot of no node of the slot was heard; ignored', { said: m.state });
     return;
   }
+  // Whatever it says first: this node is that host, and no other pilot is taken for it.
+  if (node.host === null) {
+    node.host = row.host;
+    node.pilot = row.pilot;
+    batch.note(node);
+  }
   const { at } = row;
   if (m.code !== 0) log.warn('a pilot reports a failure', { said: m.state, code: m.code, text: m.text });
   if (m.state === 'reserved' && m.code === 0) return reserved(deps, batch, tx, open, node, row);
@@ -84,8 +90,6 @@ async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
   }
   if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, offset), reported: row.received_at })) return;
   node.clock_offset_ms = offset;
-  node.host = row.host;
-  node.pilot = row.pilot;
   const longest = batch.now + open.slot.pilot_s * 1000;
   node.until_at = Math.min(longest, (m.reserved?.until ?? Infinity) - offset);
   const leases = batch.leasesOn(node);
