@@ -57,6 +57,28 @@ describe('properties', () => {
 
 const renamed = (f: JobFacts | undefined): Partial<KnownSlot> => (f === undefined ? {} : f);
 
+describe('several jobs under one name', () => {
+  it('the slot’s own counts, and the others are strays while they live and it is listed', () => {
+    const others = [job({ jobId: '9', state: 'running' }), job({ jobId: '8', state: 'cancelled' })];
+    const { strays, notes, steps } = reconcile([slot({ position: 3 })], [...others, job()], 300, none);
+    expect(strays).toEqual([{ slotId: 'sl-000000000001', jobId: '9' }]);
+    expect(notes[0]?.facts).toMatchObject({ jobId: '7', position: 1 });
+    expect(steps).toEqual([]);
+    expect(reconcile([slot()], others, 300, none).strays, 'its own is not listed: nobody knows whose they are').toEqual([]);
+  });
+
+  it('that are not the slot’s own do not keep it from being lost', () => {
+    const { steps } = reconcile([slot({ missingPolls: 1 })], [job({ jobId: '9', state: 'running' })], 300, none);
+    expect(steps[0]?.step).toMatchObject({ trigger: 'gone', code: 'Server.BatchJobLost' });
+  });
+
+  it('the first is taken for a slot whose submission was not answered', () => {
+    const { steps, strays } = reconcile([slot({ state: 'Submitting', jobId: null })], [job({ jobId: '9' }), job({ jobId: '8' })], 300, none);
+    expect(steps[0]).toMatchObject({ step: { trigger: 'submitted' }, facts: { jobId: '9' } });
+    expect(strays).toEqual([]);
+  });
+});
+
 describe('one list', () => {
   it.each<[SlotState, JobState, string | undefined]>([
     ['Queued', 'running', 'running'], ['Submitting', 'running', 'running'], ['Submitting', 'queued', 'submitted'], ['Requested', 'queued', 'submitted'],

@@ -34,6 +34,8 @@ export class PhasesSite {
   serve!: Serve;
   readonly dir = mkdtempSync(join(tmpdir(), 'phases-'));
   readonly #control = join(this.dir, 'control');
+  /** The batch system's own, for whoever acts behind the service's back. */
+  scancel = '';
   #toml = '';
   #blocker: ChildProcess | undefined;
 
@@ -52,10 +54,11 @@ export class PhasesSite {
   async #begin(contact: (port: number) => Promise<string>): Promise<void> {
     mkdirSync(this.#control);
     const { settings } = fakeSlurmCommands(this.dir, { nodes: NODES, killWaitS: 8, epilog: '/etc/epilog' });
+    this.scancel = settings.scancel;
     const [sbatch, scancel] = [this.#holdable('sbatch', settings.sbatch), this.#holdable('scancel', settings.scancel)];
     const conf = join(this.dir, 'pilot.conf');
     mkdirSync(join(this.dir, 'logs'));
-    writeFileSync(conf, `[logging]\nlogfiledir: ${this.dir}/logs\n[memory]\nmechanism: none\n[other]\nearlywaitratio: 0.5\nlockfile: ${this.dir}/lock-%h\nstatedir: ${this.dir}/pilots\ndriver: simulated\nheartbeat: 2\n`);
+    writeFileSync(conf, `[logging]\nlogfiledir: ${this.dir}/logs\n[memory]\nmechanism: none\n[other]\nearlywaitratio: 0.5\nlockfile: ${this.dir}/lock-%h\nstatedir: ${this.dir}/pilots\nreservewait: 10\ndriver: simulated\nheartbeat: 2\n`);
     const pilot = this.#program('pilot', `[ "$SLURMD_NODENAME" = b ] && while [ -e '${this.#control}/pilot-b' ]; do sleep 0.05; done\nexec '${process.execPath}' '${PILOT}' "$@"\n`);
     const port = await freePort();
     const commands = Object.entries({ ...settings, sbatch, scancel }).map(([verb, file]) => `${verb} = "${file}"\n`).join('');
@@ -138,7 +141,8 @@ export class PhasesSite {
     this.serve = await startServe(this.#toml, this.serve.root);
   }
 
-  processes = (): string[] => processesWith(`${this.dir}/`).map((p) => p.argv);
+  /** Processes of pilots and of what they have started. */
+  onNodes = (): string[] => processesWith(`${this.dir}/`).map((p) => p.argv).filter((argv) => !argv.includes(`${this.dir}/state `) && !argv.includes(`${this.dir}/bin/`));
 
   async close(): Promise<void> {
     for (const hold of ['sbatch-before', 'sbatch-after', 'scancel-before', 'scancel-after', 'pilot-b'] as const) this.letGo(hold);

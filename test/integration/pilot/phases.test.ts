@@ -41,7 +41,7 @@ async function endsTrue(s: PhasesSite, expected: { ran: boolean; jobs?: number }
     return all.every((x) => x.state === 'Ended') ? all : undefined;
   }, 60_000);
   await eventually('the end of the job', () => (s.jobs().every((j) => !['PENDING', 'RUNNING', 'COMPLETING'].includes(j.state)) ? true : undefined));
-  await eventually('clean nodes', () => (s.processes().filter((p) => !p.includes('nimbus.mjs') && !p.includes('postgres')).length === 0 ? true : undefined));
+  await eventually('clean nodes', () => (s.onNodes().length === 0 ? true : undefined));
   expect(slots).toHaveLength(1);
   expect(s.jobs().map((j) => j.name), 'one job').toEqual(Array.from({ length: expected.jobs ?? 1 }, () => slots[0]?.id));
   expect(slots[0]?.nodes.map((n) => n.state)).toEqual(expected.ran ? ['Returned', 'Returned'] : ['Lost', 'Lost']);

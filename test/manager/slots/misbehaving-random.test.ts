@@ -34,6 +34,7 @@ const event = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel' as const), how: fc.constantFrom('cancels', 'unknown', 'ignores') }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('kill' as const), how: fc.constantFrom('term-then-kill', 'kill-only', 'term-only') }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('list' as const), how: fc.constantFrom('lists', 'unavailable', 'doubled', 'empty', 'half', 'over') }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('database-away' as const), n: fc.integer({ min: 1, max: 12 }) }) },
 );
 type Event = typeof event extends fc.Arbitrary<infer T> ? T : never;
 
@@ -60,6 +61,11 @@ async function happen(e: Event): Promise<void> {
       return;
     case 'list':
       return list(e.how);
+    case 'database-away': {
+      const until = w.clock.now() + e.n * 1_000;
+      w.faults.fails = () => w.clock.now() < until;
+      return;
+    }
     case 'end-lease': {
       const lease = pick((await w.leases()).filter((l) => !l.final), e.n);
       if (lease !== undefined && w.alive) await w.service.manager.leases.end(w.site.admin, [lease.id], '').catch(() => undefined);
@@ -103,6 +109,7 @@ function list(how: 'lists' | 'unavailable' | 'doubled' | 'empty' | 'half' | 'ove
 async function healed(): Promise<void> {
   Object.assign(w.lrm.behaviour, { submit: 'takes', cancel: 'cancels', kill: 'term-then-kill' });
   list('lists');
+  w.faults.fails = () => false;
   for (const p of pilots()) p.line = 'good';
   if (!w.alive) await w.start();
 }
