@@ -12,9 +12,12 @@ export function pilotJob(config: Config, slot: ToSubmit, at: { contacts: readonl
   return {
     ...slot.job,
     parts: slot.job.parts.map((p, part) => ({ nodes: p.nodes, cores: p.cores, memoryMb: p.memoryMb, argv: pilotArgv(config, slot, part, p.memoryMb) })),
-    credentials: JSON.stringify(credentials),
+    credentials: asciiJson(credentials),
   };
 }
+
+/** A shell reads it on its way: what is not ASCII is escaped, as JSON allows. */
+const asciiJson = (value: unknown): string => JSON.stringify(value).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 function pilotArgv({ pilot }: Config, slot: ToSubmit, part: number, memoryMb: number): string[] {
   return [

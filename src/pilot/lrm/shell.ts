@@ -15,10 +15,11 @@ export const command = (argv: readonly string[]): string => argv.map(quote).join
 
 /**
  * The words of `argv` as a command that reads `text` (one line) as its standard input; `background`: it is not waited for.
- * @throws Error when `text` is no single line
+ * ASCII only: where a line of a here-document begins as its delimiter does, dash 0.5.12 (Debian's sh) loses an octet of what follows.
+ * @throws Error when `text` is no single line of ASCII
  */
 export function withInput(argv: readonly string[], text: string, background = false): string {
-  if (/[\x00-\x1f\x7f]/.test(text) || text === DELIMITER) throw new Error('what a pilot reads is one line without control characters');
+  if (/[^\x20-\x7e]/.test(text) || text === DELIMITER) throw new Error('what a pilot reads is one line of ASCII without control characters');
   return [`${command(argv)} <<'${DELIMITER}'${background ? ' &' : ''}`, text, DELIMITER].join('\n');
 }
 
