@@ -33,12 +33,15 @@ async function goOn(seconds: number): Promise<void> {
   if (!w.alive) await w.start();
 }
 
-/** Faults are over: all leases end, and nothing is left. */
+/** Faults are over: what lives runs, then all leases end, and nothing is left. */
 async function comesToRest(what: string): Promise<void> {
   w.faults.fails = () => false;
   w.faults.losesAnswer = () => false;
   await goOn(1);
-  for (const job of w.lrm.jobs) if (job.state === 'queued') w.startJob(job);
+  await w.until(`the start of what lives after ${what}`, REST_S, async () => {
+    for (const job of w.lrm.jobs) if (job.state === 'queued') w.startJob(job);
+    return (await w.leases()).every((l) => l.final || l.state === 'Running');
+  });
   const ids = (await w.leases()).filter((l) => !l.final).map((l) => l.id);
   if (ids.length > 0) await w.service.manager.leases.end(w.site.admin, ids, 'the end of a walk');
   await w.until(`the end after ${what}`, REST_S, async () => (await w.slots()).every((s) => s.state === 'Ended') && w.liveJobs().length === 0);
