@@ -5,21 +5,6 @@
 import type { JobState, JobView } from './lrm/types.ts';
 import type { SlotState } from './states.ts';
 
-export interface KnownSlot {
-  readonly id: string;
-  readonly state: SlotState;
-  readonly jobId: string | null;
-  readonly nativeState: string | null;
-  readonly position: number | null;
-  readonly reason: string | null;
-  readonly expectedStart: number | null;
-  readonly hosts: readonly string[];
-  readonly missingPolls: number;
-  /** When its submission was begun, and when it was let go, ms. */
-  readonly submittedAt: number | null;
-  readonly releasedAt: number | null;
-}
-
 /** What is written of a job whose slot stays in its state. */
 export interface JobFacts {
   readonly jobId: string | null;
@@ -29,6 +14,15 @@ export interface JobFacts {
   readonly expectedStart: number | null;
   readonly hosts: readonly string[];
   readonly missingPolls: number;
+}
+
+/** A live slot, with what was written of its job. */
+export interface KnownSlot extends JobFacts {
+  readonly id: string;
+  readonly state: SlotState;
+  /** When its submission was begun, and when it was let go, ms. */
+  readonly submittedAt: number | null;
+  readonly releasedAt: number | null;
 }
 
 export interface Reconciliation {
