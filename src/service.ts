@@ -32,6 +32,7 @@ import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
+import { createSaver } from './workers/saving.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -155,7 +156,7 @@ function startWork(
   const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
-  const dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, imagePath: (file) => repository.path(file) });
+  const dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, save: createSaver({ ctx, db, control, repository, recorder }), imagePath: (file) => repository.path(file) });
   late.dispatcher = dispatcher;
   const monitor = createNodeMonitor({
     ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id),

@@ -98,15 +98,26 @@ interface LeaseRequestBase extends RequestBase {
 export interface StartRequest extends LeaseRequestBase { readonly op: 'start'; readonly vm: VmSpec }
 export interface PropagateRequest extends LeaseRequestBase { readonly op: 'propagate'; readonly vm: VmSpec }
 export interface LeaseOpRequest extends LeaseRequestBase {
-  /** `remove` ends the VM and removes every trace of it but the generation; `unpropagate` removes the disk of a stopped VM. */
-  readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate';
-  /** With `remove`: the guest is asked to power down and has so many ms to do it. */
+  /**
+   * `remove` ends the VM and removes every trace of it but the generation; `unpropagate` removes the disk of a stopped VM; `save`
+   * ends the VM and makes its disk one file, an image in itself, that `read-saved` reads until the lease is removed.
+   */
+  readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save';
+  /** With `remove` and `save`: the guest is asked to power down and has so many ms to do it. */
   readonly graceMs?: number;
 }
 export interface ConsoleRequest extends RequestBase {
   readonly op: 'console';
   readonly lease: string;
   /** Bytes wanted from the end of the serial console's output. */
+  readonly maxBytes: number;
+}
+/** A piece of the disk of a VM that was saved, PUT_CHUNK bytes at most; the last one may be shorter, one behind the end is empty. */
+export interface ReadSavedRequest extends RequestBase {
+  readonly op: 'read-saved';
+  readonly lease: string;
+  /** Bytes from the file's beginning. */
+  readonly offset: number;
   readonly maxBytes: number;
 }
 export interface InfoRequest extends RequestBase { readonly op: 'info'; readonly lease: string }
@@ -121,11 +132,13 @@ export interface StatusRequest extends RequestBase { readonly op: 'status' }
 export interface ReleaseRequest extends RequestBase { readonly op: 'release'; readonly why: string }
 
 export type AgentRequest =
-  | ReleaseRequest | StartRequest | PropagateRequest | LeaseOpRequest | ConsoleRequest | InfoRequest | ListRequest | StatusRequest;
+  | ReleaseRequest | StartRequest | PropagateRequest | LeaseOpRequest | ConsoleRequest | ReadSavedRequest | InfoRequest | ListRequest | StatusRequest;
 
 // ---------------------------------------------------------------- results
 
-export type VmState = 'propagated' | 'starting' | 'running' | 'paused' | 'stopped' | 'removed';
+/** `saving`: off, its disk is being made one file; `saved`: that file can be read. */
+export const VM_STATES = ['propagated', 'starting', 'running', 'paused', 'stopped', 'saving', 'saved', 'removed'] as const;
+export type VmState = (typeof VM_STATES)[number];
 
 export interface VmInfo {
   readonly lease: string;
@@ -176,6 +189,7 @@ export type DoneResult =
   | { readonly vm: VmInfo }
   | { readonly vms: readonly VmInfo[] }
   | { readonly console: string; readonly truncated: boolean; readonly at: number } // base64
+  | { readonly saved: string; readonly totalBytes: number } // base64
   | { readonly status: NodeStatus }
   | { readonly releasing: true };
 

@@ -1,17 +1,17 @@
 /**
  * Tags of resources. The `nimbus:` prefix is the service's own, as `aws:` is Amazon's: `nimbus:duration` sets a lease's
- * time and is kept as written, `nimbus:ends` shows (and in CreateTags sets) its end, `nimbus:ssh` says how to log in where
+ * time and is kept as written, `nimbus:on-preempt` says whether its disk is saved when its node is taken away, `nimbus:ends` shows (and in CreateTags sets) its end, `nimbus:ssh` says how to log in where
  * only a forwarded port leads to the guest.
  */
 import { parseDuration } from '../lease/duration.ts';
 import { Fault } from '../lease/faults.ts';
-import { DURATION_TAG } from '../manager/tag-rules.ts';
+import { DURATION_TAG, ON_PREEMPT_TAG } from '../manager/tag-rules.ts';
 import type { LeaseView, NewEnd } from '../manager/types.ts';
 import { list, required, shown, string, struct } from './inputs.ts';
 import * as out from './outputs.ts';
 import { isoSeconds, parseIso } from './time.ts';
 
-export { DURATION_TAG };
+export { DURATION_TAG, ON_PREEMPT_TAG };
 export const ENDS_TAG = 'nimbus:ends';
 export const SSH_TAG = 'nimbus:ssh';
 const RESERVED = /^(?:nimbus|aws):/i;
@@ -46,7 +46,7 @@ export function writableTags(tags: readonly TagInput[], allowed: readonly string
 
 export function refuseReserved(tagKey: string, allowed: readonly string[]): void {
   if (RESERVED.test(tagKey) && !allowed.includes(tagKey)) {
-    throw new Fault('TagRefused', `The tag ${shown(tagKey)} is the service's own; of these, ${DURATION_TAG} may be set.`);
+    throw new Fault('TagRefused', `The tag ${shown(tagKey)} is the service's own; of these, ${DURATION_TAG} and ${ON_PREEMPT_TAG} may be set.`);
   }
 }
 

@@ -47,6 +47,11 @@ export function takeBytes(bytes: Buffer, place: Place): Promise<Taken> {
   return take([bytes], new PassThrough(), place, MOST_BYTES);
 }
 
+/** Bytes that come from elsewhere, as they are. */
+export function takeStream(bytes: AsyncIterable<Buffer>, place: Place): Promise<Taken> {
+  return take(bytes, new PassThrough(), place, MOST_BYTES);
+}
+
 /** The draft becomes the file; both lie in one directory. */
 export async function settle(draft: string, final: string): Promise<void> {
   await rename(draft, final);

@@ -16,7 +16,7 @@ import {
   commonImagesCalled, imageById, imagesOfAccount, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
 } from '../store/images.ts';
 import { lockBelongings, removeAllTags } from '../store/tags.ts';
-import { draftFor, INCOMING, settle, takeBytes, takeFile, type Place, type Taken } from './intake.ts';
+import { draftFor, INCOMING, settle, takeBytes, takeFile, takeStream, type Place, type Taken } from './intake.ts';
 import { imageNotFound, looksLikeId } from './lookup.ts';
 
 /** Directory of the images that all may use; no user has this name. */
@@ -43,6 +43,11 @@ export type ImageName = { readonly id: string } | { readonly name: string; reado
 export interface ImageRepository {
   /** @throws Fault */
   add(image: NewImageFile): Promise<ImageRow>;
+  /**
+   * Takes bytes in for an image whose row `write` is to write; when it has not, the file goes again.
+   * @throws Fault when the bytes are no image, and what `bytes` and `write` throw
+   */
+  take(owner: Owner, bytes: AsyncIterable<Buffer>, write: (image: Taken & { readonly id: string; readonly file: string }) => Promise<void>): Promise<void>;
   /** Refused while live leases use it. @throws Fault */
   remove(which: ImageName): Promise<ImageRow>;
   /** Every image of an account, inside the transaction that removes it. Returns what removes the files after the commit. */
@@ -119,6 +124,14 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
       const id = await bring(image.owner, (place) => takeFile(image.file, place),
         (newId, taken, file) => insert(db, newId, image.name, image.owner, image.description, taken, file));
       return rowOf(id);
+    },
+
+    async take(owner, bytes, write) {
+      const id = await bring(owner, (place) => takeStream(bytes, place), async (newId, taken, file) => {
+        await write({ ...taken, id: newId, file });
+        if ((await db.query(imageById, [newId])).length === 0) await dropFile({ id: newId, file });
+      });
+      ctx.log.info('an image was taken in', { image: id, owner: owner.name });
     },
 
     async remove(which) {

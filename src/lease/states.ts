@@ -114,7 +114,7 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Running', 'Paused'], trigger: 'serialize', to: 'Serializing', by: ASKING, intent: 'serialize' },
   { from: ['Serializing'], trigger: 'serialized', to: 'Serialized', by: ['agent'] },
   { from: ['Serialized'], trigger: 'unserialize', to: 'Starting', by: ASKING, intent: 'unserialize' },
-  { from: ['Propagated', 'Running', 'Paused', 'Serialized'], trigger: 'make-transportable', to: 'ReadyingForTransport', by: [...ASKING, 'sweeper'], intent: 'save' },
+  { from: ['Propagated', 'Running', 'Paused', 'Serialized'], trigger: 'make-transportable', to: 'ReadyingForTransport', by: [...ASKING, 'sweeper', 'slot'], intent: 'save' },
   { from: ['ReadyingForTransport'], trigger: 'transportable', to: 'ReadyForTransport', by: ['agent'] },
   { from: ['ReadyForTransport'], trigger: 'stage-out', to: 'StagingOut', by: ['service', 'sweeper'] },
   { from: ['StagingOut'], trigger: 'staged-out', to: 'StagedOut', by: ['service', 'agent'] },

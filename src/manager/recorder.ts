@@ -9,10 +9,22 @@ import type { LeasePhase } from '../lease/phases.ts';
 import { STATES, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
 import type { Reach } from '../lease/types.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
+import { insertImage } from '../store/images.ts';
 import { startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
 import type { ManagerDeps } from './deps.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
+
+export interface SavedImage {
+  readonly id: string;
+  readonly accountId: number;
+  readonly name: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly file: string;
+  readonly description: string;
+}
 
 /** What an agent, or the dispatcher in its place, says of one lease. `at` is on the service's clock, ms. */
 export type Report = {
@@ -25,6 +37,8 @@ export type Report = {
 } & (
   | { readonly kind: 'phase'; readonly phase: LeasePhase }
   | { readonly kind: 'done'; readonly intentId: string; readonly intent: IntentKind; readonly reach: Reach | null; readonly phases: Readonly<Partial<Record<LeasePhase, number>>> }
+  /** The lease's disk is in the repository, as a file without a row. */
+  | { readonly kind: 'saved'; readonly intentId: string; readonly image: SavedImage }
   | { readonly kind: 'failed'; readonly intentId: string; readonly intent: IntentKind; readonly code: string; readonly reason: string; readonly superseded: boolean }
   | { readonly kind: 'vm-exited'; readonly reason: string }
 );
@@ -45,9 +59,11 @@ const ON_DONE: Readonly<Record<IntentKind, Trigger>> = {
 };
 /** A failed start is the end of the VM; a refused reboot, pause or resume leaves it as it was. */
 const ON_FAILED: Readonly<Record<IntentKind, readonly Trigger[]>> = {
-  start: ['failed'], unserialize: ['failed'], save: ['failed'], remove: [],
+  start: ['failed'], unserialize: ['failed'], save: [], remove: [],
   reboot: ['refused'], pause: ['refused'], resume: ['refused'], shutdown: ['refused'], serialize: ['refused'],
 };
+
+const PREEMPTED = 'the batch system took the node back';
 
 export interface Recorder {
   /** Resolves when the report is committed. */
@@ -81,6 +97,7 @@ async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<vo
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
     const exited = await exitsOfThisVm(tx, leases, reports);
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity);
+    for (const r of reports) if (r.kind === 'saved') await keepImage(tx, r.image, now);
     for (const r of reports) {
       const lease = leases.get(r.lease);
       if (lease !== undefined) applyReport(batch, lease, r, now, exited.has(r));
@@ -116,11 +133,18 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       batch.finish(r.intentId, 'done', null);
       if (current) finishDone(batch, lease, r, cause, now);
       return;
+    case 'saved':
+      batch.finish(r.intentId, 'done', null);
+      if (!current) return;
+      batch.apply(lease, cause('transportable', ''));
+      preempt(batch, lease, r, `${PREEMPTED}; its disk was saved as image ${r.image.id} (${r.image.name})`);
+      return;
     case 'failed':
       batch.finish(r.intentId, r.superseded ? 'superseded' : 'failed', r.reason);
       if (!current) return;
       // Of the newest generation the node cannot have seen a newer one: the table has fallen behind it.
       if (r.superseded && r.intent === 'remove') batch.again(lease, r.intent, r.requestId);
+      if (r.intent === 'save') preempt(batch, lease, r, `${PREEMPTED}; nothing was saved: ${r.reason}`);
       for (const trigger of ON_FAILED[r.intent]) {
         batch.apply(lease, cause(trigger, r.reason), { reasonCode: r.code, reason: r.reason });
       }
@@ -128,6 +152,17 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
     case 'vm-exited':
       if (current || thisVm) vmExited(batch, lease, r.reason, cause);
   }
+}
+
+/** The one thing that disks are saved for: the lease ends with it, saved or not. */
+function preempt(batch: TransitionBatch, lease: LockedLease, r: Report, why: string): void {
+  const cause = { trigger: 'end', actor: 'service', who: 'batch system', why, at: r.at, requestId: r.requestId } as const;
+  batch.apply(lease, cause, { reasonCode: 'Server.BatchSystemPreempted', reason: why });
+}
+
+/** Of two savings of one lease, as after a crash, the first one is kept: the name says so. */
+async function keepImage(tx: Queryable, i: SavedImage, now: number): Promise<void> {
+  await tx.query(insertImage, [i.id, i.accountId, i.name, i.format, i.sizeBytes, i.sha256, i.file, i.description, new Date(now)]);
 }
 
 function vmExited(batch: TransitionBatch, lease: LockedLease, reason: string, cause: (trigger: Trigger, why: string) => Cause): void {

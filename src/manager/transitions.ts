@@ -173,7 +173,7 @@ export class TransitionBatch {
   private followUsage(lease: LockedLease, from: LeaseState, trigger: Trigger, at: number): void {
     const row = { lease_id: lease.id, node: lease.node, start_at: iso(at), memory_mb: lease.memory_mb, cores: lease.cores };
     if (lease.state === 'Running' && from !== 'Running') this.opened.push(row);
-    else if (trigger === 'vm-exited' || (lease.state === 'Propagated' && from === 'ShuttingDown')) this.close(lease, at);
+    else if (trigger === 'vm-exited' || trigger === 'transportable' || (lease.state === 'Propagated' && from === 'ShuttingDown')) this.close(lease, at);
   }
 
   /** The first stop counts: what comes after it was no use of the node. */

@@ -171,6 +171,10 @@ export interface LockedLease {
   /** When the pilot of its borrowed node ends by itself. */
   until_at: number | null;
 }
+/** $1 lease */
+export const ownerOfLease = statement<{ id: number; name: string }>('owner-of-lease', `
+  SELECT a.id, a.name FROM lease l JOIN account a ON a.id = l.account_id WHERE l.id = $1`);
+
 /** $1 ids, $2 account (null = any) */
 export const lockLeases = statement<LockedLease>('lock-leases', `
   SELECT l.id, l.state, l.generation, l.account_id, l.node_id, n.name AS node, l.holding, l.final, l.memory_mb, l.cores,

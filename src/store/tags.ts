@@ -25,6 +25,10 @@ export const setTags = statement<never>('set-tags', `
     FROM unnest($1::text[], $2::bigint[]) AS r(id, account_id), unnest($3::text[], $4::text[]) AS t(key, value)
   ON CONFLICT (resource_id, key) DO UPDATE SET value = excluded.value`);
 
+/** $1 resource ids, $2 key, $3 value: those that have it so */
+export const resourcesTagged = statement<{ resource_id: string }>('resources-tagged', `
+  SELECT resource_id FROM tag WHERE resource_id = ANY($1::text[]) AND key = $2 AND value = $3`);
+
 /** $1 resource ids, $2 most */
 export const resourcesOverTagLimit = statement<{ resource_id: string; tags: number }>('resources-over-tag-limit', `
   SELECT resource_id, count(*) AS tags FROM tag WHERE resource_id = ANY($1::text[]) GROUP BY resource_id HAVING count(*) > $2`);

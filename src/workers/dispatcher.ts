@@ -5,14 +5,17 @@
  */
 import type { AgentRequest, Done, Stamps, VmInfo } from '../control/protocol.ts';
 import type { ControlClient, NodeAnswer } from '../control/types.ts';
+import { isFault } from '../lease/faults.ts';
 import { writable } from '../lease/text.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Recorder, Report } from '../manager/recorder.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context, Timer } from '../platform/context.ts';
-import type { Db } from '../store/db.ts';
+import { reasonText } from '../platform/errors.ts';
+import { isUnavailable, type Db } from '../store/db.ts';
 import { intentsByIds, postponeIntents, takeIntents, type IntentRow } from '../store/intents.ts';
 import { agentRequest } from './requests.ts';
+import type { Saver } from './saving.ts';
 
 const POLL_MS = 1_000;
 const POLL_MOST = 256;
@@ -30,6 +33,7 @@ export interface DispatcherDeps {
   readonly control: ControlClient;
   readonly recorder: Recorder;
   readonly nodeName: (nodeId: number) => string;
+  readonly save: Saver;
   /** Absolute path of an image of the repository. */
   readonly imagePath: (file: string) => string;
 }
@@ -128,6 +132,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   async function answered(row: IntentRow, done: Done): Promise<void> {
     const offset = control.state(row.node_id).clockOffsetMs;
     const at = (done.stamps.finished ?? ctx.clock.now() + offset) - offset;
+    if (done.ok && row.kind === 'save') return fetchSaved(row, at);
     if (done.ok) {
       const vm: VmInfo | undefined = 'vm' in done.result ? done.result.vm : undefined;
       await recorder.report({
@@ -138,6 +143,15 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     const { code, message } = done.error;
     if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) await lost(row, message);
     else await fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
+  }
+
+  async function fetchSaved(row: IntentRow, at: number): Promise<void> {
+    try {
+      await deps.save(row, base(row, at));
+    } catch (e) {
+      if (isUnavailable(e)) throw e;
+      await fail(row, ctx.clock.now(), 'Server.NotSaved', isFault(e) ? e.text : reasonText(e), false);
+    }
   }
 
   async function fail(row: IntentRow, at: number, code: string, reason: string, superseded: boolean): Promise<void> {

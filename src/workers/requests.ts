@@ -4,8 +4,8 @@ import type { IntentKind } from '../lease/states.ts';
 import type { Config } from '../platform/config.ts';
 import type { IntentRow } from '../store/intents.ts';
 
-const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume'>>> = {
-  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume',
+const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save'>>> = {
+  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save',
 };
 
 export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string, now: number): AgentRequest {
@@ -15,16 +15,24 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   if (row.kind === 'start') return { ...base, op: 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
   const op = OPERATION[row.kind];
   if (op === undefined) throw new Error(`no agent operation serves intents of kind ${row.kind}`);
-  return { ...base, op, deadlineMs: config.operation_deadline_ms, ...grace(op, row, now) };
+  const left = graceLeft(row, now);
+  // A disk takes the time that there is.
+  const deadlineMs = op === 'save' && left !== null ? Math.max(1, left) : config.operation_deadline_ms;
+  return { ...base, op, deadlineMs, ...grace(op, left) };
 }
 
 /** Of what the batch system leaves, so much is the guest’s to power down: less than a pilot waits for the service’s word. */
 const GUESTS_SHARE = 0.4;
+/** The rest of that is for making the disk one file and fetching it. */
+const SAVED_GUESTS_SHARE = 0.15;
 
-function grace(op: string, row: IntentRow, now: number): { graceMs?: number } {
-  if (op !== 'remove' || row.grace_ends_at === null) return {};
-  const left = Math.floor((row.grace_ends_at - now) * GUESTS_SHARE);
-  return left > 0 ? { graceMs: left } : {};
+/** ms; null = the node is not being taken away */
+const graceLeft = (row: IntentRow, now: number): number | null => (row.grace_ends_at === null ? null : row.grace_ends_at - now);
+
+function grace(op: string, left: number | null): { graceMs?: number } {
+  if ((op !== 'remove' && op !== 'save') || left === null) return {};
+  const graceMs = Math.floor(left * (op === 'save' ? SAVED_GUESTS_SHARE : GUESTS_SHARE));
+  return graceMs > 0 ? { graceMs } : {};
 }
 
 function vmSpec(row: IntentRow, imagePath: (file: string) => string): VmSpec {

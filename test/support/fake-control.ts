@@ -2,7 +2,7 @@
  * A control client whose agents live in the test: each node keeps its VMs in a map and does what is asked, unless the test
  * says otherwise. For tests of manager and workers; agents themselves are tested for real elsewhere.
  */
-import type { AgentError, AgentRequest, Done, DoneResult, VmInfo } from '../../src/control/protocol.ts';
+import type { AgentError, AgentRequest, Done, DoneResult, VmInfo, VmState } from '../../src/control/protocol.ts';
 import type { CallHandlers, ChannelState, ControlClient, NodeCall, NodeRef } from '../../src/control/types.ts';
 import { Fault } from '../../src/lease/faults.ts';
 import type { Clock } from '../../src/platform/context.ts';
@@ -24,6 +24,11 @@ export interface FakeControl extends ControlClient {
   /** Resolves when a request that `matches` has reached a node. */
   reached(matches: (nodeId: number, request: AgentRequest) => boolean): Promise<AgentRequest>;
 }
+
+/** More than one piece, the last one short. */
+export const SAVED_DISK = Buffer.alloc(1300 * 512, 'a saved disk ');
+
+const STATE_AFTER: Partial<Record<AgentRequest['op'], VmState>> = { remove: 'removed', pause: 'paused', save: 'saved' };
 
 export function createFakeControl(clock: Clock): FakeControl {
   const nodes = new Map<number, FakeNode & { up: boolean; reason: string | null }>();
@@ -50,9 +55,13 @@ export function createFakeControl(clock: Clock): FakeControl {
     if (r.op === 'release') return { releasing: true };
     if (r.op === 'status' || r.op === 'info') return { code: 'BadRequest', message: 'not part of the fake' };
     const before = vms.get(r.lease);
+    if (r.op === 'read-saved') {
+      if (before?.state !== 'saved') return { code: 'WrongState', message: `no disk of ${r.lease} was saved` };
+      return { saved: SAVED_DISK.subarray(r.offset, r.offset + r.maxBytes).toString('base64'), totalBytes: SAVED_DISK.length };
+    }
     if (before !== undefined && before.generation > r.generation) return { code: 'StaleGeneration', message: 'stale' };
     const vm: VmInfo = {
-      lease: r.lease, generation: r.generation, state: r.op === 'remove' ? 'removed' : r.op === 'pause' ? 'paused' : 'running',
+      lease: r.lease, generation: r.generation, state: STATE_AFTER[r.op] ?? 'running',
       memoryMb: 'vm' in r ? r.vm.memoryMb : before?.memoryMb ?? 0, cores: 1, image: '', pid: null,
       reach: { host: '127.0.0.1', sshPort: 42_000, forwarded: true }, startedAt: clock.now(), reason: null,
     };

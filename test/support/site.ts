@@ -13,6 +13,7 @@ import type { Lrm } from '../../src/pilot/lrm/types.ts';
 import { createSlotWorker, type SlotWorker } from '../../src/workers/slots.ts';
 import { testContext, type TestContext } from './context.ts';
 import { openTestDatabase } from './database.ts';
+import { testSaving, type TestSaving } from './saving.ts';
 import { createFakeControl, type FakeControl } from './fake-control.ts';
 
 export interface TestSite {
@@ -28,6 +29,7 @@ export interface TestSite {
   readonly bob: Caller;
   readonly admin: Caller;
   imageId: string;
+  readonly saving: TestSaving;
   /** In pilot mode. */
   readonly slots: SlotWorker;
   readonly inbox: Inbox;
@@ -58,7 +60,8 @@ export async function openTestSite(options: {
     facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(), hostKeys: () => null,
   };
   const manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => dispatcher?.handOver(ids) });
-  dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, nodeName: (id) => pool.name(id), imagePath: (f) => `/images/${f}` });
+  const saving = testSaving({ ctx, db, control, recorder: manager.work.recorder });
+  dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, nodeName: (id) => pool.name(id), save: saving.save, imagePath: (f) => `/images/${f}` });
   const d = dispatcher;
   const monitor = createNodeMonitor({
     ctx, db, control, nodes: manager.work.nodes, recorder: manager.work.recorder, nodeName: (id) => pool.name(id),
@@ -74,7 +77,7 @@ export async function openTestSite(options: {
     accountId: accounts[i] ?? 0, name, ownerId: `00000000000${i}`, requestId: `req-${name}`, door: admin ? 'admin' : 'ec2', admin,
   });
   return {
-    ctx, db: realDb, config, control, manager, dispatcher: d, monitor, imageId, slots, inbox,
+    ctx, db: realDb, config, control, manager, dispatcher: d, monitor, imageId, saving, slots, inbox,
     alice: caller(0, 'alice'), bob: caller(1, 'bob'), admin: caller(2, 'root', true),
     async settled() {
       for (let quiet = 0; quiet < 2;) {
@@ -90,6 +93,7 @@ export async function openTestSite(options: {
       await d.stop();
       await manager.work.recorder.idle();
       await database.close();
+      saving.remove();
     },
   };
 }

@@ -126,6 +126,6 @@ describe('the dispatcher', () => {
 /** A second dispatcher on the same site, as after a restart. */
 function dispatcherOn(s: TestSite, imagePath = (file: string): string => file): Dispatcher {
   return createDispatcher({
-    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath,
+    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath, save: s.saving.save,
   });
 }

@@ -37,7 +37,7 @@ export interface Agent {
    * `vms` counts those. Never rejects.
    */
   endAll(graceMs: number): Promise<readonly string[]>;
-  /** VMs that run, are paused or are being started. */
+  /** VMs that run, are paused or are being started, and disks that are being saved or wait to be fetched. */
   vms(): number;
   /** Finishes what runs, says goodbye, frees the directory. VMs are not touched. */
   stop(why: string): Promise<void>;

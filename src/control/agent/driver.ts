@@ -42,6 +42,11 @@ export interface Driver {
   /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port). Harmless when it does not run. */
   end(place: VmPlace): Promise<void>;
   /**
+   * Makes the disk of a VM that does not run one file that needs no other; its path, absolute. Breaks off when `signal` fires.
+   * Repeatable. The VM's directory goes with it.
+   */
+  save(place: VmPlace, ms: number, signal: AbortSignal): Promise<string>;
+  /**
    * Presses the VM's power button (ACPI) and waits at most `ms` for its end, less when `signal` fires; true when it has ended.
    * Whether a guest obeys is its own affair.
    */

@@ -6,7 +6,7 @@
  *   its turn: performed unless a higher generation was seen meanwhile or its deadline has passed
  *   ended:   the lease's record is written with the answer, then the answer goes out
  *
- * Questions (info, list, console, status) change nothing and wait for nobody.
+ * Questions (info, list, console, read-saved, status) change nothing and wait for nobody.
  */
 import type { AgentErrorCode, AgentRequest, Done, DoneResult } from '../protocol.ts';
 import { within } from './clock.ts';

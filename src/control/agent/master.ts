@@ -130,11 +130,11 @@ export class Master implements Agent {
   }
 
   vms(): number {
-    return this.#running().length;
+    return this.#options.records.live().filter((r) => isUp(r) || r.state === 'saving' || r.state === 'saved').length;
   }
 
   #running(): LeaseRecord[] {
-    return this.#options.records.live().filter((r) => r.state === 'running' || r.state === 'paused' || r.state === 'starting');
+    return this.#options.records.live().filter(isUp);
   }
 
   /** Asked again because its answer was lost, it is answered again and nothing more. */
@@ -183,6 +183,8 @@ export class Master implements Agent {
     };
   }
 }
+
+const isUp = ({ state }: LeaseRecord): boolean => state === 'running' || state === 'paused' || state === 'starting';
 
 function bootId(): string {
   try {

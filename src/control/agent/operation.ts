@@ -12,7 +12,7 @@ export interface Reply {
   done(done: Done): void;
 }
 
-/** Part of a removal's deadline that is kept for ending a guest that has not powered down: so much, or half of it. */
+/** Part of the deadline that is kept for what follows when a guest has not powered down: so much, or half of it. */
 const AFTER_GRACE_MS = 5_000;
 const graceWithin = (deadlineMs: number): number => Math.max(deadlineMs / 2, deadlineMs - AFTER_GRACE_MS);
 
@@ -31,12 +31,13 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
   /** ms after its taking at which the guest's time to power down is over. */
   #graceEnd: number;
   readonly #hurry = new AbortController();
+  readonly #over = new AbortController();
 
   constructor(request: R, clock: Clock) {
     this.request = request;
     this.#clock = clock;
     this.#begun = clock.monotonic();
-    this.#graceEnd = request.op === 'remove' ? Math.min(request.graceMs ?? 0, graceWithin(request.deadlineMs)) : 0;
+    this.#graceEnd = request.op === 'remove' || request.op === 'save' ? Math.min(request.graceMs ?? 0, graceWithin(request.deadlineMs)) : 0;
     this.#broken = new Promise<never>((_, reject) => { this.#break = reject; });
     this.#broken.catch(() => undefined);
     this.#timer = clock.after(request.deadlineMs, () => {
@@ -47,7 +48,7 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
     this.stamps.received = clock.now();
   }
 
-  /** Of a removal: what the guest has left to power down, waiting for the operation's turn included; 0 or less = nothing. */
+  /** Of a removal or a save: what the guest has left to power down, waiting for the operation's turn included; 0 or less = nothing. */
   get graceMs(): number {
     return this.#graceEnd - this.#elapsedMs;
   }
@@ -55,6 +56,11 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
   /** Fires when the grace was shortened and that is over. */
   get hurry(): AbortSignal {
     return this.#hurry.signal;
+  }
+
+  /** Fires when the operation is broken off. */
+  get broken(): AbortSignal {
+    return this.#over.signal;
   }
 
   /** The guest has `ms` from now, unless it had less. */
@@ -93,6 +99,7 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
   breakOff(fault: AgentFault): void {
     this.#fault ??= fault;
     this.#break(fault);
+    this.#over.abort();
   }
 
   async step<T>(work: () => Promise<T>): Promise<T> {

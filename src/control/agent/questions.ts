@@ -1,4 +1,4 @@
-/** What can be asked of an agent without changing a VM: info, list, console, status, and release. */
+/** What can be asked of an agent without changing a VM: info, list, console, a saved disk, status, and release. */
 import { availableParallelism, totalmem } from 'node:os';
 import { statfs } from 'node:fs/promises';
 import type { DoneResult, NodeStatus } from '../protocol.ts';
@@ -33,6 +33,10 @@ export async function answerQuestion(parts: QuestionParts, question: Question): 
       if (existing(parts, question.lease).state === 'removed') throw noSuchVm(question.lease);
       const { bytes, truncated } = await parts.driver.console(parts.vms.place(question.lease), question.maxBytes);
       return { console: bytes.toString('base64'), truncated, at: parts.clock.now() };
+    }
+    case 'read-saved': {
+      const { bytes, totalBytes } = await parts.vms.readSaved(question.lease, question.offset, question.maxBytes);
+      return { saved: bytes.toString('base64'), totalBytes };
     }
     case 'status':
       return { status: await nodeStatus(parts) };

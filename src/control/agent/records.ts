@@ -4,7 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { isName } from '../../lease/ids.ts';
-import type { Done, DriverName, VmInfo, VmState } from '../protocol.ts';
+import { VM_STATES } from '../protocol.ts';
+import type { Done, DriverName, VmInfo } from '../protocol.ts';
 import type { Clock } from './clock.ts';
 import { Journal } from './journal.ts';
 import type { Log } from './log.ts';
@@ -134,13 +135,11 @@ export class Records {
   }
 }
 
-const STATES: readonly VmState[] = ['propagated', 'starting', 'running', 'paused', 'stopped', 'removed'];
-
 /** The journal is the agent's own; this tells a damaged or foreign entry, no more. */
 function isRecord(value: unknown): value is LeaseRecord {
   const r = value as Partial<LeaseRecord> | null | undefined;
   return typeof r === 'object' && r !== null && r.format === FORMAT
     && typeof r.lease === 'string' && isName(r.lease)
     && Number.isSafeInteger(r.generation) && Number.isFinite(r.changedAt) && Array.isArray(r.answers)
-    && r.state !== undefined && STATES.includes(r.state) && (r.sha256 === null || typeof r.sha256 === 'string');
+    && r.state !== undefined && VM_STATES.includes(r.state) && (r.sha256 === null || typeof r.sha256 === 'string');
 }

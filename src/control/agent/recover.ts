@@ -46,5 +46,6 @@ async function recover({ clock, log, driver, records, vms }: RecoverParts, recor
 }
 
 function reasonFor(record: LeaseRecord): string {
+  if (record.state === 'saving' || record.state === 'saved') return 'the agent ended before its disk was fetched';
   return record.state === 'starting' ? 'the agent ended while the VM was being started' : 'the VM had ended when the agent was started';
 }

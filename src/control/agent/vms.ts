@@ -3,7 +3,7 @@
  * that may be broken off at any step and returns the lease's new record; what it made before it failed, it removes.
  */
 import { mkdirSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentRequest, VmEvent, VmSpec } from '../protocol.ts';
 import type { ImageCache } from './cache.ts';
@@ -36,6 +36,8 @@ type MakeRequest = Extract<AgentRequest, { vm: VmSpec }>;
 export class Vms {
   readonly #parts: VmParts;
   readonly #unwatch = new Map<string, () => void>();
+  /** Lease → the one file that its disk was saved to. */
+  readonly #saved = new Map<string, string>();
 
   constructor(parts: VmParts) {
     this.#parts = parts;
@@ -51,6 +53,8 @@ export class Vms {
         return this.#remove(op);
       case 'unpropagate':
         return this.#unpropagate(op);
+      case 'save':
+        return this.#save(op);
       case 'reboot':
         return this.#reboot(op);
       case 'pause':
@@ -77,6 +81,19 @@ export class Vms {
       within(clock, NOTICE_MS, work, () => new AgentFault('DriverFailed', `no answer within ${NOTICE_MS} ms`))
         .catch((e: unknown) => log.warn('a guest could not be told', { lease, why: String(e) }));
     await Promise.all([bounded(driver.notice(place, text)), bounded(driver.powerDown(place, 0))]);
+  }
+
+  /** At most `maxBytes` of the disk that was saved, and how many it has. */
+  async readSaved(lease: string, offset: number, maxBytes: number): Promise<{ bytes: Buffer; totalBytes: number }> {
+    const name = this.#saved.get(lease);
+    if (name === undefined) throw new AgentFault('WrongState', `no disk of ${lease} was saved`);
+    const file = await open(name, 'r');
+    try {
+      const [{ bytesRead, buffer }, { size }] = [await file.read(Buffer.alloc(maxBytes), 0, maxBytes, offset), await file.stat()];
+      return { bytes: buffer.subarray(0, bytesRead), totalBytes: size };
+    } finally {
+      await file.close();
+    }
   }
 
   close(): void {
@@ -146,6 +163,32 @@ export class Vms {
 
   async #remove(op: Operation): Promise<LeaseRecord> {
     const { lease } = op.request;
+    await this.#off(op);
+    this.#saved.delete(lease);
+    await rm(this.place(lease).dir, { recursive: true, force: true });
+    return { ...this.#parts.records.of(lease), state: 'removed', sha256: null, pid: null, reach: null };
+  }
+
+  /** Between the VM's end and its disk's removal there is something to wait for: the record says so, and `vms` counts it. */
+  async #save(op: Operation): Promise<LeaseRecord> {
+    const { records, driver } = this.#parts;
+    const { lease, deadlineMs } = op.request;
+    if (this.#existing(op.request).state === 'saved') return records.of(lease);
+    await this.#off(op);
+    const off = { ...records.of(lease), pid: null, reach: null };
+    records.save({ ...off, state: 'saving' });
+    try {
+      this.#saved.set(lease, await op.step(() => driver.save(this.place(lease), deadlineMs, op.broken)));
+      return { ...records.of(lease), state: 'saved' };
+    } catch (e) {
+      records.save({ ...off, state: 'stopped', reason: 'its disk was not saved' });
+      throw e;
+    }
+  }
+
+  /** Ends the VM, after the time that its guest has to power down. */
+  async #off(op: Operation): Promise<void> {
+    const { lease } = op.request;
     try {
       await op.step(() => this.#powerDown(op));
       await op.step(() => this.#end(lease));
@@ -154,8 +197,6 @@ export class Vms {
       if (state === 'running' || state === 'paused') this.watch(lease);
       throw e;
     }
-    await rm(this.place(lease).dir, { recursive: true, force: true });
-    return { ...this.#parts.records.of(lease), state: 'removed', sha256: null, pid: null, reach: null };
   }
 
   /** The VM's end during its grace is what was asked for: nobody is told of it as of an exit. */

@@ -1,6 +1,6 @@
 /** Reads what agents say. An agent is not trusted: a line that is not exactly what the protocol allows ends its channel. */
 import { z } from 'zod';
-import { AGENT_PHASES, type AgentHello, type AgentLine } from '../protocol.ts';
+import { AGENT_PHASES, VM_STATES, type AgentHello, type AgentLine } from '../protocol.ts';
 
 const id = z.string().min(1).max(128);
 /** Sentences are cut, not refused: a driver may say a lot. */
@@ -23,7 +23,7 @@ const hello = z.object({
 const vm = z.object({
   lease: id,
   generation: count,
-  state: z.enum(['propagated', 'starting', 'running', 'paused', 'stopped', 'removed']),
+  state: z.enum(VM_STATES),
   memoryMb: count,
   cores: count,
   image: z.string().max(256),
@@ -58,6 +58,7 @@ const result = z.union([
   z.object({ vm }),
   z.object({ vms: z.array(vm) }),
   z.object({ console: z.string(), truncated: z.boolean(), at: stamp }),
+  z.object({ saved: z.string(), totalBytes: count }),
   z.object({ status }),
   z.object({ releasing: z.literal(true) }),
 ]);

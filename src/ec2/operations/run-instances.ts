@@ -6,7 +6,7 @@ import { base64, boolean, integer, list, required, shown, string, struct, unsupp
 import type { InputsOf } from '../inputs.ts';
 import { DEFAULT_GROUP, reservation, reservationFields } from '../instance.ts';
 import { operation } from '../operation.ts';
-import { DURATION_TAG, durationOf, tagSpecifications, tagsFor } from '../tags.ts';
+import { DURATION_TAG, durationOf, ON_PREEMPT_TAG, tagSpecifications, tagsFor } from '../tags.ts';
 import { imageReference } from './images.ts';
 import { keyName } from './key-pairs.ts';
 
@@ -65,7 +65,7 @@ const EMPTY = { reservationId: '', ownerId: '', requesterId: '', groupSet: [], i
 function createRequest(p: InputsOf<typeof input>): CreateRequest {
   if (p.MinCount > p.MaxCount) throw new Fault('ParameterConflict', `MinCount (${p.MinCount}) must not be more than MaxCount (${p.MaxCount}).`);
   refuseForeignNetworks(p);
-  const tags = tagsFor('instance', p.TagSpecification, [DURATION_TAG]);
+  const tags = tagsFor('instance', p.TagSpecification, [DURATION_TAG, ON_PREEMPT_TAG]);
   const duration = tags[DURATION_TAG];
   return {
     minCount: p.MinCount,

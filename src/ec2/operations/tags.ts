@@ -7,7 +7,7 @@ import { list as inputList, required, shown, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
-import { DURATION_TAG, ENDS_TAG, endFromTags, keptTags, refuseReserved, tagList, writableTags } from '../tags.ts';
+import { DURATION_TAG, ENDS_TAG, endFromTags, keptTags, ON_PREEMPT_TAG, refuseReserved, tagList, writableTags } from '../tags.ts';
 
 const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID];
 const resourceIds = required(inputList(string({ max: 64 })));
@@ -28,12 +28,11 @@ export const createTags = operation({
   repeatable: (p) => !p.Tag.some((t) => t.Key === DURATION_TAG),
   async run({ manager, caller, dryRun }, p) {
     const ids = checkIds(p.ResourceId);
-    const tags = writableTags(p.Tag, [DURATION_TAG, ENDS_TAG]);
+    const tags = writableTags(p.Tag, [DURATION_TAG, ENDS_TAG, ON_PREEMPT_TAG]);
     const end = endFromTags(tags);
-    if (end !== undefined) {
-      const other = ids.find((id) => !LEASE_ID.test(id));
-      if (other !== undefined) throw new Fault('TagRefused', `Only instances have an end; ${other} is none.`);
-    }
+    const other = ids.find((id) => !LEASE_ID.test(id));
+    if (other !== undefined && end !== undefined) throw new Fault('TagRefused', `Only instances have an end; ${other} is none.`);
+    if (other !== undefined && ON_PREEMPT_TAG in tags) throw new Fault('TagRefused', `Only instances have a node that can be taken away; ${other} is none.`);
     await manager.tags.set(caller, ids, keptTags(tags), { dryRun, end });
     return { return: true };
   },
@@ -47,7 +46,7 @@ export const deleteTags = operation({
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     const ids = checkIds(p.ResourceId);
-    for (const t of p.Tag) refuseReserved(t.Key, [DURATION_TAG]);
+    for (const t of p.Tag) refuseReserved(t.Key, [DURATION_TAG, ON_PREEMPT_TAG]);
     await manager.tags.remove(caller, ids, p.Tag.map((t) => ({ key: t.Key, value: t.Value })), { dryRun });
     return { return: true };
   },

@@ -4,6 +4,7 @@
  */
 import { writable } from '../../lease/text.ts';
 import { nodeIsOver, slotAfter, slotNodeAfter, type SlotNodeTrigger, type SlotTrigger } from '../../pilot/states.ts';
+import type { LeaseState } from '../../lease/states.ts';
 import type { Queryable } from '../../store/db.ts';
 import { lockLeases, type LockedLease } from '../../store/leases.ts';
 import {
@@ -27,6 +28,9 @@ export interface SlotEffects extends Effects {
   readonly nodesChanged: boolean;
   readonly changed: boolean;
 }
+
+/** Of a lease that was told to be preempted already: that stays the code. */
+const NOT_IN_TIME = { reason: 'the batch system took the node back; nothing was saved: the time that was left was too short' };
 
 export class SlotBatch {
   readonly leases: TransitionBatch;
@@ -106,14 +110,25 @@ export class SlotBatch {
     this.made = true;
   }
 
-  /** `over`: the node is no more, the leases end here; else their VMs are asked to end. */
-  endLeases(node: SlotNodeRow, why: Reason, over: boolean): void {
+  /** `over`: the node is no more, the leases end here; else their VMs are asked to end. `but`: leases in that state are left as they are. */
+  endLeases(node: SlotNodeRow, why: Reason, over: boolean, but?: LeaseState): void {
     const cause = { who: 'batch system', why: why.reason, at: this.now, requestId: null };
-    const outcome = { reasonCode: why.code, reason: why.reason };
+    const whole = { reasonCode: why.code, reason: why.reason };
     for (const lease of this.leasesOn(node)) {
+      if (lease.state === but) continue;
+      const outcome = lease.state === 'ReadyingForTransport' ? NOT_IN_TIME : whole;
       if (over) this.leases.end(lease, cause, lease.state === 'Ending' ? {} : outcome);
       else this.leases.apply(lease, { ...cause, trigger: 'end', actor: 'slot' }, outcome);
     }
+  }
+
+  /** `saved`: those whose disks are made images first. Only of VMs that are there, and while there is a node. */
+  preemptLeases(node: SlotNodeRow, why: Reason, saved: ReadonlySet<string>): void {
+    const cause = { who: 'batch system', why: why.reason, at: this.now, requestId: null };
+    for (const lease of this.leasesOn(node)) {
+      if (saved.has(lease.id)) this.leases.apply(lease, { ...cause, trigger: 'make-transportable', actor: 'slot' }, { reasonCode: why.code, reason: `${why.reason}; its disk is being saved` });
+    }
+    this.endLeases(node, why, node.node_id === null, 'ReadyingForTransport');
   }
 
   private finish(slot: SlotRow, nodes: readonly SlotNodeRow[]): void {

@@ -8,9 +8,11 @@ import type { LockedLease } from '../../store/leases.ts';
 import type { PilotMessage } from '../../pilot/protocol.ts';
 import { isUnavailable, type Queryable } from '../../store/db.ts';
 import { markApplied, openMessages, type OpenMessageRow } from '../../store/slot-messages.ts';
+import { resourcesTagged } from '../../store/tags.ts';
 import { bindLeases, insertSlotVmmNode, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
-import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
+import { ON_PREEMPT_TAG } from '../tag-rules.ts';
+import { changeSlots, type OpenSlot, type Reason, type SlotBatch } from './batch.ts';
 import { settle } from './reconcile.ts';
 import { sshAddress } from './ssh-address.ts';
 
@@ -66,10 +68,10 @@ async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
     node.pilot = row.pilot;
     batch.note(node);
   }
-  const { at } = row;
   if (m.code !== 0) log.warn('a pilot reports a failure', { said: m.state, code: m.code, text: m.text });
   if (m.state === 'reserved' && m.code === 0) return reserved(deps, batch, tx, open, node, row);
-  applyEnd(batch, open, node, m, at);
+  if (m.state === 'early-unreserving') return preempted(batch, tx, open, node, m, row.at);
+  applyEnd(batch, open, node, m);
 }
 
 /** The node that this host is already, or the first of its part that has no host yet. */
@@ -135,7 +137,20 @@ function accessOf({ config, borrowing }: SlotDeps, slot: string, row: OpenMessag
   return { transport: 'slot-ssh', slot, ...at, user: reserved.agent.user, hostKeys, stateDir: reserved.agent.stateDir };
 }
 
-function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotMessage, at: number): void {
+/** What is left of the grace is the leases': to be saved where their owners say so, and to end. */
+async function preempted(batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, m: PilotMessage, at: number): Promise<void> {
+  node.grace_ends_at = at + (m.graceMs ?? open.slot.grace_s * 1000);
+  if (m.text !== undefined && m.code !== 0) node.reason = m.text;
+  batch.stepNode(node, 'preempted', stampsOf(m, node.clock_offset_ms));
+  const seconds = Math.max(0, Math.round((node.grace_ends_at - batch.now) / 1000));
+  const why = { code: 'Server.BatchSystemPreempted', reason: `the batch system takes the node back before the lease’s time is over; ${seconds} s of grace were left` };
+  const ids = node.node_id === null ? [] : batch.leasesOn(node).map((l) => l.id);
+  const tagged = ids.length === 0 ? [] : await tx.query(resourcesTagged, [ids, ON_PREEMPT_TAG, 'save']);
+  batch.preemptLeases(node, why, new Set(tagged.map((t) => t.resource_id)));
+  failTogether(batch, open, node, why);
+}
+
+function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotMessage): void {
   const stamps = stampsOf(m, node.clock_offset_ms);
   if (m.text !== undefined && m.code !== 0) node.reason = m.text;
   switch (m.state) {
@@ -143,13 +158,6 @@ function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotM
       batch.stepNode(node, 'failed', stamps);
       fail(batch, open, node, { code: 'Server.PilotFailed', reason: `the pilot could not make room on its node: ${m.text ?? `code ${m.code}`}` });
       return;
-    case 'early-unreserving': {
-      node.grace_ends_at = at + (m.graceMs ?? open.slot.grace_s * 1000);
-      batch.stepNode(node, 'preempted', stamps);
-      const seconds = Math.max(0, Math.round((node.grace_ends_at - batch.now) / 1000));
-      fail(batch, open, node, { code: 'Server.BatchSystemPreempted', reason: `the batch system takes the node back before the lease’s time is over; ${seconds} s of grace were left` });
-      return;
-    }
     case 'unreserving':
       batch.stepNode(node, 'unreserving', stamps);
       batch.endLeases(node, { code: 'Server.SlotEnded', reason: m.text ?? 'the pilot gives the node back' }, false);
@@ -167,9 +175,13 @@ function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotM
   }
 }
 
-/** All or none, until every node of the slot has been ready; afterwards each node's leases end by themselves. */
-function fail(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: { code: string; reason: string }): void {
+function fail(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: Reason): void {
   batch.endLeases(node, why, node.node_id === null);
+  failTogether(batch, open, node, why);
+}
+
+/** All or none, until every node of the slot has been ready; afterwards each node's leases end by themselves. */
+function failTogether(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: Reason): void {
   if (open.slot.state !== 'Ready' && open.slot.ready_at === null && open.nodes.length > 1) {
     batch.step(open, 'release', { code: why.code, reason: `${node.host ?? 'a node'} of the job: ${why.reason}` });
     open.slot.next_at = batch.now;

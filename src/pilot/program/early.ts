@@ -7,13 +7,18 @@ import type { Held, ReserveParts } from './reservation.ts';
 import type { Stage } from './stages.ts';
 
 const LOOK_MS = 25;
+/** For the service's acknowledgement: so much, or this part of the grace. */
+const TOLD_MS = 1_000;
+const TOLD_PART = 0.125;
 
 export async function waitEarly(parts: ReserveParts, { agent }: Held, enter: (stage: Stage) => void): Promise<void> {
   const { budget, notifier, ending, config, log, stamps } = parts;
   enter('early-unreserving');
-  notifier?.post({ state: 'early-unreserving', code: 0, graceMs: Math.round(budget.left()), stamps: stamps.all() });
+  const told = notifier?.post({ state: 'early-unreserving', code: 0, graceMs: Math.round(budget.left()), stamps: stamps.all() });
   notifier?.hurry();
   if (agent === undefined || agent.vms() === 0) return;
+  // A guest that obeys at once must not be off before the service knows that its disk is to be saved.
+  if (told !== undefined) await Promise.race([notifier?.delivered(told, Math.min(TOLD_MS, budget.left() * TOLD_PART)), ending.hurry]);
   const waitMs = budget.left() * config.earlyWaitRatio;
   const seconds = Math.max(1, Math.round(waitMs / 1000));
   agent.notice(`The batch system wants this machine's node back: the machine is switched off in ${seconds} s.`).catch((e: unknown) => {

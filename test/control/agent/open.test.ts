@@ -201,6 +201,61 @@ describe('an agent in a pilot', () => {
   });
 });
 
+describe('a saved disk', () => {
+  const pieces = async (service: Service, name: string, maxBytes: number): Promise<Buffer> => {
+    const parts: Buffer[] = [];
+    for (let offset = 0, total = 1; offset < total; offset += maxBytes) {
+      const done = await service.ask({ op: 'read-saved', id: opId(), lease: name, offset, maxBytes, deadlineMs: 5_000 });
+      if (!done.ok || !('saved' in done.result)) throw new Error(codeOf(done));
+      total = done.result.totalBytes;
+      parts.push(Buffer.from(done.result.saved, 'base64'));
+    }
+    return Buffer.concat(parts);
+  };
+
+  it('can be read in pieces until the lease is removed, and counts as something to wait for', async () => {
+    const agent = await agentWith({}, { powerDownMs: 10 });
+    const service = await serviceOf(agent);
+    const image = makeImage(tmp.dir);
+    await service.ask(start(lease(1), 1, image));
+    expect(vmOf(await service.ask({ ...leaseOp('save', lease(1), 2), graceMs: 5_000 } as AgentRequest))).toMatchObject({ state: 'saved', pid: null });
+    expect(agent.vms()).toBe(1);
+    expect(await pieces(service, lease(1), 1000)).toEqual(image.data);
+    expect(vmOf(await service.ask(leaseOp('save', lease(1), 2))).state).toBe('saved');
+    expect(service.lines.filter((line) => 'event' in line)).toEqual([]);
+    await service.ask(leaseOp('remove', lease(1), 3));
+    expect(agent.vms()).toBe(0);
+    await expect(pieces(service, lease(1), 1000)).rejects.toThrow('WrongState');
+    await service.leave();
+  });
+
+  it('is there of a VM that has powered itself off, and of no other lease', async () => {
+    const agent = await agentWith({}, { powerDownMs: 0 });
+    const service = await serviceOf(agent);
+    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
+    await agent.notice('this node ends');
+    await service.exits(1);
+    expect(vmOf(await service.ask(leaseOp('save', lease(1), 2))).state).toBe('saved');
+    expect(codeOf(await service.ask(leaseOp('save', lease(2), 2)))).toBe('NoSuchVm');
+    await expect(pieces(service, '../control', 1000)).rejects.toThrow('BadRequest');
+    await service.leave();
+  });
+
+  it('that cannot be made is no reason to wait; a removal does not wait for one that is being made', async () => {
+    const agent = await agentWith({}, { faults: [{ lease: lease(1), op: 'save' }, { lease: lease(2), op: 'save', hang: true }] });
+    const service = await serviceOf(agent);
+    const image = makeImage(tmp.dir);
+    await Promise.all([1, 2].map((n) => service.ask(start(lease(n), 1, image))));
+    expect(codeOf(await service.ask(leaseOp('save', lease(1), 2)))).toBe('DriverFailed');
+    expect(agent.vms()).toBe(1);
+    const hangs = service.ask({ ...leaseOp('save', lease(2), 2), deadlineMs: 3_600_000 } as AgentRequest);
+    expect(vmOf(await service.ask(leaseOp('remove', lease(2), 3))).state).toBe('removed');
+    expect(codeOf(await hangs)).toBe('StaleGeneration');
+    expect(agent.vms()).toBe(0);
+    await service.leave();
+  });
+});
+
 describe('the end of all VMs', () => {
   it('gives guests their grace, keeps generations, and starts nothing any more', async () => {
     const agent = await agentWith({}, { powerDownMs: 10 });

@@ -5,17 +5,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterEach, describe, expect, it } from 'vitest';
-import { findPrograms } from '../../../src/control/agent/drivers/qemu/programs.ts';
+import { findPrograms, run } from '../../../src/control/agent/drivers/qemu/programs.ts';
 import { probeJobShield, vmCommand } from '../../../src/control/agent/helper/command.ts';
-import type { AgentRequest, ImageRef, VmInfo } from '../../../src/control/protocol.ts';
+import { PUT_CHUNK, type AgentRequest, type ImageRef, type VmInfo } from '../../../src/control/protocol.ts';
 import { guestBanner, guestImage } from '../../../src/images/builtin/guest.ts';
-import { hasPart } from '../../parts.ts';
+import { findProgram, hasPart } from '../../parts.ts';
 import { Agent, killAgents } from '../agent/program.ts';
 import { leaseOp, opId, specOf, vmOf } from '../agent/rig.ts';
 import { atEnd, consoleSays, consoleText, newLease, newNode, runs, temporaryDir, until } from './fixture.ts';
 import { POWER_GUEST_SAYS, powerGuestImage } from './power-guest.ts';
 
 afterEach(killAgents);
+const { qemuImg } = findPrograms({});
 
 /** Bits of signals 1, 2 and 15 in the masks of /proc/PID/status. */
 const HUP_INT_TERM = 0x4003n;
@@ -23,7 +24,10 @@ const HUP_INT_TERM = 0x4003n;
 interface Job {
   readonly agent: Agent;
   readonly pid: number;
-  start(guest?: Buffer): Promise<VmInfo & { pid: number }>;
+  /** Where the agent keeps its leases. */
+  readonly stateDir: string;
+  image(guest: Buffer, format: 'raw' | 'qcow2'): Promise<ImageRef>;
+  start(guest?: Buffer, format?: 'raw' | 'qcow2'): Promise<VmInfo & { pid: number }>;
 }
 
 /** A pilot's process, in a session and group of its own as a batch system starts it. */
@@ -35,14 +39,17 @@ async function newJob(): Promise<Job> {
   const agent = new Agent(outfile, [join(dir, 'state')], process.env, { detached: true });
   atEnd(() => agent.kill());
   const { pid } = await agent.open();
+  async function image(guest: Buffer, format: 'raw' | 'qcow2'): Promise<ImageRef> {
+    const sha256 = createHash('sha256').update(guest).digest('hex');
+    const path = join(dir, sha256);
+    await writeFile(path, guest);
+    return { id: 'ami-0', sha256, format, sizeBytes: guest.length, path };
+  }
   return {
-    agent, pid,
-    async start(guest = guestImage()) {
+    agent, pid, stateDir: join(dir, 'state'), image,
+    async start(guest = guestImage(), format = 'raw') {
       const lease = newLease();
-      const path = join(dir, `${lease}.img`);
-      await writeFile(path, guest);
-      const image: ImageRef = { id: 'ami-0', sha256: createHash('sha256').update(guest).digest('hex'), format: 'raw', sizeBytes: guest.length, path };
-      const vm = vmOf(await agent.ask({ op: 'start', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: specOf(image, lease) }));
+      const vm = vmOf(await agent.ask({ op: 'start', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: specOf(await image(guest, format), lease) }));
       if (vm.pid === null) throw new Error('no process');
       return { ...vm, pid: vm.pid };
     },
@@ -101,6 +108,42 @@ describe.skipIf(!hasPart('qemu'))('a VM in a job', () => {
     expect(await runs(vm.pid)).toBe(false);
     expect(await readFile(join(job.agent.child.spawnargs[2] ?? '', 'agent.log'), 'utf8')).toContain('guest has powered down');
     expect(job.agent.lines.filter((line) => 'event' in line)).toEqual([]);
+  });
+});
+
+describe.skipIf(!hasPart('qemu'))('a disk that is saved', () => {
+  const saved = async (agent: Agent, lease: string): Promise<Buffer> => {
+    const parts: Buffer[] = [];
+    for (let offset = 0, total = 1; offset < total; offset += PUT_CHUNK) {
+      const done = await agent.ask({ op: 'read-saved', id: opId(), lease, offset, maxBytes: PUT_CHUNK, deadlineMs: 10_000 });
+      if (!done.ok || !('saved' in done.result)) throw new Error('no piece of the disk');
+      total = done.result.totalBytes;
+      parts.push(Buffer.from(done.result.saved, 'base64'));
+    }
+    return Buffer.concat(parts);
+  };
+
+  it('is one file with all that was written, which boots elsewhere', async () => {
+    const job = await newJob();
+    const lease = newLease();
+    const spec = { ...specOf(await job.image(powerGuestImage(), 'raw'), lease), diskMb: 4 };
+    await job.agent.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: spec });
+    const disk = join(job.stateDir, 'vms', lease, 'disk.qcow2');
+    // As a guest with a disk driver would.
+    await run(findProgram('qemu-io') ?? 'qemu-io', ['-f', 'qcow2', '-c', 'write -P 0xa5 1M 64k', disk], { ms: 30_000 });
+    const { pid } = vmOf(await job.agent.ask({ op: 'start', id: opId(), lease, generation: 2, deadlineMs: 60_000, vm: spec }));
+    await until('the guest', async () => (await says(job.agent, lease)).includes(POWER_GUEST_SAYS));
+    expect(vmOf(await job.agent.ask({ ...leaseOp('save', lease, 3, opId(), 120_000), graceMs: 60_000 } as AgentRequest))).toMatchObject({ state: 'saved', pid: null });
+    expect(await runs(pid ?? 0)).toBe(false);
+    expect(job.agent.lines.filter((line) => 'event' in line)).toEqual([]);
+
+    const file = join(job.stateDir, 'copy.qcow2');
+    await writeFile(file, await saved(job.agent, lease));
+    await run(qemuImg, ['compare', '-f', 'qcow2', '-F', 'qcow2', file, disk], { ms: 30_000 });
+    await run(findProgram('qemu-io') ?? 'qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -P 0xa5 1M 64k', file], { ms: 30_000 });
+    expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
+    const again = await job.start(await readFile(file), 'qcow2');
+    await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
   });
 });
 

@@ -29,9 +29,8 @@ const runInstances = async (count: number): Promise<string[]> =>
 
 describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a group of four', () => {
   const adapters = [['slurm', 'simulated'], ['pbs', 'simulated'], ['slurm', 'qemu']] as const;
-  it.each(adapters)('is leased, used and ended by the AWS command line through the adapter %s, VMs %s', { timeout: 180_000 }, async (lrm, driver) => {
-    if (lrm === 'pbs' && !hasPart('slurm-torque')) return;
-    if (driver === 'qemu' && !hasPart('qemu')) return;
+  const here = adapters.filter(([lrm, driver]) => (lrm !== 'pbs' || hasPart('slurm-torque')) && (driver !== 'qemu' || hasPart('qemu')));
+  it.each(here)('is leased, used and ended by the AWS command line through the adapter %s, VMs %s', { timeout: 180_000 }, async (lrm, driver) => {
     c = await startCluster({ lrm, driver, slurm: { nodes: 4 } });
     const ids = await runInstances(4);
     expect(ids).toHaveLength(4);
@@ -59,6 +58,25 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     await ask(c.slurm, ['scancel', slot?.jobId ?? '']);
     const ended = await c.all('Terminated');
     expect(ended.map((l) => l.reasonCode)).toEqual(['Server.BatchSystemPreempted', 'Server.BatchSystemPreempted']);
+    await c.clean();
+  });
+
+  it.skipIf(!hasPart('qemu'))('a disk that is to be saved outlives its node, and a VM runs from it', { timeout: 180_000 }, async () => {
+    c = await startCluster({ driver: 'qemu', slurm: { nodes: 2 } });
+    const tag = 'ResourceType=instance,Tags=[{Key=nimbus:on-preempt,Value=save}]';
+    const first = await aws('run-instances', '--image-id', 'nimbus-guest', '--tag-specifications', tag, '--query', 'Instances[].InstanceId');
+    await aws('wait', 'instance-running', '--instance-ids', first);
+    const [slot] = await c.slots();
+    await ask(c.slurm, ['scancel', slot?.jobId ?? '']);
+    await aws('wait', 'instance-terminated', '--instance-ids', first);
+    const image = await aws('describe-images', '--filters', `Name=name,Values=saved-${first}`, '--query', 'Images[].ImageId');
+    expect(await aws('describe-instances', '--instance-ids', first, '--query', 'Reservations[].Instances[].StateReason.Message')).toContain(`saved as image ${image}`);
+    await c.clean();
+    const second = await aws('run-instances', '--image-id', image, '--query', 'Instances[].InstanceId');
+    await aws('wait', 'instance-running', '--instance-ids', second);
+    await expect.poll(() => aws('get-console-output', '--instance-id', second), { timeout: 30_000 }).toContain(second);
+    await aws('terminate-instances', '--instance-ids', second);
+    await aws('wait', 'instance-terminated', '--instance-ids', second);
     await c.clean();
   });
 

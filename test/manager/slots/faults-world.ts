@@ -19,6 +19,7 @@ import { testContext, type TestContext } from '../../support/context.ts';
 import { databaseAway } from '../../support/failing-db.ts';
 import { FakeLrm, type FakeJob } from '../../support/fake-lrm.ts';
 import { openTestSite, type TestSite } from '../../support/site.ts';
+import { testSaving } from '../../support/saving.ts';
 import { FakePilot } from './faults-pilot.ts';
 
 export interface LeaseRow { id: string; state: string; final: boolean; reason_code: string | null; slot_id: string; slot_state: string; slot_node_state: string }
@@ -220,7 +221,8 @@ export class World {
     const borrowing = { facts: () => life.slots.facts(), wake: () => life.slots.wake(), nodesChanged: () => late.reload?.() ?? Promise.resolve(), hostKeys: () => null };
     life.manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => late.handOver?.(ids) });
     const { work } = life.manager;
-    const dispatcher = createDispatcher({ ctx, db, config, control, recorder: work.recorder, nodeName: (id) => pool.name(id), imagePath: (f) => `/images/${f}` });
+    const saving = testSaving({ ctx, db, control, recorder: work.recorder }, (take) => this.#count(take));
+    const dispatcher = createDispatcher({ ctx, db, config, control, recorder: work.recorder, nodeName: (id) => pool.name(id), save: saving.save, imagePath: (f) => `/images/${f}` });
     late.handOver = (ids) => dispatcher.handOver(ids);
     const monitor = createNodeMonitor({
       ctx, db, control, nodes: work.nodes, recorder: work.recorder, nodeName: (id) => pool.name(id), refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id),
@@ -231,6 +233,7 @@ export class World {
     life.stop = async () => {
       life.alive = false;
       await Promise.all([life.slots.stop(), monitor.stop(), dispatcher.stop()]);
+      saving.remove();
     };
     this.#lives.push(life);
     // The site's owner sees to it that the service starts again.

@@ -16,7 +16,7 @@ const REST_S = 90;
 /** What a user, the batch system and the pilots do; what is refused on the way is refused. */
 async function live(): Promise<void> {
   const { alice } = w.site;
-  await w.service.manager.leases.create(alice, { minCount: 2, maxCount: 2, image: 'guest', durationS: 3600 }).catch(() => undefined);
+  await w.service.manager.leases.create(alice, { minCount: 2, maxCount: 2, image: 'guest', durationS: 3600, tags: { 'nimbus:on-preempt': 'save' } }).catch(() => undefined);
   await goOn(2);
   for (const job of w.lrm.jobs) if (job.state === 'queued') w.startJob(job);
   await goOn(12);
@@ -93,6 +93,8 @@ describe('the life of a slot', { timeout: 240_000 }, () => {
     await comesToRest('nothing');
     expect((await w.leases()).map((l) => [l.state, l.reason_code])).toEqual([['Terminated', 'Client.UserInitiatedShutdown'], ['Terminated', 'Server.BatchSystemPreempted']]);
     expect((await w.slots()).map((s) => [s.state, s.nodes])).toEqual([['Ended', ['Returned', 'Returned']]]);
+    const [, saved] = await w.leases();
+    expect((await w.service.manager.images.list(w.site.alice)).map((i) => i.name)).toContain(`saved-${saved?.id ?? ''}`);
   });
 
   it('may meet a database that fails at any statement and commit', async () => {

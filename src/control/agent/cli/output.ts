@@ -5,6 +5,7 @@ export function describe(result: DoneResult): string {
   if ('vm' in result) return describeVm(result.vm);
   if ('vms' in result) return table(result.vms);
   if ('status' in result) return describeStatus(result.status);
+  if ('saved' in result) return `${result.totalBytes} bytes are saved\n`;
   if ('releasing' in result) return 'the node is given back\n';
   return Buffer.from(result.console, 'base64').toString('utf8');
 }

@@ -2,6 +2,7 @@
  * A VMM that only pretends, with delays and failures by configuration. Its VMs are entries of a journal in the state
  * directory, so they outlive the agent as real ones do. They have no guest that could be reached.
  */
+import type { VmSpec } from '../../protocol.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { sleep } from '../clock.ts';
 import type { SimulatedConfig, SimulatedFault } from '../config.ts';
@@ -42,6 +43,8 @@ class SimulatedDriver implements Driver {
   readonly #vms = new Map<string, SimulatedVm>();
   readonly #options: SimulatedOptions;
   readonly #struck = new Map<SimulatedFault, number>();
+  /** Lease → the image that its disk is, as nothing ever changes it. */
+  readonly #disks = new Map<string, string>();
   /** Lease → how to break its operation that hangs. */
   readonly #hanging = new Map<string, () => void>();
   /** Lease → who wants to hear when its guest powers off. */
@@ -54,8 +57,9 @@ class SimulatedDriver implements Driver {
     this.#journal.rewrite(this.#vms.values());
   }
 
-  prepare(place: VmPlace): Promise<void> {
-    return this.#strike('prepare', place);
+  async prepare(place: VmPlace, _spec: VmSpec, baseImage: string): Promise<void> {
+    await this.#strike('prepare', place);
+    this.#disks.set(place.lease, baseImage);
   }
 
   async start(place: VmPlace): Promise<RunningVm> {
@@ -102,6 +106,14 @@ class SimulatedDriver implements Driver {
     if (this.#options.stopMs > 0) await sleep(this.#options.clock, this.#options.stopMs);
     await this.#strike('end', place);
     this.#change({ ...vm, state: 'gone' });
+  }
+
+  async save(place: VmPlace, _ms: number, signal: AbortSignal): Promise<string> {
+    signal.addEventListener('abort', () => this.#hanging.get(place.lease)?.(), { once: true });
+    await this.#strike('save', place);
+    const disk = this.#disks.get(place.lease);
+    if (disk === undefined) throw new AgentFault('WrongState', 'the disk of a simulated VM does not outlive its agent');
+    return disk;
   }
 
   async powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean> {

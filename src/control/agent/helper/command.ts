@@ -36,9 +36,14 @@ export async function probeJobShield({ env, setpriv }: Programs): Promise<JobShi
 }
 
 /** All but QEMU's arguments. `fileBytes`: the largest file that QEMU may write. */
-export function vmCommand({ prlimit, env, setpriv, qemu }: Programs, fileBytes: number, shield: JobShield | null): [string, ...string[]] {
+export function vmCommand(programs: Programs, fileBytes: number, shield: JobShield | null): [string, ...string[]] {
+  const { prlimit, env, qemu } = programs;
   const limits: [string, ...string[]] = [
     prlimit, `--fsize=${fileBytes}`, '--core=0', env, '--ignore-signal=XFSZ', ...(shield?.blocksSignals === true ? [BLOCK] : []), qemu,
   ];
-  return shield?.followsParent === true ? [setpriv, ...FOLLOW, ...limits] : limits;
+  return follow(programs, shield, limits);
 }
+
+/** The same command, of a process that the kernel kills when its parent dies, where that is wanted and can be had. */
+export const follow = ({ setpriv }: Programs, shield: JobShield | null, command: [string, ...string[]]): [string, ...string[]] =>
+  (shield?.followsParent === true ? [setpriv, ...FOLLOW, ...command] : command);

@@ -35,7 +35,7 @@ export const absolute = text(4096, /^\/(?!\/)/);
 export const bridgeName = text(15, /^[A-Za-z0-9][A-Za-z0-9._-]*$/);
 export const uidRange = record<UidRange>({ first: integer(LEAST_UID, 2 ** 31 - 1), count: integer(1, 2 ** 31) });
 export const programPaths: Check<Partial<Programs>> = record<Partial<Programs>>({
-  qemu: optional(absolute), ip: optional(absolute), prlimit: optional(absolute), env: optional(absolute),
+  qemu: optional(absolute), qemuImg: optional(absolute), ip: optional(absolute), prlimit: optional(absolute), env: optional(absolute),
   setpriv: optional(absolute),
 });
 

@@ -19,6 +19,7 @@ import { VmLink } from './link.ts';
 import { showOnConsole } from './notices.ts';
 import { type ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
+import { run } from './programs.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
 import type { VmRecord } from './record.ts';
 
@@ -33,6 +34,8 @@ export interface QemuDriverParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly host: VmHost;
+  /** Path of qemu-img. */
+  readonly qemuImg: string;
   readonly facts: NodeFacts;
   readonly ports: ForwardPorts;
   /** Address of the node that forwarded ports are bound to. */
@@ -189,6 +192,14 @@ export class QemuDriver implements Driver {
     // So short a time may be over before QEMU has said that it heard: that is no failure.
     const ended = waitForEnd(vm, this.#parts.clock, ms, { pollMs: POWER_DOWN_POLL_MS, signal });
     return Promise.race([pressed.then(() => ended), ended]);
+  }
+
+  /** The base's clusters are copied in: what leaves the node must not name a file that stays. */
+  async save(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
+    const { host, qemuImg } = this.#parts;
+    const [program, ...args] = await host.following(qemuImg, ['convert', '-f', 'qcow2', '-O', 'qcow2', FILES.disk, FILES.saved]);
+    await run(program, args, { ms, cwd: place.dir, signal });
+    return join(place.dir, FILES.saved);
   }
 
   async notice(place: VmPlace, text: string): Promise<void> {

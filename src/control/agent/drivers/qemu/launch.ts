@@ -22,6 +22,7 @@ export interface Launch {
 export const FILES = {
   base: 'base.img',
   disk: 'disk.qcow2',
+  saved: 'saved.qcow2',
   console: 'console.log',
   olderConsole: 'console.log.1',
   errors: 'qemu.err',

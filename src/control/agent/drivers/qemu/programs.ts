@@ -6,6 +6,7 @@ import { AgentFault } from '../../fault.ts';
 
 export interface Programs {
   readonly qemu: string;
+  readonly qemuImg: string;
   readonly ip: string;
   /** util-linux: sets the limits of a process. */
   readonly prlimit: string;
@@ -19,6 +20,7 @@ export interface Programs {
 const DIRECTORIES = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/libexec'];
 const NAMES: { readonly [P in keyof Programs]: readonly string[] } = {
   qemu: ['qemu-system-x86_64', 'qemu-kvm'],
+  qemuImg: ['qemu-img'],
   ip: ['ip'],
   prlimit: ['prlimit'],
   env: ['env'],
@@ -32,6 +34,7 @@ export function findPrograms(given: Partial<Programs>): Programs {
     DIRECTORIES.flatMap((dir) => names.map((name) => join(dir, name))).find(isExecutable) ?? names[0] ?? '';
   return {
     qemu: given.qemu ?? find(NAMES.qemu),
+    qemuImg: given.qemuImg ?? find(NAMES.qemuImg),
     ip: given.ip ?? find(NAMES.ip),
     prlimit: given.prlimit ?? find(NAMES.prlimit),
     env: given.env ?? find(NAMES.env),
@@ -51,12 +54,13 @@ export function isExecutable(file: string): boolean {
 export interface RunOptions {
   readonly ms: number;
   readonly cwd?: string;
+  readonly signal?: AbortSignal;
 }
 
 /** Runs a program to its end; its standard output. Rejects with AgentFault, whose message ends with what the program said. */
-export function run(program: string, args: readonly string[], { ms, cwd }: RunOptions): Promise<string> {
+export function run(program: string, args: readonly string[], { ms, cwd, signal }: RunOptions): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { timeout: ms, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT, ...(cwd === undefined ? {} : { cwd }) } as const;
+    const options = { timeout: ms, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT, ...(cwd === undefined ? {} : { cwd }), ...(signal === undefined ? {} : { signal }) } as const;
     execFile(program, args, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout);
       const why = error.killed === true ? `did not end within ${ms} ms` : lastWords(stderr) || error.message;

@@ -1,0 +1,39 @@
+/**
+ * Fetches disks that agents have saved, into the repository of their owner. Called again for the same lease, after a crash
+ * or a lost answer, it fetches again, and the first image that was written down stays.
+ */
+import { readSaved } from '../control/client/saved.ts';
+import { createSlots } from '../control/client/slots.ts';
+import type { ControlClient } from '../control/types.ts';
+import type { ImageRepository } from '../images/repository.ts';
+import type { Recorder, Report } from '../manager/recorder.ts';
+import type { Context } from '../platform/context.ts';
+import type { Db } from '../store/db.ts';
+import type { IntentRow } from '../store/intents.ts';
+import { ownerOfLease } from '../store/leases.ts';
+
+/** Transfers at a time; each holds about 1 MiB. */
+const AT_ONCE = 32;
+
+export interface SaverDeps {
+  readonly ctx: Context;
+  readonly db: Db;
+  readonly control: ControlClient;
+  readonly repository: Pick<ImageRepository, 'take'>;
+  readonly recorder: Recorder;
+}
+
+/** Resolves when the image is written down; rejects with why nothing was saved. */
+export type Saver = (row: IntentRow, base: Omit<Report, 'kind'>) => Promise<void>;
+
+export function createSaver({ ctx, db, control, repository, recorder }: SaverDeps): Saver {
+  const slots = createSlots(AT_ONCE);
+  return (row, base) => slots.use(async () => {
+    const [owner] = await db.query(ownerOfLease, [row.lease_id]);
+    if (owner === undefined) throw new Error('the lease has no owner');
+    await repository.take(owner, readSaved(ctx, control, row.node_id, row.lease_id), (image) => recorder.report({
+      ...base, kind: 'saved', intentId: row.id,
+      image: { ...image, accountId: owner.id, name: `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} when the batch system took its node back; made from ${row.image_id}` },
+    }));
+  });
+}
