@@ -123,9 +123,10 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
     } catch (e) {
       failed(`the answer to the submission of ${slot.slotId} could not be written`, e);
     } finally {
+      const full = inFlight.size >= MOST_AT_ONCE;
       inFlight.delete(slot.slotId);
       // There may be more that wait for their turn.
-      wake();
+      if (full) wake();
     }
   }
 

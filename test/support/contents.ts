@@ -12,12 +12,18 @@ export interface Contents {
   close(): Promise<void>;
 }
 
-export async function openContents(dataDir: string): Promise<Contents> {
+/** A connection beside the service's own; the caller ends it. */
+export async function connectPrivate(dataDir: string): Promise<pg.Client> {
   const client = new pg.Client({
     host: join(dataDir, 'run', 'pg'), user: 'nimbus', database: 'nimbus',
     password: readFileSync(join(dataDir, 'keys', 'postgresql-password'), 'utf8').trim(),
   });
   await client.connect();
+  return client;
+}
+
+export async function openContents(dataDir: string): Promise<Contents> {
+  const client = await connectPrivate(dataDir);
   return {
     async read() {
       const { rows } = await client.query<{ name: string }>(
