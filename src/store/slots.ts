@@ -169,7 +169,7 @@ export const silentNodes = statement<{ id: number }>('silent-nodes', `
  */
 export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
   WITH live AS MATERIALIZED (SELECT id, state, job_id, hosts, next_at, created_at, jsonb_array_length(parts) AS parts FROM slot WHERE NOT final),
-       node AS MATERIALIZED (SELECT n.id, n.slot_id, n.state, n.host, n.node_id, n.last_heard, n.phases FROM slot_node n JOIN live s ON s.id = n.slot_id),
+       node AS MATERIALIZED (SELECT n.id, n.slot_id, n.part, n.state, n.host, n.node_id, n.last_heard, n.phases FROM slot_node n JOIN live s ON s.id = n.slot_id),
        held AS MATERIALIZED (SELECT DISTINCT slot_node_id FROM lease WHERE holding AND slot_node_id IS NOT NULL),
        used AS (SELECT DISTINCT n.slot_id FROM node n JOIN held h ON h.slot_node_id = n.id)
   SELECT id FROM (
@@ -179,7 +179,7 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
        UNION SELECT id FROM live WHERE state IN ('Requested', 'Submitting', 'Queued') AND created_at < $1
        UNION SELECT n.slot_id FROM node n JOIN vmm_node v ON v.id = n.node_id WHERE (${silent('$3')}) OR (${unheeding('$3')})
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id
-              WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND s.parts = 1
+              WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND (s.parts = 1 OR n.part > 0)
                 AND n.state IN ('Returned', 'Failed', 'Lost') AND n.host = ANY(s.hosts[2:])
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id WHERE s.state = 'Starting'
               GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000) < $4

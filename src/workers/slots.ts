@@ -169,8 +169,8 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   }
 
   async function shrink(s: ToShrink): Promise<void> {
-    const answer = await lrm.shrink?.(s.jobId, s.keep);
-    ctx.log.info('nodes of a job were given back', { slot: s.slotId, job: s.jobId, kept: s.keep, answer: answer?.kind ?? 'not possible' });
+    const answer = await lrm.shrink?.(s.jobId, s.part, s.keep);
+    ctx.log.info('nodes of a job were given back', { slot: s.slotId, job: s.jobId, part: s.part, kept: s.keep, answer: answer?.kind ?? 'not possible' });
   }
 
   async function list(): Promise<void> {

@@ -21,6 +21,7 @@ export interface FakeJob {
   hosts: readonly string[];
   requeued: boolean;
   readonly runs: Map<string, NodeRun>;
+  readonly partOf: Map<string, number>;
 }
 
 export interface Behaviour {
@@ -58,7 +59,7 @@ export class FakeLrm implements Lrm {
     await this.behaviour.until;
     if (this.behaviour.submit === 'rejects') return { kind: 'rejected', reason: 'the fake refuses it' };
     if (this.behaviour.submit === 'lost-question') return { kind: 'unknown', reason: 'the fake did not hear it' };
-    const job: FakeJob = { jobId: String((this.#submitted += 1)), request, state: 'queued', native: 'PENDING', reason: 'Resources', hosts: [], requeued: false, runs: new Map() };
+    const job: FakeJob = { jobId: String((this.#submitted += 1)), request, state: 'queued', native: 'PENDING', reason: 'Resources', hosts: [], requeued: false, runs: new Map(), partOf: new Map() };
     this.jobs.push(job);
     if (this.behaviour.submit === 'lost-answer') return { kind: 'unknown', reason: 'the fake\'s answer was lost' };
     return { kind: 'submitted', jobId: job.jobId };
@@ -90,13 +91,14 @@ export class FakeLrm implements Lrm {
     return Promise.resolve(this.facts_);
   }
 
-  async shrink(jobId: string, keep: readonly string[]): Promise<CancelAnswer> {
+  async shrink(jobId: string, part: number, keep: readonly string[]): Promise<CancelAnswer> {
     this.calls.shrink += 1;
     await this.behaviour.until;
     const job = this.jobs.find((j) => j.jobId === jobId);
     if (job === undefined || OVER.includes(job.state)) return { kind: 'gone' };
-    for (const host of job.hosts) if (!keep.includes(host)) this.kill(job, host);
-    job.hosts = job.hosts.filter((h) => keep.includes(h));
+    const goes = job.hosts.filter((h) => job.partOf.get(h) === part && !keep.includes(h));
+    for (const host of goes) this.kill(job, host);
+    job.hosts = job.hosts.filter((h) => !goes.includes(h));
     return { kind: 'cancelled' };
   }
 
@@ -112,7 +114,10 @@ export class FakeLrm implements Lrm {
     const parts = job.request.parts.flatMap((p, part) => Array.from({ length: p.nodes }, () => part));
     if (hosts.length !== parts.length) throw new Error(`a job of ${parts.length} nodes was given ${hosts.length}`);
     Object.assign(job, { state: 'running', native: 'RUNNING', reason: null, hosts: [...hosts] });
-    hosts.forEach((host, i) => job.runs.set(host, this.onStart(job, host, parts[i] ?? 0)));
+    hosts.forEach((host, i) => {
+      job.partOf.set(host, parts[i] ?? 0);
+      job.runs.set(host, this.onStart(job, host, parts[i] ?? 0));
+    });
   }
 
   /** Ends, with signals as `behaviour.kill` says; `quietly`: its processes have ended by themselves. */

@@ -103,17 +103,29 @@ function cancel(batch: SlotBatch, { slot }: OpenSlot, found: Found): void {
 }
 
 /**
- * Nodes of a partly ended group go back as soon as the batch system allows; the first node keeps the job's script. A job of
- * several parts is several to the batch system, and no list of nodes is good for all of them: it keeps what it has.
+ * Nodes of a partly ended group go back as soon as the batch system allows; the job's first node keeps its script. One part of the
+ * job at a time: each is changed by a command of its own.
  */
-function shrink({ borrowing }: SlotDeps, batch: SlotBatch, { slot, nodes }: OpenSlot, found: Found): void {
-  if (slot.job_id === null || slot.next_at > batch.now || nodes.some((n) => n.part > 0)) return;
-  const over = new Set(nodes.filter((n) => nodeIsOver(n.state)).map((n) => n.host));
-  const keep = slot.hosts.filter((h, i) => i === 0 || !over.has(h));
-  if (keep.length === slot.hosts.length) return;
+function shrink({ borrowing }: SlotDeps, batch: SlotBatch, open: OpenSlot, found: Found): void {
+  const { slot } = open;
+  if (slot.job_id === null || slot.next_at > batch.now) return;
+  const smaller = smallerPart(open);
+  if (smaller === undefined) return;
   slot.next_at = batch.now + CANCEL_AGAIN_MS;
   batch.touch(slot);
-  if (borrowing?.facts()?.shrinks === true) found.shrinks.push({ slotId: slot.id, jobId: slot.job_id, keep });
+  if (borrowing?.facts()?.shrinks === true) found.shrinks.push({ slotId: slot.id, jobId: slot.job_id, ...smaller });
+}
+
+function smallerPart({ slot, nodes }: OpenSlot): Pick<ToShrink, 'part' | 'keep'> | undefined {
+  const parts = Math.max(...nodes.map((n) => n.part)) + 1;
+  // Slurm shrinks every part of a heterogeneous job but the first (22.05: "Job resizing not supported").
+  for (let part = parts > 1 ? 1 : 0; part < parts; part += 1) {
+    const ours = new Map(nodes.filter((n) => n.part === part).map((n) => [n.host, n]));
+    const hosts = slot.hosts.filter((h) => ours.has(h));
+    const keep = hosts.filter((h) => (part === 0 && h === slot.hosts[0]) || !nodeIsOver(ours.get(h)?.state ?? 'Waiting'));
+    if (keep.length < hosts.length) return { part, keep };
+  }
+  return undefined;
 }
 
 export async function recordCancelled(deps: SlotDeps, slotId: string, gone: boolean): Promise<void> {

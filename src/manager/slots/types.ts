@@ -41,6 +41,7 @@ export interface ToCancel {
 export interface ToShrink {
   readonly slotId: string;
   readonly jobId: string;
+  readonly part: number;
   readonly keep: readonly string[];
 }
 

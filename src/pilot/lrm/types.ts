@@ -103,8 +103,8 @@ export interface Lrm {
   list(): Promise<Listing>;
   /** Asked at the start and by `doctor`. Rejects with an Error whose message is a sentence when a command is missing or fails. */
   facts(): Promise<LrmFacts>;
-  /** Gives back all nodes of a running job but `keep`; only where `facts().shrinks`. */
-  shrink?(jobId: string, keep: readonly string[]): Promise<CancelAnswer>;
+  /** Gives back all nodes of a part of a running job but `keep`; only where `facts().shrinks`. Of a first part, `keep` holds the script's node. */
+  shrink?(jobId: string, part: number, keep: readonly string[]): Promise<CancelAnswer>;
 }
 
 /** Runs a command here or on a login node. Output is bounded; never rejects. */

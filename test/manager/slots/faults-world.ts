@@ -310,7 +310,7 @@ export class World {
         this.cancelled.push(id);
         return lrm.cancel(id);
       }),
-      facts: () => ask(() => lrm.facts()), shrink: (id, keep) => ask(() => lrm.shrink(id, keep)),
+      facts: () => ask(() => lrm.facts()), shrink: (id, part, keep) => ask(() => lrm.shrink(id, part, keep)),
     };
   }
 

@@ -7,8 +7,10 @@ import { openTestSite, type TestSite } from '../../support/site.ts';
 export interface WordsLrm extends Lrm {
   readonly submitted: JobRequest[];
   readonly cancelled: string[];
-  readonly shrunk: Array<{ jobId: string; keep: readonly string[] }>;
+  readonly shrunk: Array<{ jobId: string; part: number; keep: readonly string[] }>;
   readonly jobs: Map<string, JobView>;
+  /** Host → part of its job, where that is not the first. */
+  readonly partOf: Map<string, number>;
   onSubmit: (job: JobRequest) => SubmitAnswer | Promise<SubmitAnswer>;
   away: boolean;
 }
@@ -16,7 +18,7 @@ export interface WordsLrm extends Lrm {
 export function wordsLrm(): WordsLrm {
   let next = 100;
   const lrm: WordsLrm = {
-    name: 'slurm', submitted: [], cancelled: [], shrunk: [], jobs: new Map(), away: false,
+    name: 'slurm', submitted: [], cancelled: [], shrunk: [], jobs: new Map(), partOf: new Map(), away: false,
     onSubmit(job) {
       const jobId = String(next += 1);
       lrm.jobs.set(jobId, { jobId, slotId: job.slotId, state: 'queued', native: 'PENDING', reason: 'Resources', position: 1, expectedStart: null, hosts: [], requeued: false });
@@ -32,10 +34,10 @@ export function wordsLrm(): WordsLrm {
     },
     list: () => Promise.resolve(lrm.away ? { kind: 'unavailable', reason: 'it is away', tookMs: 1 } : { kind: 'listing', jobs: [...lrm.jobs.values()], ignored: [], tookMs: 1 }),
     facts: () => Promise.resolve({ lrm: 'slurm', flavour: 'slurm', version: '22.05', graceS: 30, nodes: 16, heterogeneous: true, shrinks: true, remembers: true, epilogue: '/x' }),
-    shrink(jobId, keep) {
-      lrm.shrunk.push({ jobId, keep });
+    shrink(jobId, part, keep) {
+      lrm.shrunk.push({ jobId, part, keep });
       const job = lrm.jobs.get(jobId);
-      if (job !== undefined) lrm.jobs.set(jobId, { ...job, hosts: keep });
+      if (job !== undefined) lrm.jobs.set(jobId, { ...job, hosts: job.hosts.filter((h) => keep.includes(h) || (lrm.partOf.get(h) ?? 0) !== part) });
       return Promise.resolve({ kind: 'cancelled' });
     },
   };
@@ -110,6 +112,7 @@ export async function openPilotSite(config: object = {}, lrm = wordsLrm()): Prom
     heartbeat: async (slotId, host) => (await send(slotId, host, { state: 'alive' }, 0)).answer,
     async reserved(slotId, host, part = 0) {
       const now = site.ctx.clock.now();
+      if (part > 0) lrm.partOf.set(host, part);
       await self.say(slotId, host, {
         state: 'reserved', stamps: { 'pilot-start': now - 20, notify: now - 5 },
         reserved: { memoryMb: 128, until: now + 7_200_000, version: '0.0.0' },

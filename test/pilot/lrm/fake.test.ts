@@ -18,7 +18,7 @@ describe('in this process', () => {
     const job = lrm.jobOf('sl-00000000abcd');
     lrm.start(job, ['a', 'b']);
     expect(await listed(lrm)).toMatchObject({ jobs: [{ state: 'running', hosts: ['a', 'b'] }] });
-    await lrm.shrink('1', ['a']);
+    await lrm.shrink('1', 1, []);
     await lrm.cancel('1');
     lrm.killAll(job);
     expect(heard).toEqual(['b part 1 SIGKILL', 'a part 0 SIGTERM', 'a part 0 SIGKILL']);

@@ -106,11 +106,11 @@ describe.skipIf(!hasPart('slurm'))('Slurm', () => {
     const id = await submitted(lrm, j);
     const { hosts } = await reaches(lrm, j, 'running');
     await allStarted(j, 3);
-    expect(await lrm.shrink?.(id, hosts.slice(0, 2))).toEqual({ kind: 'cancelled' });
+    expect(await lrm.shrink?.(id, 0, hosts.slice(0, 2))).toEqual({ kind: 'cancelled' });
     await eventually('two nodes', async () => (await view(lrm, j))?.hosts.length === 2 || undefined);
     expect((await view(lrm, j))?.state).toBe('running');
     // The node of the script cannot be given back before the job is.
-    expect(await lrm.shrink?.(id, hosts.slice(1, 2))).toMatchObject({ kind: 'unknown' });
+    expect(await lrm.shrink?.(id, 0, hosts.slice(1, 2))).toMatchObject({ kind: 'unknown' });
     expect(hosts.slice(0, 2).map((h) => j.logs()[h]?.length)).toEqual([1, 1]);
     await lrm.cancel(id);
     await reaches(lrm, j, 'cancelled');
@@ -167,6 +167,26 @@ describe.skipIf(!hasPart('slurm'))('Slurm', () => {
       await slurm.startDaemon('slurmctld');
     }
     expect(await lrm.list()).toMatchObject({ kind: 'listing' });
+  });
+
+  // Last of all: Slurm 22.05 has idle nodes wait for half a minute after a part of a job was cancelled.
+  test('of a job of parts, all but the first shrink and go, one by one', async () => {
+    const j = job([1, 3]);
+    const id = await submitted(lrm, j);
+    await reaches(lrm, j, 'running');
+    await allStarted(j, 4);
+    const second = Object.entries(j.logs()).filter(([, log]) => log[0]?.startsWith('part 1')).map(([host]) => host).sort();
+    expect(second).toHaveLength(3);
+    expect(await lrm.shrink?.(id, 1, second.slice(0, 2))).toEqual({ kind: 'cancelled' });
+    await eventually('three nodes', async () => (await view(lrm, j))?.hosts.length === 3 || undefined);
+    expect((await view(lrm, j))?.hosts).not.toContain(second[2]);
+    expect(second.slice(0, 2).map((h) => j.logs()[h]?.length)).toEqual([1, 1]);
+    expect(await lrm.shrink?.(id, 1, [])).toEqual({ kind: 'cancelled' });
+    await eventually('one node', async () => (await view(lrm, j))?.hosts.length === 1 || undefined);
+    expect((await view(lrm, j))?.state).toBe('running');
+    expect(await lrm.shrink?.(id, 1, second.slice(0, 1))).toEqual({ kind: 'gone' });
+    await lrm.cancel(id);
+    await reaches(lrm, j, 'cancelled');
   });
 });
 

@@ -171,7 +171,7 @@ describe('scancel and scontrol', () => {
     const runner = tableRunner([]);
     const lrm = lrmOf(runner, '');
     for (const id of ['', '--signal=9', '1,2', '1_2', '-u root', '1\n2']) expect(await lrm.cancel(id)).toMatchObject({ kind: 'unknown' });
-    for (const keep of [[], ['n1,n2'], ['-x'], ['n[1-2]']]) expect(await lrm.shrink?.('1', keep)).toMatchObject({ kind: 'unknown' });
+    for (const keep of [[], ['n1,n2'], ['-x'], ['n[1-2]']]) expect(await lrm.shrink?.('1', 0, keep)).toMatchObject({ kind: 'unknown' });
     expect(runner.calls).toEqual([]);
   });
 

@@ -33,11 +33,23 @@ export function slurmLrm(settings: SlurmSettings, runner: CommandRunner, timeout
     },
     list: () => list(settings, runner, userId, timeoutMs),
     facts: () => facts(settings, runner, timeoutMs),
-    async shrink(jobId, keep) {
-      if (!isJobId(jobId) || keep.length === 0 || !keep.every(isHost)) return { kind: 'unknown', reason: 'a job is shrunk to nodes that it has' };
-      return cancelAnswer(settings.scontrol, await runner.run([settings.scontrol, 'update', `JobId=${jobId}`, `NodeList=${keep.join(',')}`], { timeoutMs }));
+    async shrink(jobId, part, keep) {
+      if (!isJobId(jobId) || !Number.isSafeInteger(part) || part < 0 || !keep.every(isHost)) return { kind: 'unknown', reason: 'a job is shrunk to nodes that it has' };
+      if (part === 0 && keep.length === 0) return { kind: 'unknown', reason: 'the node of a job’s script goes with the job' };
+      // scancel(1): once it runs, a component of a heterogeneous job can be cancelled by itself, unless it is the first.
+      if (keep.length === 0) return cancelAnswer(settings.scancel, await runner.run([settings.scancel, '--verbose', `${jobId}+${part}`], { timeoutMs }));
+      const id = part === 0 ? jobId : await componentId(settings, runner, jobId, part, timeoutMs);
+      if (id === null) return { kind: 'gone' };
+      return cancelAnswer(settings.scontrol, await runner.run([settings.scontrol, 'update', `JobId=${id}`, `NodeList=${keep.join(',')}`], { timeoutMs }));
     },
   };
+}
+
+/** scontrol knows a component by its own job id only; null = it is over. */
+async function componentId({ squeue }: SlurmSettings, runner: CommandRunner, jobId: string, part: number, timeoutMs: number): Promise<string | null> {
+  const { stdout } = await runner.run([squeue, '--noheader', '--format=%i %A', `--jobs=${jobId}`], { timeoutMs });
+  const id = stdout.split('\n').map((line) => line.trim().split(/\s+/)).find(([name]) => name === `${jobId}+${part}`)?.[1] ?? '';
+  return isJobId(id) ? id : null;
 }
 
 function cancelAnswer(program: string, ran: Awaited<ReturnType<CommandRunner['run']>>): CancelAnswer {
