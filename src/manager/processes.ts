@@ -107,6 +107,11 @@ export function createProcesses(deps: ProcessDeps): Processes {
   async function takeOver(dead: number): Promise<void> {
     // Its sessions hold locks that the rest would wait for.
     await db.query(endSessions, [dead]);
+    await free(dead);
+    deps.onChange('taken-over');
+  }
+
+  async function free(dead: number): Promise<void> {
     await db.transaction(async (tx) => {
       await tx.query(freeIntents, [dead, new Date(ctx.clock.now())]);
       const nodes = (await tx.query(channelsOf, [dead])).map((c) => c.node_id);
@@ -117,7 +122,6 @@ export function createProcesses(deps: ProcessDeps): Processes {
       await tx.query(dropDuties, [dead]);
       await tx.query(markTakenOver, [dead]);
     });
-    deps.onChange('taken-over');
   }
 
   async function follow(silent: readonly number[], left: readonly number[], steady: boolean): Promise<void> {
@@ -168,7 +172,7 @@ export function createProcesses(deps: ProcessDeps): Processes {
       const mine = id;
       id = null;
       await db.query(endProcess, [mine, false]);
-      await takeOver(mine);
+      await free(mine);
     },
     others: () => db.query(otherProcesses, [id]),
     pilotDoors: () => doors,
