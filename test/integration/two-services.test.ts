@@ -5,7 +5,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
-import { groupsByToken, runUntilAnswered, startServices, type Service, type Services } from '../support/services.ts';
+import { groupsByToken, runUntilAnswered, startServices, untilAnswered, type Service, type Services } from '../support/services.ts';
 
 let services: Services;
 let opened: Services | undefined;
@@ -30,23 +30,30 @@ const twoLeasesOneAddress = statement<{ ip: string }>('two-addresses', `
 const takenAddresses = statement<{ n: number }>('two-taken', 'SELECT count(*)::int AS n FROM network_address WHERE lease_id IS NOT NULL');
 const claims = statement<{ process_id: number; n: number }>('two-claims', 'SELECT process_id, count(*)::int AS n FROM intent WHERE process_id IS NOT NULL GROUP BY process_id ORDER BY process_id');
 
-interface Made { readonly token: string; readonly ids: readonly string[] }
+interface Made { readonly token: string; readonly ids: readonly string[]; readonly ended: boolean }
 
-/** Clients that ask until they are answered, each request of any service; `each` is called after every answer. */
-async function load(requests: number, each: (answered: number) => void = () => undefined): Promise<Made[]> {
+/**
+ * Clients that ask until they are answered, each request of any service, and end most of what they got; they go on for
+ * `least` answers and until `trouble` is over, which begins when the first twenty are answered.
+ */
+async function load(least: number, trouble: () => Promise<void> = () => Promise.resolve()): Promise<Made[]> {
   const made: Made[] = [];
+  const after: { trouble?: Promise<void>; over: boolean } = { over: false };
   let next = 0;
   await Promise.all(Array.from({ length: CLIENTS }, async () => {
-    while (next < requests) {
+    while (next < least || !after.over) {
       const n = next;
       next += 1;
-      const token = `t-${n}`;
-      const { ids, answer } = await runUntilAnswered((attempt) => (services.all[(n + attempt) % services.all.length] as Service).client, token);
+      const [token, ask] = [`t-${n}`, (attempt: number) => (services.all[(n + attempt) % services.all.length] as Service).client];
+      const { ids, answer } = await runUntilAnswered(ask, token);
       expect(answer.status, answer.body).toBe(200);
-      made.push({ token, ids });
-      each(made.length);
+      const ended = n % 8 !== 0;
+      if (ended) expect((await untilAnswered(ask, { Action: 'TerminateInstances', 'InstanceId.1': ids[0] ?? '' })).answer.status).toBe(200);
+      made.push({ token, ids, ended });
+      if (made.length >= 20) after.trouble ??= trouble().finally(() => { after.over = true; });
     }
   }));
+  await after.trouble;
   return made;
 }
 
@@ -55,7 +62,7 @@ async function comesToRest(made: readonly Made[], what: string): Promise<void> {
   await expect.poll(async () => (await services.db.query(openIntents))[0]?.n, { timeout: 60_000, interval: 100 }).toBe(0);
   expect(await services.db.query(notRunning), what).toEqual([]);
   const groups = new Map((await services.db.query(groupsByToken)).map((g) => [g.token, g]));
-  for (const { token, ids } of made) expect(groups.get(token), `${token} ${what}`).toEqual({ token, groups: 1, leases: 1, ids });
+  for (const { token, ids, ended } of made) expect(groups.get(token), `${token} ${what}`).toEqual({ token, groups: 1, leases: 1, ids, live: ended ? 0 : 1 });
   await expectTablesAgree(services.db, what);
   const ids = (await services.db.query(running)).map((l) => l.id);
   expect(await services.vms(), `VMs on the nodes ${what}`).toEqual(ids);
@@ -88,31 +95,26 @@ describe('two services on one database', () => {
     const { admin } = (services.all[0] as Service).serve;
     await admin('network', 'add', 'lan', '--bridge', 'br0', '--netmask', '24');
     await admin('network', 'address', 'add', 'lan', `10.9.0.1-10.9.0.${POOL}`);
-    const answers = await Promise.all(Array.from({ length: POOL * 2 }, (_, n) => Promise.all(services.all.map((s) => runUntilAnswered(() => s.client, `t-${n}`, {}, 30_000)))));
+    const answers = await Promise.all(Array.from({ length: POOL * 2 }, (_, n) => Promise.all(services.all.map((s) => runUntilAnswered(() => s.client, `t-${n}`, 30_000)))));
     // Both services are asked with each token at the same moment: one lease, or none, for both.
     for (const [a, b] of answers) expect(b?.ids).toEqual(a?.ids);
     const placed = answers.filter(([a]) => a?.answer.status === 200);
     expect(placed).toHaveLength(POOL);
     expect(await services.db.query(twoLeasesOneAddress)).toEqual([]);
     expect(await services.db.query(takenAddresses)).toEqual([{ n: POOL }]);
-    await comesToRest(placed.map(([a], i) => ({ token: `t-${answers.indexOf(placed[i] as typeof answers[number])}`, ids: a?.ids ?? [] })), 'after a run on the last');
+    await comesToRest(placed.map((p) => ({ token: `t-${answers.indexOf(p)}`, ids: p[0]?.ids ?? [], ended: false })), 'after a run on the last');
     await endAll();
     expect(await services.db.query(takenAddresses)).toEqual([{ n: 0 }]);
   });
 
   it('lose nothing when one is killed: the other has its work within seconds', { timeout: 180_000 }, async () => {
     await open();
-    const killed: Array<Promise<void>> = [];
-    const made = await load(150, (answered) => {
-      if (answered % 50 !== 25) return;
-      const victim = killed.length % 2;
-      killed.push(Promise.resolve(killed.at(-1)).then(async () => {
+    const made = await load(100, async () => {
+      for (const victim of [0, 1, 0]) {
         await (services.all[victim] as Service).serve.kill();
         await services.startAgain(victim);
-      }));
+      }
     });
-    expect(killed.length).toBe(3);
-    await Promise.all(killed);
     await comesToRest(made, 'after kills');
     await endAll();
   });
@@ -121,35 +123,26 @@ describe('two services on one database', () => {
     await open();
     const [first, second] = services.all as [Service, Service];
     const lostLives = statement<{ n: number }>('two-lost', 'SELECT count(*)::int AS n FROM process WHERE lost');
-    const pauses: Array<Promise<void>> = [];
-    const made = await load(160, (answered) => {
-      const victim = answered === 20 ? first : answered === 90 ? second : undefined;
-      if (victim === undefined) return;
-      victim.serve.process.kill('SIGSTOP');
-      const lives = pauses.length + 1;
-      pauses.push(expect.poll(async () => (await services.db.query(lostLives))[0]?.n, { timeout: 30_000, interval: 50 }).toBe(lives)
-        .then(() => { victim.serve.process.kill('SIGCONT'); }));
+    const made = await load(100, async () => {
+      for (const [before, { serve }] of [first, second].entries()) {
+        serve.process.kill('SIGSTOP');
+        await expect.poll(async () => (await services.db.query(lostLives))[0]?.n, { timeout: 30_000, interval: 50 }).toBe(before + 1);
+        serve.process.kill('SIGCONT');
+        await expect.poll(() => serve.log(), { timeout: 20_000, interval: 100 }).toContain('it goes on as another');
+      }
     });
-    await Promise.all(pauses);
-    expect(pauses).toHaveLength(2);
-    for (const s of services.all) await expect.poll(() => s.serve.log(), { timeout: 20_000, interval: 100 }).toContain('it goes on as another');
     await comesToRest(made, 'after pauses');
     await endAll();
   });
 
   it('are replaced one after the other under load, and no answered request is lost', { timeout: 180_000 }, async () => {
     await open();
-    let rolling: Promise<void> | undefined;
-    const made = await load(200, (answered) => {
-      if (answered !== 20) return;
-      rolling = (async () => {
-        for (const index of [0, 1]) {
-          expect(await (services.all[index] as Service).serve.stop({ keep: true })).toBe(0);
-          await services.startAgain(index);
-        }
-      })();
+    const made = await load(100, async () => {
+      for (const index of [0, 1]) {
+        expect(await (services.all[index] as Service).serve.stop({ keep: true })).toBe(0);
+        await services.startAgain(index);
+      }
     });
-    await rolling;
     await comesToRest(made, 'after a rolling restart');
     await endAll();
   });

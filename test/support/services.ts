@@ -96,17 +96,29 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
 
 const idsIn = (body: string): string[] => [...body.matchAll(/<instanceId>(i-[0-9a-f]+)<\/instanceId>/g)].map((m) => m[1] ?? '');
 
-/** One VM under a token, asked for until some service answers: `ask` chooses which, attempt by attempt. */
-export async function runUntilAnswered(ask: (attempt: number) => SignedClient, token: string, more: Readonly<Record<string, string>> = {}, timeoutMs = 3_000): Promise<{ ids: string[]; ms: number; tries: number; answer: Answer }> {
-  for (let tries = 1; ; tries += 1) {
+export interface Answered {
+  readonly answer: Answer;
+  /** Of the attempt that was answered. */
+  readonly ms: number;
+  readonly attempts: number;
+}
+
+/** Asks until some service answers: `ask` chooses which, attempt by attempt. What is away or busy is asked again. */
+export async function untilAnswered(ask: (attempt: number) => SignedClient, request: Readonly<Record<string, string>>, timeoutMs = 3_000): Promise<Answered> {
+  for (let attempts = 1; ; attempts += 1) {
     const begun = performance.now();
-    const answer = await ask(tries - 1).call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', MaxCount: '1', ClientToken: token, ...more }, timeoutMs).catch(() => undefined);
-    // Away or busy: the same request again is one request.
-    if (answer !== undefined && answer.status !== 503) return { ids: idsIn(answer.body), ms: performance.now() - begun, tries, answer };
+    const answer = await ask(attempts - 1).call(request, timeoutMs).catch(() => undefined);
+    if (answer !== undefined && answer.status !== 503) return { answer, ms: performance.now() - begun, attempts };
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
-export const groupsByToken = statement<{ token: string; groups: number; leases: number; ids: string[] }>('services-tokens', `
-  SELECT g.client_token AS token, count(DISTINCT g.id)::int AS groups, count(l.id)::int AS leases, array_agg(l.id ORDER BY l.id) AS ids
+/** One VM under a token: the same request again is one request. */
+export async function runUntilAnswered(ask: (attempt: number) => SignedClient, token: string, timeoutMs = 3_000): Promise<Answered & { ids: string[] }> {
+  const answered = await untilAnswered(ask, { Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', MaxCount: '1', ClientToken: token }, timeoutMs);
+  return { ...answered, ids: idsIn(answered.answer.body) };
+}
+
+export const groupsByToken = statement<{ token: string; groups: number; leases: number; live: number; ids: string[] }>('services-tokens', `
+  SELECT g.client_token AS token, count(DISTINCT g.id)::int AS groups, count(l.id)::int AS leases, count(l.id) FILTER (WHERE NOT l.final)::int AS live, array_agg(l.id ORDER BY l.id) AS ids
     FROM lease_group g JOIN lease l ON l.group_id = g.id GROUP BY g.client_token`);
