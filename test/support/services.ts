@@ -78,7 +78,7 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
       service.client = clientOf(service.serve);
     },
     async vms() {
-      const lists = await Promise.all(names.map(async (n) => JSON.parse((await run(process.execPath, [CONTROL, 'list', '--state', nodeDir(n), '--json'])).stdout) as { vms: Array<{ lease: string; state: string }> }));
+      const lists = await Promise.all(names.map(async (n) => JSON.parse((await run(process.execPath, [CONTROL, 'list', '--state', nodeDir(n), '--json'], { maxBuffer: 2 ** 28 })).stdout) as { vms: Array<{ lease: string; state: string }> }));
       return lists.flatMap((l) => l.vms).filter((v) => v.state === 'running').map((v) => v.lease).sort();
     },
     async close() {
