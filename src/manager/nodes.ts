@@ -57,10 +57,12 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
       kind: 'vm-exited', lease: l.id, generation: l.generation, node: pool.name(nodeId), at: ctx.clock.now(), requestId: null,
       reason: there.get(l.id)?.reason ?? 'the VM was gone when its node answered again',
     })));
-    return orphanRemovals(vms.filter((v) => v.state !== 'removed'));
+    const holding = new Set(held.map((l) => l.id));
+    return orphanRemovals(vms.filter((v) => v.state !== 'removed' && !holding.has(v.lease)));
   }
 
   async function orphanRemovals(vms: readonly VmInfo[]): Promise<AgentRequest[]> {
+    if (vms.length === 0) return [];
     const known = new Map((await db.query(leaseGenerations, [vms.map((v) => v.lease)])).map((l) => [l.id, l]));
     return vms.filter((v) => isOrphan(known.get(v.lease))).map((v) => ({
       op: 'remove', id: newOperationId(ctx.random), lease: v.lease, deadlineMs: deps.config.control.operation_deadline_ms,
