@@ -6,6 +6,8 @@ import { lookUp } from './control/ssh/known-hosts.ts';
 import type { ControlClient } from './control/types.ts';
 import type { WorkerManager } from './manager/index.ts';
 import { createInbox } from './manager/slots/inbox.ts';
+import type { Processes } from './manager/processes.ts';
+import { BATCH_SYSTEM } from './manager/slots/reconcile.ts';
 import type { Borrowing } from './manager/slots/types.ts';
 import { createPilotServer } from './pilot/door/server.ts';
 import { createBatchSystem } from './pilot/lrm/index.ts';
@@ -20,6 +22,8 @@ import type { NodeMonitor } from './workers/node-monitor.ts';
 
 /** A batch system that does not answer at the start is waited for no longer; it is asked again and again. */
 const FIRST_POLL_MS = 5_000;
+
+const MOST_CONTACTS = 4;
 
 /** Read anew each time: a site adds nodes while the service runs. */
 function hostKeysOf({ ssh_known_hosts: file, ssh_port: port }: Config['pilot'], address: string): readonly string[] | null {
@@ -36,7 +40,7 @@ export interface PilotMode {
   /** The adapter and the URL that pilots are told; null before the start. */
   reached(): { readonly lrm: Lrm; readonly contact: string } | null;
   /** Opens the door, then asks the batch system. Resolves with the door's URL. */
-  start(parts: { db: Db; control: ControlClient; work: WorkerManager; monitor: NodeMonitor }): Promise<string>;
+  start(parts: { db: Db; control: ControlClient; work: WorkerManager; monitor: NodeMonitor; processes: Processes }): Promise<string>;
 }
 
 /** @param operatingKey private key file that opens the login node unless the configuration names another */
@@ -54,13 +58,18 @@ export function createPilotMode(ctx: Context, config: Config, operatingKey: stri
     },
     status: () => late.worker?.status ?? null,
     reached: () => late.reached ?? null,
-    async start({ db, control, work, monitor }) {
+    async start({ db, control, work, monitor, processes }) {
       late.monitor = monitor;
       const batch = createBatchSystem(ctx, config, { env: process.env, operatingKey });
       onStop('batch system', () => batch.close());
       const ca = await startStep(`pilot.tls_ca = "${config.pilot.tls_ca}" cannot be read`, () => (config.pilot.tls_ca === '' ? undefined : readFileSync(config.pilot.tls_ca, 'utf8')));
       let url = config.pilot.address;
-      const worker = createSlotWorker({ ctx, config, lrm: batch.lrm, work: work.slots, control, contacts: () => [url], ca });
+      const worker = createSlotWorker({
+        ctx, config, lrm: batch.lrm, work: work.slots, control, ca,
+        // A pilot that cannot reach this service speaks to another one.
+        contacts: () => [...new Set([url, ...processes.pilotDoors()])].slice(0, MOST_CONTACTS),
+        duty: () => processes.take(BATCH_SYSTEM),
+      });
       onStop('slots', () => worker.stop());
       const inbox = createInbox({ ctx, db, stored: (ids) => worker.heard(ids) });
       const door = createPilotServer(ctx, { inbox, channels }, config.pilot);

@@ -2,7 +2,7 @@
  * The service, composed: configuration, data directory, database, manager, workers, doors. Starting is a list of steps,
  * each with how to undo it; stopping, and a start that fails half-way, undo them in reverse.
  */
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { createControlClient } from './control/client/client.ts';
 import { createTransports } from './control/client/transports.ts';
@@ -29,6 +29,7 @@ import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
+import { joinOthers, type Others } from './service-others.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
@@ -93,7 +94,9 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const lock = await lockDataDir(ctx, dir);
   onStop('data directory lock', () => lock.release());
   const readyFile = options.readyFile === undefined ? undefined : await openReadyFile(options.readyFile);
-  const { db, databaseKind } = await openDatabase(ctx, config, dir, onStop);
+  const session = `nimbus ${ctx.random.bytes(8).toString('hex')}`;
+  const { db, address, databaseKind } = await openDatabase(ctx, config, dir, session, onStop);
+  const others = await joinOthers({ ctx, db, address, session, dataDir: dir.root }, onStop);
   const repository = createImageRepository({ ctx, db, directory: config.images.directory || dir.images });
   const pilotMode = config.scheduler.mode === 'pilot' ? createPilotMode(ctx, config, operatingKey(dir.keys).privateFile, onStop) : undefined;
   const control = createControlClient(ctx, {
@@ -101,18 +104,19 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
     transport: createTransports(ctx, {
       agentProgram: options.agentProgram ?? fileURLToPath(new URL('workspace-control.cjs', import.meta.url)),
       privateKeyFile: operatingKey(dir.keys).privateFile,
+      machine: hostname(),
       ...(pilotMode === undefined ? {} : { pilotChannels: pilotMode.channels }),
     }),
     silenceMs: config.control.silence_ms, reconnectMaxMs: config.control.reconnect_max_ms,
   });
   onStop('channels to nodes', () => control.close());
-  const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
-  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode }, onStop);
+  const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up, self: others.processes });
+  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode, others }, onStop);
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
-    handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing,
+    handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing, processes: others.processes,
   });
-  await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
+  await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, processes: others.processes, host: hostname(), imagesDir: config.images.directory || dir.images, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
   // What nodes say at once is written with their names.
   await pool.ready();
   await parts.monitor.start();
@@ -120,13 +124,16 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
     ctx.log.warn('some VMM nodes have not answered; starting without them', { reason: errorText(e) });
   });
   parts.start();
-  const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor });
+  const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
   const look = { doctor: () => lookAtAll(ctx, config, db, pilotMode), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
   const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
+  await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
 
-async function openDatabase(ctx: Context, config: Config, dir: DataDir, onStop: (what: string, step: Undo) => void): Promise<{ db: Db; databaseKind: string }> {
+async function openDatabase(
+  ctx: Context, config: Config, dir: DataDir, session: string, onStop: (what: string, step: Undo) => void,
+): Promise<{ db: Db; address: DbAddress; databaseKind: string }> {
   let address: DbAddress = { connectionString: config.database.url };
   if (config.database.url === '') {
     const embedded = await startEmbedded(ctx, { dataDir: dir.root, bin: config.database.bin });
@@ -135,9 +142,9 @@ async function openDatabase(ctx: Context, config: Config, dir: DataDir, onStop: 
   }
   const whose = config.database.url === '' ? 'the private database' : 'the database that database.url names';
   await startStep(`${whose} cannot be used`, () => migrate(ctx, address));
-  const db = openDb(address, { max: config.database.pool, log: ctx.log });
+  const db = openDb(address, { max: config.database.pool, log: ctx.log, applicationName: session });
   onStop('database connections', () => db.close());
-  return { db, databaseKind: config.database.url === '' ? 'private PostgreSQL in the data directory' : 'PostgreSQL of the site' };
+  return { db, address, databaseKind: config.database.url === '' ? 'private PostgreSQL in the data directory' : 'PostgreSQL of the site' };
 }
 
 interface Work {
@@ -148,20 +155,26 @@ interface Work {
 }
 
 function startWork(
-  { ctx, config, db, control, pool, repository, pilotMode }: { ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository; pilotMode: PilotMode | undefined },
+  { ctx, config, db, control, pool, repository, pilotMode, others }: {
+    ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository; pilotMode: PilotMode | undefined; others: Others;
+  },
   onStop: (what: string, step: Undo) => void,
 ): Work {
   // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
   const late: { dispatcher?: Dispatcher } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
-  const dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, save: createSaver({ ctx, db, control, repository, recorder }), imagePath: (file) => repository.path(file) });
+  const dispatcher = createDispatcher({
+    ctx, db, config, control, recorder, nodeName, save: createSaver({ ctx, db, control, repository, recorder }), imagePath: (file) => repository.path(file),
+    self: others.processes, elsewhere: (id) => pool.elsewhere(id), tellOthers: () => others.tell('intents'),
+  });
   late.dispatcher = dispatcher;
   const monitor = createNodeMonitor({
     ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id),
   });
   const sweeper = createSweeper(ctx, () => manager.work.sweep());
+  others.follow({ intentsDue: () => dispatcher.poll(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());

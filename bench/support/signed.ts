@@ -11,7 +11,8 @@ export interface Answer {
 }
 
 export interface SignedClient {
-  call(parameters: Readonly<Record<string, string>>): Promise<Answer>;
+  /** Rejects when the connection fails, or when nothing was answered within `timeoutMs` (0: waits for ever). */
+  call(parameters: Readonly<Record<string, string>>, timeoutMs?: number): Promise<Answer>;
   close(): void;
 }
 
@@ -41,7 +42,7 @@ export function createSignedClient(url: string, credentials: { accessKey: string
   }
 
   return {
-    call(parameters) {
+    call(parameters, timeoutMs = 0) {
       const body = new URLSearchParams({ Version: '2016-11-15', ...parameters }).toString();
       return new Promise((resolve, reject) => {
         const req = request({ hostname, port, method: 'POST', path: '/', agent, headers: { ...headers(body), 'content-length': String(Buffer.byteLength(body)) } }, (res) => {
@@ -50,6 +51,7 @@ export function createSignedClient(url: string, credentials: { accessKey: string
           res.on('end', () => resolve({ status: res.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }));
         });
         req.on('error', reject);
+        if (timeoutMs > 0) req.setTimeout(timeoutMs, () => req.destroy(new Error(`no answer within ${timeoutMs} ms`)));
         req.end(body);
       });
     },

@@ -10,6 +10,7 @@ import { addKillAllCommand } from './commands/kill-all.ts';
 import { addLeaseCommands } from './commands/leases.ts';
 import { addNetworkCommands } from './commands/networks.ts';
 import { addNodeCommands } from './commands/nodes.ts';
+import { addProcessesCommand } from './commands/processes.ts';
 import { addSiteCommands } from './commands/site.ts';
 import { addSlotCommands } from './commands/slots.ts';
 import { addUsageCommand } from './commands/usage.ts';
@@ -74,7 +75,7 @@ Examples:
 ${EXIT_CODES}`);
   for (const add of [
     addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand,
-    addSlotCommands, addKillAllCommand, addDoctorCommand,
+    addSlotCommands, addKillAllCommand, addDoctorCommand, addProcessesCommand,
   ]) {
     add(root, deps);
   }

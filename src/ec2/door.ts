@@ -105,7 +105,7 @@ function findOperation(params: FlatParams): { operation: Operation; version: str
 async function perform(parts: DoorParts, request: DoorRequest, who: Authenticated, operation: Operation, params: FlatParams): Promise<string> {
   const { ctx, manager } = parts;
   const reading = operation.read(paramTree(params));
-  if (operation.mutates && !reading.repeatable && !reading.dryRun) parts.replays?.use(who.signatureId, who.validUntil);
+  if (operation.mutates && !reading.repeatable && !reading.dryRun) await parts.replays?.use(who.signatureId, who.validUntil);
   const { accountId, name, ownerId, admin } = who.account;
   const caller: Caller = { accountId, name, ownerId, admin, requestId: request.id, door: 'ec2' };
   const call = { ctx, manager, caller, dryRun: reading.dryRun, endpoint: parts.endpoint(request.host) };

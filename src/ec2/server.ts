@@ -54,7 +54,7 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
     ctx,
     manager,
     authenticator: createAuthenticator(ctx, (key) => manager.credentials.find(key), { skewMs: config.clock_skew * 1000, ports: () => ports }),
-    replays: config.refuse_replays ? createReplayGuard(ctx.clock) : undefined,
+    replays: config.refuse_replays ? createReplayGuard(ctx.clock, manager.signatures) : undefined,
     // The name by which the client came is one that works for it.
     endpoint: (host) => publicAddress.host || hostAndPort(host ?? '').host || hostAndPort(config.listen).host,
   };

@@ -58,8 +58,11 @@ export interface ImageRepository {
   path(file: string): string;
   /** Has the built-in guest be a common image, of these bytes. An administrator who removed or replaced it is obeyed. */
   ensureBuiltin(bytes: Buffer): Promise<void>;
-  /** At the start, before any addition: removes what interrupted ones left, and files of removed images that no live lease needs. */
-  tidy(): Promise<void>;
+  /**
+   * At the start, before any addition: removes files of removed images that no live lease needs and, where no other service may
+   * be adding one (`alone`), what interrupted additions left.
+   */
+  tidy(alone?: boolean): Promise<void>;
 }
 
 interface Deps {
@@ -165,9 +168,9 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
       if (!same) await replaceBuiltin(bytes, image);
     },
 
-    async tidy() {
+    async tidy(alone = true) {
       await mkdir(path(COMMON), { recursive: true, mode: 0o750 });
-      for (const folder of await readdir(root, { withFileTypes: true })) {
+      for (const folder of alone ? await readdir(root, { withFileTypes: true }) : []) {
         if (!folder.isDirectory()) continue;
         const left = (await readdir(path(folder.name))).filter((file) => file.startsWith(INCOMING));
         await Promise.all(left.map((file) => rm(path(join(folder.name, file)), { force: true })));

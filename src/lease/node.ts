@@ -3,6 +3,8 @@ export type NodeAccess =
   | {
       readonly transport: 'local';
       readonly stateDir: string;
+      /** The machine that it is on; absent where it was made before that was written. */
+      readonly machine?: string;
       readonly driver: 'auto' | 'qemu' | 'simulated';
       readonly agentConfig?: Readonly<Record<string, unknown>>;
     }

@@ -3,6 +3,7 @@ import type { NodeAccess } from '../control/types.ts';
 import type { BreakdownRow, SummaryRow } from '../lease/phases.ts';
 import type { Nic, UsageInterval } from '../lease/types.ts';
 import type { MessageState } from '../pilot/protocol.ts';
+import type { ProcessView } from './processes.ts';
 import type { SlotNodeView, SlotView } from './slots/types.ts';
 import type { Caller, ImageView } from './types.ts';
 
@@ -169,6 +170,8 @@ export interface BreakdownView {
 }
 
 export interface AdminManager {
+  /** The services on the database: those that live, and those that have ended in the last hour. */
+  readonly processes: { list(): Promise<readonly ProcessView[]> };
   readonly users: {
     add(name: string, admin: boolean): Promise<NewCredentials>;
     list(): Promise<UserView[]>;

@@ -206,6 +206,7 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   await assignNics(deps, tx, groups);
   await tx.query(insertLeases, [
     JSON.stringify(groups.flatMap((g) => leaseRows(g, now))), at, JSON.stringify(groups.flatMap(tagRows)), new Date(now + HANDOVER_MS),
+    deps.self?.id() ?? null,
   ]);
   for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false })));
   return groups.flatMap((g) => g.leases.flatMap(({ place }) => (place.kind === 'owned' ? [place.intentId] : [])));

@@ -5,6 +5,7 @@ import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import type { NodePool } from './pool.ts';
 import type { Placer } from './placing/types.ts';
+import type { Self } from './processes.ts';
 import type { Borrowing } from './slots/types.ts';
 
 /** Takes intents that were just committed; must not throw. Rows it loses are found by its poll. */
@@ -20,7 +21,9 @@ export interface ManagerDeps {
   /** Only in pilot mode. */
   readonly borrowing?: Borrowing | undefined;
   readonly handOver: HandOver;
+  /** Absent: nobody else uses the database. */
+  readonly self?: Self | undefined;
 }
 
 /** What changes of slots need. */
-export type SlotDeps = Pick<ManagerDeps, 'ctx' | 'db' | 'config' | 'borrowing' | 'handOver'>;
+export type SlotDeps = Pick<ManagerDeps, 'ctx' | 'db' | 'config' | 'borrowing' | 'handOver' | 'self'>;

@@ -4,10 +4,14 @@ import type { Context } from '../platform/context.ts';
 import { join } from 'node:path';
 import { guestImage } from '../images/builtin/guest.ts';
 import type { ImageRepository } from '../images/repository.ts';
+import { isTheRepository } from '../images/shared.ts';
 import type { NodeAccess } from '../lease/node.ts';
+import { StartError } from '../platform/errors.ts';
 import type { Db } from '../store/db.ts';
 import { insertNetwork, networksByName } from '../store/networks.ts';
 import { ensureLocalNode } from '../store/nodes.ts';
+import { nodeAccess } from '../store/nodes-admin.ts';
+import type { OtherProcess, Processes } from './processes.ts';
 
 /** A machine's local node offers room for at least so many VMs of the default type. */
 const LEAST_VMS = 4;
@@ -19,17 +23,26 @@ interface Deps {
   readonly repository: ImageRepository;
   /** State directories of agents on this machine. */
   readonly nodesDir: string;
+  readonly imagesDir: string;
+  readonly processes: Pick<Processes, 'others'>;
+  /** This machine's name. */
+  readonly host: string;
   readonly machine: { readonly memoryMb: number; readonly cores: number };
 }
 
 /** Repeatable: what is there stays, what the configuration says of local nodes is brought up to date. */
 export async function firstStart(deps: Deps): Promise<void> {
+  const others = await deps.processes.others();
+  if (!await isTheRepository(deps, deps.imagesDir, others.length === 0)) {
+    throw new StartError(`${deps.imagesDir} is not the image directory of the service ${nameOf(others[0])} on the same database: services share one; `
+      + 'set images.directory to a directory that all of them see');
+  }
   await deps.repository.ensureBuiltin(guestImage());
-  await deps.repository.tidy();
+  await deps.repository.tidy(others.length === 0);
   await ensureDefaultNetwork(deps);
   // In pilot mode every node is borrowed.
   if (deps.config.scheduler.mode === 'pilot') return;
-  for (const node of deps.config.local_nodes) await ensureNode(deps, node);
+  for (const node of deps.config.local_nodes) await ensureNode(deps, node, others);
 }
 
 async function ensureDefaultNetwork({ ctx, db, config }: Deps): Promise<void> {
@@ -38,19 +51,31 @@ async function ensureDefaultNetwork({ ctx, db, config }: Deps): Promise<void> {
   await db.query(insertNetwork, [name, 'user', null, 24, null, [], new Date(ctx.clock.now())]);
 }
 
-async function ensureNode({ ctx, db, config, nodesDir, machine }: Deps, node: Config['local_nodes'][number]): Promise<void> {
+async function ensureNode({ ctx, db, config, nodesDir, machine, host }: Deps, node: Config['local_nodes'][number], others: readonly OtherProcess[]): Promise<void> {
   const smallest = config.types[config.lease.default_type];
   const memoryMb = node.memory_mb || Math.max(Math.floor(machine.memoryMb / 2), LEAST_VMS * (smallest?.memory_mb ?? 0));
   const cores = node.cores || Math.max(machine.cores, LEAST_VMS * (smallest?.cores ?? 1));
   const access: NodeAccess = {
-    transport: 'local', stateDir: join(nodesDir, node.name), driver: node.driver,
+    transport: 'local', stateDir: join(nodesDir, node.name), machine: host, driver: node.driver,
     agentConfig: { ...agentConfig(config), qemu: { bindAddress: node.guest_address, reachHost: node.guest_address } },
   };
-  const [kept] = await db.query(ensureLocalNode, [node.name, node.zone, memoryMb, cores, JSON.stringify(access), new Date(ctx.clock.now())]);
+  const [kept] = await db.query(ensureLocalNode, [node.name, node.zone, memoryMb, cores, JSON.stringify(access), new Date(ctx.clock.now()), host, others.map((o) => `${o.place}/`)]);
+  if (kept === undefined) await refuseForeign(db, node.name, others);
   if (kept !== undefined && (kept.memory_mb !== memoryMb || kept.cores !== cores)) {
     ctx.log.warn('a local node keeps its size while leases need more than the configuration gives it', { nodeName: node.name, memoryMb: kept.memory_mb, cores: kept.cores });
   }
 }
+
+/** @throws StartError when the name is that of a local node of another service: one of the two would lose its VMs */
+async function refuseForeign(db: Db, name: string, others: readonly OtherProcess[]): Promise<void> {
+  const [there] = await db.query(nodeAccess, [name]);
+  if (there?.access.transport !== 'local') return;
+  const { machine, stateDir } = there.access;
+  const owner = others.find((o) => `${machine ?? o.host}:${stateDir}`.startsWith(`${o.place}/`));
+  throw new StartError(`the local node ${name} is one of the service ${nameOf(owner)} on the same database: give those of this one other names (local_nodes.name), or none (local_nodes = [])`);
+}
+
+const nameOf = (o: OtherProcess | undefined): string => (o === undefined ? 'elsewhere' : `with pid ${o.pid} in ${o.place}`);
 
 /** What the site's configuration says to agents, on this machine and on others. */
 export function agentConfig({ images, network, simulated }: Config): Readonly<Record<string, unknown>> {

@@ -13,6 +13,7 @@ import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
 import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
+import { createSignatures } from './signatures.ts';
 import { siteCases } from './site.ts';
 import { slotWork } from './slots/index.ts';
 import type { SlotWork } from './slots/types.ts';
@@ -95,6 +96,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     keys: keyCases(deps),
     tags: tagCases(deps),
     site: siteCases(deps),
+    signatures: createSignatures(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
     work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, slots: slotWork(deps) },
   };

@@ -100,7 +100,7 @@ function applyAsked(
 }
 
 const newBatch = (deps: ManagerDeps): TransitionBatch =>
-  new TransitionBatch(deps.ctx.random, deps.ctx.clock.now(), deps.config.accounting.charge_granularity);
+  new TransitionBatch(deps.ctx.random, deps.ctx.clock.now(), deps.config.accounting.charge_granularity, deps.self?.id() ?? null);
 
 function follow(deps: ManagerDeps, effects: Effects): void {
   for (const r of effects.released) deps.pool.giveBack([r.nodeId], r);

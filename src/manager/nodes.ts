@@ -7,7 +7,7 @@ import { isFinal, STATES, type LeaseState } from '../lease/states.ts';
 import { newOperationId } from '../platform/ids.ts';
 import { wakeIntents } from '../store/intents.ts';
 import { leaseGenerations, leasesHeldOn, type HeldLease } from '../store/leases.ts';
-import { recordNodeState } from '../store/nodes.ts';
+import { lockNodes, recordNodeDown, recordNodeUp } from '../store/nodes.ts';
 import type { ManagerDeps } from './deps.ts';
 import type { Recorder } from './recorder.ts';
 
@@ -27,22 +27,26 @@ const EXPECTS_VM = (s: LeaseState): boolean => STATES[s].vm && !['Starting', 'En
 const MAY_HAVE_RUN = (s: LeaseState): boolean => ['Unpropagated', 'Propagating', 'Propagated', 'Starting'].includes(s);
 
 export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
-  const { ctx, db, pool } = deps;
+  const { ctx, db, pool, self } = deps;
   return {
     async up(nodeId, hello, list) {
       // Read before the node is asked: a VM that starts between the two is not missed in an older list.
       const held = await db.query(leasesHeldOn, [nodeId]);
       const vms = await list();
       const now = new Date(ctx.clock.now());
-      await db.query(recordNodeState, [nodeId, true, now, null, hello.version, hello.driver, hello.bootId]);
+      await db.query(recordNodeUp, [nodeId, now, hello.version, hello.driver, hello.bootId, self?.id() ?? null]);
       pool.setReachable(nodeId, true);
       const orphans = await compare(nodeId, held, vms);
-      await db.query(wakeIntents, [nodeId, now]);
+      await db.query(wakeIntents, [nodeId, now, self?.id() ?? null]);
       return orphans;
     },
     async down(nodeId, reason) {
       pool.setReachable(nodeId, false);
-      await db.query(recordNodeState, [nodeId, false, new Date(ctx.clock.now()), reason, null, null, null]);
+      await db.transaction(async (tx) => {
+        // Of two processes that lose it at once, the second sees that the first has.
+        await tx.query(lockNodes, [[nodeId]]);
+        await tx.query(recordNodeDown, [nodeId, reason, self?.id() ?? null]);
+      });
     },
   };
 
@@ -53,10 +57,12 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
       kind: 'vm-exited', lease: l.id, generation: l.generation, node: pool.name(nodeId), at: ctx.clock.now(), requestId: null,
       reason: there.get(l.id)?.reason ?? 'the VM was gone when its node answered again',
     })));
-    return orphanRemovals(vms.filter((v) => v.state !== 'removed'));
+    const holding = new Set(held.map((l) => l.id));
+    return orphanRemovals(vms.filter((v) => v.state !== 'removed' && !holding.has(v.lease)));
   }
 
   async function orphanRemovals(vms: readonly VmInfo[]): Promise<AgentRequest[]> {
+    if (vms.length === 0) return [];
     const known = new Map((await db.query(leaseGenerations, [vms.map((v) => v.lease)])).map((l) => [l.id, l]));
     return vms.filter((v) => isOrphan(known.get(v.lease))).map((v) => ({
       op: 'remove', id: newOperationId(ctx.random), lease: v.lease, deadlineMs: deps.config.control.operation_deadline_ms,

@@ -1,7 +1,7 @@
 /**
  * The scheduler's snapshot of the nodes, kept near the truth: changed by what this process commits, read again from the
  * table when it is old, when another process was in the way, and before anyone is refused on its word. A node counts as
- * reachable when this process has a channel to its agent.
+ * reachable when this process, or another one, has a channel to its agent.
  */
 import { isFault, type Fault } from '../lease/faults.ts';
 import type { Resources } from '../lease/types.ts';
@@ -10,7 +10,8 @@ import { Pool } from '../scheduler/pool.ts';
 import { isRefusal, type PlanRequest, type Room, type StrategyName } from '../scheduler/types.ts';
 import type { Clock } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
-import { allNodes, type NodeRow } from '../store/nodes.ts';
+import { allNodes, type ReachedNodeRow } from '../store/nodes.ts';
+import type { Self } from './processes.ts';
 
 /** Age at which the snapshot is read again before the next plan, ms. */
 const OLD_MS = 5_000;
@@ -23,30 +24,35 @@ export interface NodePool {
   /** The next `ready` reads the table. */
   invalidate(): void;
   /** The table's nodes, as somebody has just read them. */
-  refresh(rows: readonly NodeRow[]): void;
+  refresh(rows: readonly ReachedNodeRow[]): void;
   /** Plans and takes the room in the snapshot; the caller commits it or gives it back. Node ids in launch order. */
   place(request: PlanRequest): Promise<readonly number[] | Fault>;
   giveBack(nodeIds: readonly number[], room: Pick<Resources, 'memoryMb' | 'cores'>): void;
   setReachable(nodeId: number, reachable: boolean): void;
+  /** Another process has a channel to it, as far as is known. */
+  elsewhere(nodeId: number): boolean;
   name(nodeId: number): string;
   zone(nodeId: number): string;
 }
 
-export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean }): NodePool {
+export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean; self?: Self }): NodePool {
   const { db, clock } = options;
   let pool = new Pool();
   let readAt = -Infinity;
+  let others = new Set<number>();
 
   async function read(): Promise<void> {
     const startedAt = clock.monotonic();
     fill(await db.query(allNodes), startedAt);
   }
 
-  function fill(rows: readonly NodeRow[], startedAt: number): void {
+  function fill(rows: readonly ReachedNodeRow[], startedAt: number): void {
+    const me = options.self?.id();
+    others = new Set(rows.filter((n) => n.channels.some((c) => c !== me)).map((n) => n.id));
     pool = new Pool(rows.map((n) => ({
       id: n.id, name: n.name, zone: n.zone, memoryMb: n.memory_mb, cores: n.cores, memoryUsed: n.memory_used, coresUsed: n.cores_used,
       // A borrowed node is its slot's, not everyone's.
-      networks: n.networks, active: n.active && n.slot_id === null, reachable: options.reachable(n.id),
+      networks: n.networks, active: n.active && n.slot_id === null, reachable: options.reachable(n.id) || others.has(n.id),
     })));
     readAt = startedAt;
   }
@@ -84,8 +90,9 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
     setReachable(nodeId, reachable) {
       const node = pool.node(nodeId);
       if (node === undefined) readAt = -Infinity;
-      else if (node.reachable !== reachable) pool.upsert({ ...node, reachable });
+      else if (node.reachable !== (reachable || others.has(nodeId))) pool.upsert({ ...node, reachable: reachable || others.has(nodeId) });
     },
+    elsewhere: (nodeId) => others.has(nodeId),
     name: (nodeId) => pool.node(nodeId)?.name ?? `node ${nodeId}`,
     zone: (nodeId) => pool.node(nodeId)?.zone ?? 'default',
   };

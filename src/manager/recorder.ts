@@ -10,7 +10,7 @@ import { STATES, type IntentKind, type LeaseState, type Trigger } from '../lease
 import type { Reach } from '../lease/types.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
 import { insertImage } from '../store/images.ts';
-import { startGenerations } from '../store/intents.ts';
+import { claimedIntents, startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
 import type { ManagerDeps } from './deps.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
@@ -39,7 +39,7 @@ export type Report = {
   | { readonly kind: 'done'; readonly intentId: string; readonly intent: IntentKind; readonly reach: Reach | null; readonly phases: Readonly<Partial<Record<LeasePhase, number>>> }
   /** The lease's disk is in the repository, as a file without a row. */
   | { readonly kind: 'saved'; readonly intentId: string; readonly image: SavedImage }
-  | { readonly kind: 'failed'; readonly intentId: string; readonly intent: IntentKind; readonly code: string; readonly reason: string; readonly superseded: boolean }
+  | { readonly kind: 'failed'; readonly intentId: string; readonly intent: IntentKind; readonly code: string; readonly reason: string; readonly superseded: boolean; readonly claim: number | null }
   | { readonly kind: 'vm-exited'; readonly reason: string }
 );
 
@@ -95,12 +95,12 @@ async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<vo
   const now = ctx.clock.now();
   const effects = await db.transaction(async (tx) => {
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
-    const exited = await exitsOfThisVm(tx, leases, reports);
-    const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity);
+    const [exited, passedOn] = [await exitsOfThisVm(tx, leases, reports), await failuresPassedOn(tx, reports)];
+    const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, deps.self?.id() ?? null);
     for (const r of reports) if (r.kind === 'saved') await keepImage(tx, r.image, now);
     for (const r of reports) {
       const lease = leases.get(r.lease);
-      if (lease !== undefined) applyReport(batch, lease, r, now, exited.has(r));
+      if (lease !== undefined && !passedOn.has(r)) applyReport(batch, lease, r, now, exited.has(r));
     }
     return batch.write(tx);
   });
@@ -118,6 +118,14 @@ async function exitsOfThisVm(tx: Queryable, leases: ReadonlyMap<string, LockedLe
   if (older.length === 0) return new Set();
   const started = new Map((await tx.query(startGenerations, [[...new Set(older.map((r) => r.lease))]])).map((s) => [s.lease_id, s.generation]));
   return new Set(older.filter((r) => r.generation >= (started.get(r.lease) ?? 0)));
+}
+
+/** What failed for a process that others took for dead may have been done by them since: theirs counts. */
+async function failuresPassedOn(tx: Queryable, reports: readonly Report[]): Promise<Set<Report>> {
+  const failed = reports.filter((r) => r.kind === 'failed');
+  if (failed.length === 0) return new Set();
+  const open = new Set((await tx.query(claimedIntents, [failed.map((r) => r.intentId), failed.map((r) => r.claim)])).map((i) => i.id));
+  return new Set(failed.filter((r) => !open.has(r.intentId)));
 }
 
 function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number, thisVm: boolean): void {

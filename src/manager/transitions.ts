@@ -64,7 +64,7 @@ export class TransitionBatch {
   private readonly releases: LockedLease[] = [];
   private readonly abandoned: string[] = [];
 
-  constructor(private readonly random: Random, private readonly now: number, private readonly granularityS: number) {}
+  constructor(private readonly random: Random, private readonly now: number, private readonly granularityS: number, private readonly claim: number | null = null) {}
 
   /** Applies the transition to `lease` (in place) and remembers what to write; false when the table has no such row. */
   apply(lease: LockedLease, cause: Cause, outcome: Outcome = {}): boolean {
@@ -137,7 +137,7 @@ export class TransitionBatch {
       await tx.query(finishIntents, [f.map((x) => x.id), f.map((x) => x.state), f.map((x) => x.error), at]);
     }
     if (this.intents.size > 0) {
-      await tx.query(insertIntents, [JSON.stringify([...this.intents.values()]), at, new Date(this.now + HANDOVER_MS)]);
+      await tx.query(insertIntents, [JSON.stringify([...this.intents.values()]), at, new Date(this.now + HANDOVER_MS), this.claim]);
     }
     if (this.abandoned.length > 0) await tx.query(supersedeIntents, [this.abandoned, at]);
     if (this.opened.length > 0) await tx.query(openIntervals, [JSON.stringify(this.opened)]);

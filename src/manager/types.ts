@@ -195,6 +195,10 @@ export interface Manager {
     /** Figures for DescribeAccountAttributes. */
     limits(caller: Caller): Promise<{ maxInstances: number }>;
   };
+  readonly signatures: {
+    /** False when any service has used it before. @throws Fault Busy, Unavailable */
+    use(id: Buffer, validUntil: number): Promise<boolean>;
+  };
   readonly credentials: {
     /** Secret and account of an access key; null when unknown or disabled. Cached for at most a second. */
     find(accessKey: string): Promise<{ secret: string; accountId: number; name: string; ownerId: string; admin: boolean } | null>;

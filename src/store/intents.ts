@@ -14,6 +14,8 @@ export interface IntentRow {
   attempts: number;
   created_at: number;
   request_id: string | null;
+  /** The process that has it under way. */
+  process_id: number | null;
   memory_mb: number;
   cores: number;
   disk_mb: number;
@@ -30,21 +32,24 @@ export interface IntentRow {
   grace_ends_at: number | null;
 }
 
-const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id,
+const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
   (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
 
 /**
- * Takes open intents that are due, for `$2`: until then no other poll takes them. $1 now, $2 until, $3 limit, $4 node
- * (null = any). Rows being taken by another process are left to it.
+ * Claims open intents that are due, and puts them off until `$2` for this process's next poll. $1 now, $2 until, $3 limit, $4
+ * node (null = any), $5 this process (null = there is but one). What another process has claimed is left to it for as long as
+ * it lives, and a node that only others reach is left to them.
  */
 export const takeIntents = statement<IntentRow>('take-intents', `
   WITH due AS (
-    SELECT id FROM intent WHERE state = 'open' AND next_at <= $1 AND ($4::bigint IS NULL OR node_id = $4)
+    SELECT id FROM intent o WHERE state = 'open' AND next_at <= $1 AND ($4::bigint IS NULL OR node_id = $4)
+       AND ($5::bigint IS NULL OR ((process_id IS NULL OR process_id = $5)
+        AND (EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id AND c.process_id = $5) OR NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id))))
      ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED
   ), i AS (
-    UPDATE intent i SET next_at = $2, attempts = i.attempts + 1 FROM due WHERE i.id = due.id RETURNING i.*
+    UPDATE intent i SET next_at = $2, attempts = i.attempts + 1, process_id = $5 FROM due WHERE i.id = due.id RETURNING i.*
   )
   SELECT ${COLUMNS} FROM i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id JOIN vmm_node n ON n.id = i.node_id ORDER BY i.created_at, i.id`);
 
@@ -53,7 +58,7 @@ export const intentsByIds = statement<IntentRow>('intents-by-ids', `
   SELECT ${COLUMNS} FROM intent i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id
     JOIN vmm_node n ON n.id = i.node_id WHERE i.id = ANY($1::text[]) AND i.state = 'open' ORDER BY i.created_at, i.id`);
 
-/** $1 jsonb array of new intents, $2 now, $3 when a poll may take them; older open ones of the leases are superseded. */
+/** $1 jsonb array of new intents, $2 now, $3 when a poll may take them, $4 who claims them; older open ones of the leases are superseded. */
 export const insertIntents = statement<never>('insert-intents', `
   WITH x AS (
     SELECT * FROM jsonb_to_recordset($1) AS x(id text, lease_id text, node_id bigint, kind text, generation int, request_id text)
@@ -61,30 +66,39 @@ export const insertIntents = statement<never>('insert-intents', `
     UPDATE intent o SET state = 'superseded', finished_at = $2 FROM x
      WHERE o.lease_id = x.lease_id AND o.state = 'open' AND o.generation < x.generation
   )
-  INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id)
-  SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id FROM x`);
+  INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id)
+  SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id, $4 FROM x`);
 
 /** $1 ids, $2 states, $3 errors in parallel arrays, $4 now */
 export const finishIntents = statement<never>('finish-intents', `
   UPDATE intent i SET state = x.state, error = x.error, finished_at = $4
     FROM unnest($1::text[], $2::text[], $3::text[]) AS x(id, state, error) WHERE i.id = x.id AND i.state = 'open'`);
 
-/** $1 ids, $2 when each is due again, $3 why, in parallel arrays */
+/**
+ * $1 ids, $2 when each is due again, $3 why, $4 who had claimed it, in parallel arrays: whoever reaches the node takes it then.
+ * A claim that has passed on is not touched.
+ */
 export const postponeIntents = statement<never>('postpone-intents', `
-  UPDATE intent i SET next_at = x.next_at, error = x.error
-    FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS x(id, next_at, error) WHERE i.id = x.id AND i.state = 'open'`);
+  UPDATE intent i SET next_at = x.next_at, error = coalesce(x.error, i.error), process_id = NULL
+    FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[]) AS x(id, next_at, error, claim)
+   WHERE i.id = x.id AND i.state = 'open' AND i.process_id IS NOT DISTINCT FROM x.claim`);
+
+/** $1 ids, $2 who had claimed each when it was sent, in parallel arrays: those that are still open and its own. Locked. */
+export const claimedIntents = statement<{ id: string }>('claimed-intents', `
+  SELECT i.id FROM unnest($1::text[], $2::bigint[]) AS x(id, claim) JOIN intent i ON i.id = x.id
+   WHERE i.state = 'open' AND i.process_id IS NOT DISTINCT FROM x.claim ORDER BY i.id FOR NO KEY UPDATE OF i`);
 
 /** $1 leases, $2 now: nobody waits for their nodes any more. */
 export const supersedeIntents = statement<never>('supersede-intents', `
   UPDATE intent SET state = 'superseded', finished_at = $2 WHERE lease_id = ANY($1::text[]) AND state = 'open'`);
 
 /**
- * $1 node, $2 now: what waits for a node that has come back is due at once. Rows that another transaction holds are being
- * finished or sent; to wait for them, with others held, could end in a deadlock.
+ * $1 node, $2 now, $3 this process: what waits for a node that has come back is due at once, unless another process has it under
+ * way. Rows that another transaction holds are being finished or sent; to wait for them, with others held, could end in a deadlock.
  */
 export const wakeIntents = statement<never>('wake-intents', `
   UPDATE intent SET next_at = $2 WHERE id IN (
-    SELECT id FROM intent WHERE node_id = $1 AND state = 'open' AND next_at > $2 FOR UPDATE SKIP LOCKED)`);
+    SELECT id FROM intent WHERE node_id = $1 AND state = 'open' AND next_at > $2 AND ($3::bigint IS NULL OR process_id IS NULL OR process_id = $3) FOR UPDATE SKIP LOCKED)`);
 
 /** $1 leases: the generation of each one's latest start, which made the VM that is or was there */
 export const startGenerations = statement<{ lease_id: string; generation: number }>('start-generations', `

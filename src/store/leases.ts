@@ -119,7 +119,7 @@ export const liveLeaseCounts = statement<{ account_id: number; leases: number }>
 
 /**
  * New leases with their first event, first intent, usage record and tags, in one statement.
- * $1 jsonb array of leases, $2 now, $3 jsonb array of tags, $4 when a poll may take the intents
+ * $1 jsonb array of leases, $2 now, $3 jsonb array of tags, $4 when a poll may take the intents, $5 the process that claims them
  */
 export const insertLeases = statement<{ id: string; seq: number }>('insert-leases', `
   WITH x AS (
@@ -137,8 +137,8 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
     INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)
     SELECT id, $2, state, 'created', who, '', request_id FROM x
   ), i AS (
-    INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id)
-    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id FROM x WHERE intent_id IS NOT NULL
+    INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id)
+    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id, $5 FROM x WHERE intent_id IS NOT NULL
   ), u AS (
     INSERT INTO usage_record (lease_id, account_id, created_at, reserved_s) SELECT id, account_id, $2, duration_s FROM x
   ), t AS (

@@ -22,6 +22,9 @@ export const insertNode = statement<{ id: number }>('insert-node', `
   INSERT INTO vmm_node (name, zone, memory_mb, cores, networks, access, created_at)
   VALUES ($1, $2, $3, $4, $5::text[], $6, $7) ON CONFLICT (name) DO NOTHING RETURNING id`);
 
+/** $1 name */
+export const nodeAccess = statement<Pick<NodeRow, 'access'>>('node-access', 'SELECT access FROM vmm_node WHERE name = $1');
+
 /** $1 name, $2 active */
 export const setNodeActive = statement<{ id: number }>('set-node-active', 'UPDATE vmm_node SET active = $2 WHERE name = $1 AND slot_id IS NULL RETURNING id');
 

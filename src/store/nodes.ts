@@ -18,7 +18,12 @@ export interface NodeRow {
 }
 const COLUMNS = 'id, name, zone, memory_mb, cores, memory_used, cores_used, networks, active, access, slot_id';
 
-export const allNodes = statement<NodeRow>('all-nodes', `SELECT ${COLUMNS} FROM vmm_node WHERE ended_at IS NULL ORDER BY id`);
+export interface ReachedNodeRow extends NodeRow {
+  /** Processes that have a channel to its agent. */
+  channels: number[];
+}
+export const allNodes = statement<ReachedNodeRow>('all-nodes', `
+  SELECT ${COLUMNS}, ARRAY(SELECT c.process_id FROM node_channel c WHERE c.node_id = n.id) AS channels FROM vmm_node n WHERE ended_at IS NULL ORDER BY id`);
 
 /** $1 ids. Locked in one order by every process, so that two batches cannot wait for each other. */
 export const lockNodes = statement<NodeRow>('lock-nodes', `
@@ -29,16 +34,28 @@ export const changeNodeUse = statement<never>('change-node-use', `
   UPDATE vmm_node n SET memory_used = n.memory_used + x.memory, cores_used = n.cores_used + x.cores
     FROM unnest($1::bigint[], $2::int[], $3::int[]) AS x(id, memory, cores) WHERE n.id = x.id`);
 
-/** $1 id, $2 reachable, $3 now, $4 why not, $5 agent version, $6 driver, $7 boot id; nulls in the last three leave what stands */
-export const recordNodeState = statement<never>('record-node-state', `
-  UPDATE vmm_node SET reachable = $2, last_seen = CASE WHEN $2 THEN $3 ELSE last_seen END, last_error = $4,
-         agent_version = coalesce($5, agent_version), driver = coalesce($6, driver), boot_id = coalesce($7, boot_id)
-   WHERE id = $1`);
+/** $1 id, $2 now, $3 agent version, $4 driver, $5 boot id, $6 the process that has the channel (null: there is but one) */
+export const recordNodeUp = statement<never>('record-node-up', `
+  WITH c AS (
+    INSERT INTO node_channel (node_id, process_id, since) SELECT $1, p.id, $2 FROM process p WHERE p.id = $6 AND p.ended_at IS NULL
+    ON CONFLICT (node_id, process_id) DO NOTHING
+  )
+  UPDATE vmm_node SET reachable = true, last_seen = $2, last_error = NULL, agent_version = $3, driver = $4, boot_id = $5 WHERE id = $1`);
 
-/** $1 name, $2 zone, $3 memory, $4 cores, $5 access, $6 now. A node that is there keeps a size that its leases need. */
+/** $1 id, locked, $2 why, $3 the process whose channel is lost: the node is away when nobody else reaches it. */
+export const recordNodeDown = statement<never>('record-node-down', `
+  WITH c AS (DELETE FROM node_channel WHERE node_id = $1 AND process_id = $3)
+  UPDATE vmm_node SET reachable = false, last_error = $2
+   WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM node_channel o WHERE o.node_id = $1 AND o.process_id IS DISTINCT FROM $3)`);
+
+/**
+ * $1 name, $2 zone, $3 memory, $4 cores, $5 access, $6 now, $7 this machine, $8 `MACHINE:DIRECTORY/` of other services that live. A
+ * node that is there keeps a size that its leases need; no row when the name is that of another kind of node, or of another's.
+ */
 export const ensureLocalNode = statement<{ memory_mb: number; cores: number }>('ensure-local-node', `
   INSERT INTO vmm_node AS n (name, zone, memory_mb, cores, access, created_at) VALUES ($1, $2, $3, $4, $5, $6)
   ON CONFLICT (name) DO UPDATE SET zone = excluded.zone, access = excluded.access,
      memory_mb = greatest(excluded.memory_mb, n.memory_used), cores = greatest(excluded.cores, n.cores_used)
    WHERE n.access->>'transport' = 'local'
+     AND NOT EXISTS (SELECT 1 FROM unnest($8::text[]) AS o(place) WHERE starts_with(coalesce(n.access->>'machine', $7) || ':' || (n.access->>'stateDir'), o.place))
   RETURNING memory_mb, cores`);

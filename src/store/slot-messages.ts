@@ -23,11 +23,14 @@ export interface SlotStandingRow {
   created_at: number;
   /** Hosts whose pilots shall go, or are gone. */
   leaving: string[];
+  /** Pilot processes that were heard, by whichever service. */
+  senders: number;
 }
 /** $1 ids. Nothing is locked: an end that is decided meanwhile finds a message more, or the next request. */
 export const slotStanding = statement<SlotStandingRow>('slot-standing', `
   SELECT s.id, s.state, s.final, s.nodes, s.hosts, s.created_at,
-         ARRAY(SELECT n.host FROM slot_node n WHERE n.slot_id = s.id AND n.host IS NOT NULL AND n.state IN ('Returning', 'Returned', 'Failed', 'Lost')) AS leaving
+         ARRAY(SELECT n.host FROM slot_node n WHERE n.slot_id = s.id AND n.host IS NOT NULL AND n.state IN ('Returning', 'Returned', 'Failed', 'Lost')) AS leaving,
+         (SELECT count(*)::int FROM slot_sender x WHERE x.slot_id = s.id) AS senders
     FROM slot s WHERE s.id = ANY($1::text[])`);
 
 /** $1 ids: which pilot spoke for which host, and how many messages of it are stored. */

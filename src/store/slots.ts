@@ -36,9 +36,9 @@ export interface RequestedSlotRow {
   nonce: string;
   attempts: number;
 }
-/** $1 now, $2 limit: they are `Submitting` from here on, and `submitted_at` says since when. */
+/** $1 now, $2 limit, $3 this process: they are `Submitting` from here on, and `submitted_at` says since when. */
 export const takeRequestedSlots = statement<RequestedSlotRow>('take-requested-slots', `
-  UPDATE slot s SET state = 'Submitting', attempts = attempts + 1, submitted_at = $1, missing_polls = 0
+  UPDATE slot s SET state = 'Submitting', attempts = attempts + 1, submitted_at = $1, missing_polls = 0, process_id = $3
    WHERE id IN (SELECT id FROM slot WHERE NOT final AND state = 'Requested' AND next_at <= $1 ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED)
   RETURNING id, parts, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, attempts`);
 
@@ -72,9 +72,13 @@ const SLOT = `id, account_id, state, final, job_id, nodes, hosts, native_state, 
   attempts, next_at, created_at, submitted_at, ready_at, released_at, ended_at, reason_code, reason, grace_s, pilot_s, request_id`;
 
 /** What reconciliation compares with the batch system's list. */
-export type LiveSlotRow = Pick<SlotRow, 'id' | 'state' | 'job_id' | 'native_state' | 'queue_position' | 'queue_reason' | 'expected_start' | 'hosts' | 'missing_polls' | 'submitted_at' | 'released_at'>;
+export type LiveSlotRow = Pick<SlotRow, 'id' | 'state' | 'job_id' | 'native_state' | 'queue_position' | 'queue_reason' | 'expected_start' | 'hosts' | 'missing_polls' | 'submitted_at' | 'released_at'>
+  & { submitting_elsewhere: boolean };
+/** $1 this process, $2 submissions that another one began before this have failed without a word. */
 export const liveSlots = statement<LiveSlotRow>('live-slots', `
-  SELECT id, state, job_id, native_state, queue_position, queue_reason, expected_start, hosts, missing_polls, submitted_at, released_at FROM slot WHERE NOT final`);
+  SELECT id, state, job_id, native_state, queue_position, queue_reason, expected_start, hosts, missing_polls, submitted_at, released_at,
+         (state = 'Submitting' AND process_id <> $1 AND submitted_at > $2 AND EXISTS (SELECT 1 FROM process p WHERE p.id = process_id AND p.ended_at IS NULL)) IS TRUE AS submitting_elsewhere
+    FROM slot WHERE NOT final`);
 /** $1 ids: locked in one order by every process */
 export const lockSlots = statement<SlotRow>('lock-slots', `SELECT ${SLOT} FROM slot WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`);
 /** $1 ids: which of them have ended */
@@ -185,10 +189,11 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
               GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000) < $4
   ) AS due ORDER BY id LIMIT 500`);
 
-/** Nodes whose pilots were told to go, or shall be told, and have not said that they are gone. */
+/** $1 this process: nodes whose pilots were told to go, or shall be told, and have not said that they are gone; not those that only others reach. */
 export const returningNodes = statement<{ id: number; slot_id: string; node_id: number }>('returning-nodes', `
   SELECT n.id, n.slot_id, n.node_id FROM slot_node n JOIN slot s ON s.id = n.slot_id
-   WHERE NOT s.final AND n.state = 'Returning' AND n.node_id IS NOT NULL ORDER BY n.id LIMIT 2000`);
+   WHERE NOT s.final AND n.state = 'Returning' AND n.node_id IS NOT NULL
+     AND (EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = n.node_id AND c.process_id = $1) OR NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = n.node_id)) ORDER BY n.id LIMIT 2000`);
 
 /** $1 id (null = all), $2 live only, $3 user (null = all), $4 limit */
 export const slotsForAdmin = statement<SlotRow & { lrm: string; user: string; duration_s: number; walltime_s: number }>('slots-for-admin', `

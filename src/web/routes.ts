@@ -49,6 +49,7 @@ function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
       if (doctor === undefined) throw new Fault('Unsupported', 'This service does not look after itself.');
       return doctor();
     }],
+    ['get', '/processes', () => admin.processes.list()],
     ['get', '/status', async () => ({ ...status(), nodes: await admin.nodes.list() })],
     ['get', '/agent', async () => ({ operatingKey: await admin.nodes.operatingKey(), agentConfig: agentConfig ?? null })],
     ['get', '/usage', (req) => admin.usage.list(input.check(input.usageQuery, req.query))],

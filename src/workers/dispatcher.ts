@@ -8,6 +8,7 @@ import type { ControlClient, NodeAnswer } from '../control/types.ts';
 import { isFault } from '../lease/faults.ts';
 import { writable } from '../lease/text.ts';
 import type { LeasePhase } from '../lease/phases.ts';
+import type { Self } from '../manager/processes.ts';
 import type { Recorder, Report } from '../manager/recorder.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context, Timer } from '../platform/context.ts';
@@ -34,6 +35,11 @@ export interface DispatcherDeps {
   readonly recorder: Recorder;
   readonly nodeName: (nodeId: number) => string;
   readonly save: Saver;
+  /** Another process has a channel to the node. */
+  readonly elsewhere?: (nodeId: number) => boolean;
+  /** Tells the others that something is due. */
+  readonly tellOthers?: () => void;
+  readonly self?: Self;
   /** Absolute path of an image of the repository. */
   readonly imagePath: (file: string) => string;
 }
@@ -64,7 +70,9 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       handed = [];
       try {
         // What a node that is being reached shall do is due when it is there: sent now, it would be lost and put off.
-        send((await db.query(intentsByIds, [ids])).filter((row) => !control.state(row.node_id).connecting));
+        const rows = await db.query(intentsByIds, [ids]);
+        send(rows.filter((row) => !othersReach(row.node_id) && !control.state(row.node_id).connecting));
+        await leave(rows.filter((row) => othersReach(row.node_id)));
       } catch (e) {
         ctx.log.warn('intents could not be read; the poll will find them', { error: (e as Error).message, intents: ids.length });
       }
@@ -72,9 +80,21 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     reading = undefined;
   }
 
+  /** Its channel ends in another process, as that of a pilot does. */
+  const othersReach = (nodeId: number): boolean => !control.state(nodeId).up && deps.elsewhere?.(nodeId) === true;
+
+  async function leave(rows: readonly IntentRow[]): Promise<void> {
+    if (rows.length === 0) return;
+    const now = new Date(ctx.clock.now());
+    await db.query(postponeIntents, [rows.map((r) => r.id), rows.map(() => now), rows.map(() => null), rows.map((r) => r.process_id)]);
+    deps.tellOthers?.();
+  }
+
   function send(rows: readonly IntentRow[]): void {
     const byNode = new Map<number, AgentRequest[]>();
     for (const row of rows) {
+      // What is under way is claimed anew when another life of this process took it up.
+      if (underWay.has(row.id)) underWay.set(row.id, row);
       if (stopped || underWay.has(row.id) || underWay.size >= MOST_UNDER_WAY) continue;
       const request = requestOf(row);
       if (request === undefined) continue;
@@ -157,13 +177,14 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   async function fail(row: IntentRow, at: number, code: string, reason: string, superseded: boolean): Promise<void> {
     const node = deps.nodeName(row.node_id);
     if (!superseded) ctx.log.warn('an operation failed on a node', { lease: row.lease_id, node, operation: row.kind, code, reason, requestId: row.request_id });
-    await recorder.report({ ...base(row, at), kind: 'failed', intentId: row.id, intent: row.kind, code, reason: `node ${node}: ${reason}`, superseded });
+    await recorder.report({ ...base(row, at), kind: 'failed', intentId: row.id, intent: row.kind, code, reason: `node ${node}: ${reason}`, superseded, claim: row.process_id });
   }
 
   /** Not answered. Sent again later, unless its time is over; a VM must be removed however long that takes. */
   async function lost(row: IntentRow, reason: string): Promise<void> {
     // Lost because the service stops: the row is open, and due when the node is heard of again.
     if (stopped) return;
+    if (othersReach(row.node_id)) return leave([row]);
     const now = ctx.clock.now();
     const limit = row.kind === 'start' ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
     if (row.kind !== 'remove' && now - row.created_at >= limit) {
@@ -171,14 +192,14 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       return;
     }
     const wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10));
-    await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [writable(reason)]]);
+    await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [writable(reason)], [row.process_id]]);
   }
 
   async function poll(nodeId?: number): Promise<void> {
     const room = Math.min(POLL_MOST, MOST_UNDER_WAY - underWay.size);
     if (room <= 0 || stopped) return;
     const now = ctx.clock.now();
-    send(await db.query(takeIntents, [new Date(now), new Date(now + TAKEN_MS), room, nodeId ?? null]));
+    send(await db.query(takeIntents, [new Date(now), new Date(now + TAKEN_MS), room, nodeId ?? null, deps.self?.id() ?? null]));
   }
 
   function arm(): void {

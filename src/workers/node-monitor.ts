@@ -7,7 +7,7 @@ import type { Recorder } from '../manager/recorder.ts';
 import type { Context, Timer } from '../platform/context.ts';
 import { newOperationId } from '../platform/ids.ts';
 import type { Db } from '../store/db.ts';
-import { allNodes, type NodeRow } from '../store/nodes.ts';
+import { allNodes, type ReachedNodeRow } from '../store/nodes.ts';
 
 /** How often the table is read for nodes that another process added or removed. */
 const RELOAD_MS = 5_000;
@@ -17,6 +17,8 @@ export interface NodeMonitor {
   start(): Promise<void>;
   /** Reads the table now: a node was added, changed or removed. */
   reload(): Promise<void>;
+  /** Says again of every node whether it is reached: nobody knows it of this process any more. */
+  again(): void;
   /** Resolves when every node has answered, or has said why not, and what it said is written. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -24,7 +26,7 @@ export interface NodeMonitor {
 
 export function createNodeMonitor(deps: {
   ctx: Context; db: Db; control: ControlClient; nodes: NodeCases; recorder: Recorder;
-  nodeName: (nodeId: number) => string; refreshPool: (nodes: readonly NodeRow[]) => void; poll: (nodeId: number) => Promise<void>;
+  nodeName: (nodeId: number) => string; refreshPool: (nodes: readonly ReachedNodeRow[]) => void; poll: (nodeId: number) => Promise<void>;
 }): NodeMonitor {
   const { ctx, db, control } = deps;
   let timer: Timer | undefined;
@@ -120,6 +122,9 @@ export function createNodeMonitor(deps: {
       arm();
     },
     reload,
+    again() {
+      for (const id of last.keys()) enqueue(control.state(id));
+    },
     settled: () => new Promise((resolve) => {
       allHeard = resolve;
       if (unheard.size === 0) resolve();

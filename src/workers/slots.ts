@@ -18,6 +18,8 @@ const TELL_AGAIN_MS = 3_000;
 /** A batch system is asked at most for this share of the time. */
 const BUSY_SHARE = 0.2;
 const LONGEST_PAUSE_MS = 300_000;
+/** How often it is asked whether the duty is free, ms. */
+const DUTY_MS = 2_000;
 /** Commands that submit, and commands that end jobs, at a time: batch systems do not like to be flooded. */
 const MOST_AT_ONCE = 8;
 
@@ -51,6 +53,8 @@ export interface SlotWorkerDeps {
   readonly contacts: () => readonly string[];
   /** PEM handed to pilots. */
   readonly ca: string | undefined;
+  /** Whether this process is the one that asks the batch system for its list; absent: there is but one. */
+  readonly duty?: () => Promise<boolean>;
 }
 
 export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
@@ -64,6 +68,7 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   let facts: LrmFacts | null = null;
   let stopped = false;
   let failures = 0;
+  let listed = true;
   let enders = 0;
   const toEnd: Array<() => Promise<void>> = [];
   let tending: Promise<void> | undefined;
@@ -174,6 +179,8 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   }
 
   async function list(): Promise<void> {
+    listed = deps.duty === undefined || await deps.duty();
+    if (!listed) return;
     const askedAt = ctx.clock.now();
     // What is submitted while the list is made may or may not be in it.
     const unclear = new Set(inFlight);
@@ -206,6 +213,8 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
 
   /** A slow batch system is left in peace, one that does not answer even more so. */
   function pause(): number {
+    // Another process asks; should it end, its duty is taken over soon.
+    if (!listed) return Math.min(DUTY_MS, config.pilot.poll * 1000);
     const period = config.pilot.poll * 1000;
     return Math.min(LONGEST_PAUSE_MS, Math.max(period * 2 ** Math.min(failures, 5), (status.listMs ?? 0) / BUSY_SHARE));
   }

@@ -177,15 +177,18 @@ describe('parts', () => {
     fc.assert(fc.property(fc.string(), (s) => { expect(pathVariants(`/${s}`).length).toBeLessThanOrEqual(5); }));
   });
 
-  it('the replay guard forgets what has expired and refuses when it is full', () => {
+  it('the replay guard forgets what has expired, refuses when it is full, and asks what other services know', async () => {
     let now = 0;
-    const guard = createReplayGuard({ ...realClock, now: () => now }, 3);
-    for (const id of ['a', 'b', 'c']) guard.use(id, 100);
-    expect(() => guard.use('a', 100)).toThrow(expect.objectContaining({ code: 'RequestExpired' }));
-    expect(() => guard.use('d', 100)).toThrow(expect.objectContaining({ code: 'Busy' }));
+    const shared = new Set<string>();
+    const guard = createReplayGuard({ ...realClock, now: () => now }, { use: (id) => Promise.resolve(!shared.has(id.toString('latin1'))) }, 3);
+    for (const id of ['a', 'b', 'c']) await guard.use(id, 100);
+    await expect(guard.use('a', 100)).rejects.toMatchObject({ code: 'RequestExpired' });
+    await expect(guard.use('d', 100)).rejects.toMatchObject({ code: 'Busy' });
     now = 101;
-    guard.use('d', 200);
-    expect(() => guard.use('d', 200)).toThrow(expect.objectContaining({ code: 'RequestExpired' }));
+    await guard.use('d', 200);
+    await expect(guard.use('d', 200)).rejects.toMatchObject({ code: 'RequestExpired' });
+    shared.add('e');
+    await expect(guard.use('e', 200)).rejects.toMatchObject({ code: 'RequestExpired' });
   });
 });
 

@@ -160,6 +160,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       region: () => 'nimbus',
       async limits() { return { maxInstances: 10_000 }; },
     },
+    signatures: { use: () => Promise.resolve(true) },
     credentials: { async find(accessKey) { return accounts.get(accessKey) ?? null; } },
   };
 

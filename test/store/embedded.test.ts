@@ -178,6 +178,24 @@ describe('a PostgreSQL that outlived its service', () => {
     writeFileSync(join(dataDir, 'pg', 'postmaster.pid'), `${process.pid}\n/proc/self/fd/3\n0\n5432\n/proc/self/fd/4\n\n`);
     expect((await start()).adopted).toBe(false);
   });
+
+  test('that was killed, and whose entry among the processes is still there, is waited for', async () => {
+    await (await start()).stop();
+    const { uid, gid } = statSync(join(dataDir, 'pg'));
+    // A zombie: its parent does not fetch it.
+    const parent = spawn('/bin/sh', ['-c', '/bin/true & echo $!; exec sleep 60'], { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'], uid, gid });
+    const [line] = await once(parent.stdout, 'data') as [Buffer];
+    const zombie = Number(line.toString());
+    await vi.waitUntil(() => !isAlive(zombie));
+    writeFileSync(join(dataDir, 'pg', 'postmaster.pid'), `${zombie}\n/proc/self/fd/3\n0\n5432\n/proc/self/fd/4\n\n`);
+    const context = testContext();
+    const begun = startEmbedded(context, { dataDir });
+    await vi.waitUntil(() => context.lines.some((l) => l.message.includes('still there')), { timeout: 20_000 });
+    parent.kill('SIGKILL');
+    const embedded = await begun;
+    running.push(embedded);
+    expect(await ask(embedded, 'SELECT 1')).toEqual([1]);
+  });
 });
 
 /** A real clock that leaps a second at each look, until `over`. */

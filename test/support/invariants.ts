@@ -1,7 +1,7 @@
 /** What must hold of a site that has settled, whatever happened on the way. */
 import { expect } from 'vitest';
 import { chargedMinutes } from '../../src/accounting/charge.ts';
-import { statement } from '../../src/store/db.ts';
+import { statement, type Db } from '../../src/store/db.ts';
 import type { TestSite } from './site.ts';
 
 const nodes = statement<{ id: number; over: boolean; memory_used: number; cores_used: number; memory: number; cores: number }>('inv-nodes', `
@@ -37,15 +37,20 @@ const usage = statement<{ lease_id: string; charged_minutes: number; intervals: 
     FROM usage_interval i WHERE i.lease_id = r.lease_id), '[]') AS intervals FROM usage_record r WHERE r.closed_at IS NOT NULL`);
 const live = statement<{ id: string; node_id: number; state: string }>('inv-live', 'SELECT id, node_id, state FROM lease WHERE NOT final');
 
-export async function expectInvariants(site: TestSite, what = ''): Promise<void> {
-  for (const n of await site.db.query(nodes)) {
+/** What the tables say agrees with itself. */
+export async function expectTablesAgree(db: Db, what = ''): Promise<void> {
+  for (const n of await db.query(nodes)) {
     expect({ memory: n.memory_used, cores: n.cores_used }, `room used on node ${n.id} ${what}`).toEqual({ memory: n.memory, cores: n.cores });
   }
   for (const s of [ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS, ...OF_SLOTS]) {
-    expect(await site.db.query(s), `${s.name} ${what}`).toEqual([]);
+    expect(await db.query(s), `${s.name} ${what}`).toEqual([]);
   }
   // chargedMinutes throws when intervals overlap.
-  for (const r of await site.db.query(usage)) expect(r.charged_minutes, `charge of ${r.lease_id} ${what}`).toBe(chargedMinutes(r.intervals, 0, 60));
+  for (const r of await db.query(usage)) expect(r.charged_minutes, `charge of ${r.lease_id} ${what}`).toBe(chargedMinutes(r.intervals, 0, 60));
+}
+
+export async function expectInvariants(site: TestSite, what = ''): Promise<void> {
+  await expectTablesAgree(site.db, what);
   const leases = await site.db.query(live);
   // A borrowed node that was given back took its VMs with it.
   for (const nodeId of new Set((await site.db.query(nodes)).filter((n) => !n.over).map((n) => n.id))) {

@@ -64,7 +64,9 @@ function linkTo(child: Child, { clock, log }: Context): AgentLink {
   // Writing to an agent that just died is no event of its own: its exit is.
   child.stdin.on('error', () => undefined);
   child.stdout.on('error', () => undefined);
+  let letGo: () => void = () => undefined;
   const ended = new Promise<string>((resolve) => {
+    letGo = () => resolve('the agent was let go of');
     // 'close' and not 'exit': what the agent said last is read first.
     child.once('close', (code, signal) => {
       const how = signal === null ? `the agent exited with code ${code ?? '?'}` : `the agent was ended by ${signal}`;
@@ -80,9 +82,11 @@ function linkTo(child: Child, { clock, log }: Context): AgentLink {
     close(how) {
       if (closed) return;
       closed = true;
-      // An agent whose input ends goes by itself, unless other programs on the node still use it.
+      // An agent whose input ends goes by itself, unless other programs on the node, such as a second service, still use it.
+      // Then it ends its output all the same, and this process must not wait for its end.
+      child.stdout.once('close', letGo);
       child.stdin.end();
-      child.unref();
+      for (const handle of [child, child.stdout, child.stderr] as ReadonlyArray<{ unref?(): void }>) handle.unref?.();
       if (how === 'broken') kill(child, clock);
     },
   };

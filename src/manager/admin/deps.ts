@@ -4,6 +4,7 @@ import type { Config } from '../../platform/config.ts';
 import type { Context } from '../../platform/context.ts';
 import type { Db } from '../../store/db.ts';
 import type { HandOver } from '../deps.ts';
+import type { Processes } from '../processes.ts';
 import type { Borrowing } from '../slots/types.ts';
 
 export interface AdminDeps {
@@ -17,6 +18,8 @@ export interface AdminDeps {
   readonly nodesChanged: () => Promise<void> | void;
   /** Takes work for nodes that was just committed; without it the dispatcher's poll finds it. */
   readonly handOver?: HandOver | undefined;
+  /** The services on the database. */
+  readonly processes?: Pick<Processes, 'list'> | undefined;
   /** Only in pilot mode. */
   readonly borrowing?: Borrowing | undefined;
 }

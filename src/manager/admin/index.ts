@@ -18,5 +18,6 @@ export function createAdminManager(deps: AdminDeps): AdminManager {
     slots: slotAdministration(deps),
     breakdown: breakdownAdministration(deps),
     usage: usageAdministration(deps),
+    processes: { list: () => deps.processes?.list() ?? Promise.resolve([]) },
   };
 }

@@ -41,7 +41,7 @@ export class SlotBatch {
   private made = false;
 
   private constructor(readonly slots: ReadonlyMap<string, OpenSlot>, leases: readonly LockedLease[], deps: SlotDeps, readonly now: number) {
-    this.leases = new TransitionBatch(deps.ctx.random, now, deps.config.accounting.charge_granularity);
+    this.leases = new TransitionBatch(deps.ctx.random, now, deps.config.accounting.charge_granularity, deps.self?.id() ?? null);
     for (const l of leases) {
       if (l.slot_node_id === null) continue;
       const list = this.byNode.get(l.slot_node_id);

@@ -51,6 +51,11 @@ export class KnownSlots {
     return found;
   }
 
+  /** Pilot processes of a slot that are known; undefined: the slot is not. */
+  counted(id: string): number | undefined {
+    return this.slots.get(id)?.counters.size;
+  }
+
   forget(ids: Iterable<string>): void {
     for (const id of ids) this.slots.delete(id);
   }

@@ -87,6 +87,9 @@ async function storeBatch(deps: InboxDeps, known: KnownSlots, visits: readonly V
 
 async function admitAll(tx: Queryable, known: KnownSlots, slotIds: readonly string[], visits: readonly Visit[]) {
   const standing = new Map((await tx.query(slotStanding, [slotIds])).map((row) => [row.id, standingOf(row)]));
+  // Another service has heard a pilot that this one has not; pilots of the original are not counted.
+  const uncounted = new Set(visits.flatMap((v) => (v.proof === null ? [v.notification.slot] : [])));
+  known.forget([...standing.values()].flatMap(({ row }) => (uncounted.has(row.id) || known.counted(row.id) !== row.senders ? [row.id] : [])));
   const slots = await known.load(tx, [...standing.keys()]);
   const outcomes = visits.map((v): Admission | Error => {
     try {

@@ -1,8 +1,10 @@
 /** Writes what the batch system's list changes. Facts of many slots are one statement; steps are made under locks, some hundred slots a transaction. */
+import { Fault } from '../../lease/faults.ts';
 import { inHalves } from '../../platform/halves.ts';
 import { jobLives, reconcile, type JobFacts, type KnownSlot, type Reconciliation } from '../../pilot/reconcile.ts';
 import type { JobView, Listing } from '../../pilot/lrm/types.ts';
-import { isUnavailable, type Db } from '../../store/db.ts';
+import { isUnavailable, type Db, type Queryable } from '../../store/db.ts';
+import { holdDuty } from '../../store/processes.ts';
 import { finalSlots, liveSlots, noteSlots, type LiveSlotRow, type SlotRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
@@ -10,16 +12,24 @@ import { mayTryAgain } from './submit.ts';
 import type { ReconcileResult, ToCancel } from './types.ts';
 
 const STEPS_AT_ONCE = 250;
+/** The duty of asking for the list, and of concluding from it. */
+export const BATCH_SYSTEM = 'batch-system';
 
 export async function reconcileSlots(deps: SlotDeps, listing: Listing & { kind: 'listing' }, askedAt: number, inFlight: ReadonlySet<string>): Promise<ReconcileResult> {
   const { ctx, db } = deps;
   for (const i of listing.ignored) ctx.log.warn('the batch system’s list holds what cannot be read; ignored', { slot: i.slotId, why: i.why });
-  const live = await db.query(liveSlots);
-  const unclear = new Set([...inFlight, ...listing.ignored.flatMap((i) => i.slotId ?? [])]);
+  const begun = new Date(askedAt - 2 * deps.config.pilot.command_deadline * 1000);
+  const live = await db.query(liveSlots, [deps.self?.id() ?? null, begun]);
+  const unclear = new Set([...inFlight, ...live.flatMap((s) => (s.submitting_elsewhere ? [s.id] : [])), ...listing.ignored.flatMap((i) => i.slotId ?? [])]);
   const jobs = [...listing.jobs, ...listing.others ?? []];
   const { notes, steps, strays, ignored } = reconcile(live.map(known), jobs, askedAt, unclear);
   for (const i of ignored) ctx.log.warn('the batch system’s list contradicts the slot; ignored', { slot: i.id, why: i.why });
-  if (notes.length > 0) await db.query(noteSlots, [JSON.stringify(notes.map(({ id, facts }) => factsRow(id, facts)))]);
+  if (notes.length > 0) {
+    await db.transaction(async (tx) => {
+      await stillOurs(deps, tx);
+      await tx.query(noteSlots, [JSON.stringify(notes.map(({ id, facts }) => factsRow(id, facts)))]);
+    });
+  }
   for (let i = 0; i < steps.length; i += STEPS_AT_ONCE) await takeSteps(deps, steps.slice(i, i + STEPS_AT_ONCE));
   return { changed: notes.length + steps.length, live: live.length, strays: [...strays, ...await jobsOfEndedSlots(db, live, jobs)] };
 }
@@ -33,10 +43,20 @@ async function jobsOfEndedSlots(db: Db, live: readonly LiveSlotRow[], jobs: read
   return others.filter((j) => ended.has(j.slotId)).map((j) => ({ slotId: j.slotId, jobId: j.jobId }));
 }
 
+/** A list that a process had asked for before it was taken for dead is old by now, and the duty is another's. */
+async function stillOurs({ self }: SlotDeps, tx: Queryable): Promise<void> {
+  const id = self?.id() ?? null;
+  if (id === null) return;
+  if ((await tx.query(holdDuty, [BATCH_SYSTEM, id])).length === 0) throw new Fault('Unavailable', 'another service asks the batch system now');
+}
+
 async function takeSteps(deps: SlotDeps, steps: Reconciliation['steps']): Promise<void> {
   // A slot whose step cannot be written must not keep the others from taking theirs.
   const done = await inHalves(steps, async (some) => {
-    await changeSlots(deps, some.map((s) => s.id), (batch) => { for (const s of some) takeStep(deps, batch, s); });
+    await changeSlots(deps, some.map((s) => s.id), async (batch, tx) => {
+      await stillOurs(deps, tx);
+      for (const s of some) takeStep(deps, batch, s);
+    });
     return some.map(() => true);
   }, isUnavailable);
   const failed = done.find((d) => d instanceof Error);

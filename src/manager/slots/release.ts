@@ -40,7 +40,7 @@ export async function findReleases(deps: SlotDeps, since: number): Promise<Await
       }
     });
   }
-  const nodes = (await db.query(returningNodes)).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
+  const nodes = (await db.query(returningNodes, [deps.self?.id() ?? null])).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
   return { nodes, ...found };
 }
 

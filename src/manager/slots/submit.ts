@@ -8,8 +8,8 @@ import type { ToSubmit } from './types.ts';
 /** Submissions that were lost without a word, after which the slot is given up. */
 const MOST_ATTEMPTS = 5;
 
-export async function takeRequested({ ctx, db }: SlotDeps, most: number): Promise<readonly ToSubmit[]> {
-  const rows = await db.query(takeRequestedSlots, [new Date(ctx.clock.now()), most]);
+export async function takeRequested({ ctx, db, self }: SlotDeps, most: number): Promise<readonly ToSubmit[]> {
+  const rows = await db.query(takeRequestedSlots, [new Date(ctx.clock.now()), most, self?.id() ?? null]);
   return rows.map((r) => ({
     slotId: r.id, secret: r.secret, nonce: r.nonce, pilotS: r.pilot_s, graceS: r.grace_s, attempt: r.attempts,
     job: { slotId: r.id, parts: r.parts, walltimeS: r.walltime_s, account: r.lrm_account },

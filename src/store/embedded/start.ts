@@ -4,7 +4,7 @@
  *
  * A service that was killed leaves its PostgreSQL running: it is adopted when it answers, else ended and started anew.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Context } from '../../platform/context.ts';
@@ -27,6 +27,11 @@ const SOCKET = `.s.PGSQL.${PORT}`;
 const READY_MS = 120_000;
 const ADOPT_MS = 10_000;
 const POLL_MS = 20;
+/** What is left of a server that was killed (its entry among the processes, its children) may need a moment to go. */
+const LEFT_MS = 15_000;
+const LEFT_BEHIND = /lock file "postmaster\.pid" already exists|pre-existing shared memory block/;
+const AGAIN_MS = 200;
+const LAST_LINES = 4;
 
 export interface Embedded {
   /** Good in this process while it runs. */
@@ -56,7 +61,7 @@ export async function startEmbedded(ctx: Context, options: EmbeddedOptions): Pro
   const address: DbAddress = { host: socket.dir, port: PORT, user: ROLE, password, database: DATABASE };
   try {
     const adopted = await adopt(ctx, place, address);
-    const startAgain = (): Promise<number> => start(ctx, place, identity, address, options.bin ?? '');
+    const startAgain = (): Promise<number> => startAfterTheLast(ctx, place, () => start(ctx, place, identity, address, options.bin ?? ''));
     const keeper = keepRunning(ctx, adopted ?? await startAgain(), startAgain);
     const unbound = boundServerLog(ctx, place.logFile);
     let stopped: Promise<void> | undefined;
@@ -95,6 +100,21 @@ async function adopt(ctx: Context, place: ClusterPlace, address: DbAddress): Pro
     ctx.log.warn('found PostgreSQL running without an answer; ending it', { pid, error: errorText(e) });
     await endPostmaster(ctx.clock, pid);
     return undefined;
+  }
+}
+
+/** PostgreSQL refuses to start while anything of the one before is there; this program has looked that it has ended. */
+async function startAfterTheLast(ctx: Context, place: ClusterPlace, startOnce: () => Promise<number>): Promise<number> {
+  const deadline = ctx.clock.monotonic() + LEFT_MS;
+  for (;;) {
+    try {
+      return await startOnce();
+    } catch (e) {
+      const lastLines = !existsSync(place.logFile) ? '' : serverLogTail(place.logFile).split('\n').slice(-LAST_LINES).join('\n');
+      if (findPostmaster(place.cluster) !== undefined || !LEFT_BEHIND.test(lastLines) || ctx.clock.monotonic() >= deadline) throw e;
+      ctx.log.info('something of the PostgreSQL before is still there; trying again', { reason: errorText(e).slice(0, 200) });
+      await sleep(ctx.clock, AGAIN_MS);
+    }
   }
 }
 

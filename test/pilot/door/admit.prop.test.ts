@@ -64,7 +64,7 @@ it('counters only go up, hosts belong to the job and keep their pilot, moments l
 });
 
 it('nothing of a slot grows without end', () => {
-  const standing = standingOf({ id: 'sl-000000000000', state: 'Ready', final: false, nodes: 2, hosts: [], created_at: CREATED, leaving: [] });
+  const standing = standingOf({ id: 'sl-000000000000', state: 'Ready', final: false, nodes: 2, hosts: [], created_at: CREATED, leaving: [], senders: 0 });
   const known: KnownSlot = { speakers: new Map(), counters: new Map(), messages: 0 };
   const said = (i: number, cnonce: string): Visit => ({
     receivedAt: CREATED, proof: { cnonce, nc: i + 1 },

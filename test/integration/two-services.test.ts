@@ -1,0 +1,149 @@
+/**
+ * Two services on one database, as a site runs them, under load: both at work, one killed, one stopped and continued, both
+ * replaced one after the other. What was answered stands, and nothing is given twice.
+ */
+import { afterEach, describe, expect, it } from 'vitest';
+import { statement } from '../../src/store/db.ts';
+import { expectTablesAgree } from '../support/invariants.ts';
+import { groupsByToken, runUntilAnswered, startServices, untilAnswered, type Service, type Services } from '../support/services.ts';
+
+let services: Services;
+let opened: Services | undefined;
+afterEach(async () => {
+  await opened?.close();
+  opened = undefined;
+});
+
+async function open(options: Parameters<typeof startServices>[0] = {}): Promise<void> {
+  services = opened = await startServices(options);
+}
+
+const CLIENTS = 8;
+const POOL = 40;
+
+const openIntents = statement<{ n: number }>('two-open', "SELECT count(*)::int AS n FROM intent WHERE state = 'open'");
+const notRunning = statement<{ id: string }>('two-not-running', "SELECT id FROM lease WHERE NOT final AND state <> 'Running'");
+const running = statement<{ id: string }>('two-running', "SELECT id FROM lease WHERE state = 'Running' ORDER BY id");
+const doubled = statement<{ id: string }>('two-attempts', 'SELECT id FROM intent WHERE attempts > 1');
+const twoLeasesOneAddress = statement<{ ip: string }>('two-addresses', `
+  SELECT n->>'ip' AS ip FROM lease l, jsonb_array_elements(l.nics) n WHERE l.holding AND n->>'ip' <> '' AND n->>'network' = 'lan' GROUP BY 1 HAVING count(*) > 1`);
+const takenAddresses = statement<{ n: number }>('two-taken', 'SELECT count(*)::int AS n FROM network_address WHERE lease_id IS NOT NULL');
+const claims = statement<{ process_id: number; n: number }>('two-claims', 'SELECT process_id, count(*)::int AS n FROM intent WHERE process_id IS NOT NULL GROUP BY process_id ORDER BY process_id');
+
+interface Made { readonly token: string; readonly ids: readonly string[]; readonly ended: boolean }
+
+/**
+ * Clients that ask until they are answered, each request of any service, and end most of what they got; they go on for
+ * `least` answers and until `trouble` is over, which begins when the first twenty are answered.
+ */
+async function load(least: number, trouble: () => Promise<void> = () => Promise.resolve()): Promise<Made[]> {
+  const made: Made[] = [];
+  const after: { trouble?: Promise<void>; over: boolean } = { over: false };
+  let next = 0;
+  await Promise.all(Array.from({ length: CLIENTS }, async () => {
+    while (next < least || !after.over) {
+      const n = next;
+      next += 1;
+      const [token, ask] = [`t-${n}`, (attempt: number) => (services.all[(n + attempt) % services.all.length] as Service).client];
+      const { ids, answer } = await runUntilAnswered(ask, token);
+      expect(answer.status, answer.body).toBe(200);
+      const ended = n % 8 !== 0;
+      if (ended) expect((await untilAnswered(ask, { Action: 'TerminateInstances', 'InstanceId.1': ids[0] ?? '' })).answer.status).toBe(200);
+      made.push({ token, ids, ended });
+      if (made.length >= 20) after.trouble ??= trouble().finally(() => { after.over = true; });
+    }
+  }));
+  await after.trouble;
+  return made;
+}
+
+/** Everything that was answered is there, once, and runs; tables, nodes and answers agree. */
+async function comesToRest(made: readonly Made[], what: string): Promise<void> {
+  await expect.poll(async () => (await services.db.query(openIntents))[0]?.n, { timeout: 60_000, interval: 100 }).toBe(0);
+  expect(await services.db.query(notRunning), what).toEqual([]);
+  const groups = new Map((await services.db.query(groupsByToken)).map((g) => [g.token, g]));
+  for (const { token, ids, ended } of made) expect(groups.get(token), `${token} ${what}`).toEqual({ token, groups: 1, leases: 1, ids, live: ended ? 0 : 1 });
+  await expectTablesAgree(services.db, what);
+  const ids = (await services.db.query(running)).map((l) => l.id);
+  expect(await services.vms(), `VMs on the nodes ${what}`).toEqual(ids);
+}
+
+async function endAll(): Promise<void> {
+  const ids = (await services.db.query(running)).map((l) => l.id);
+  const both = services.all.map((s) => s.serve.admin);
+  await Promise.all(both.map((admin, i) => admin('lease', 'destroy', ...ids.filter((_, n) => n % both.length === i))));
+  await expect.poll(() => services.vms(), { timeout: 30_000, interval: 100 }).toEqual([]);
+  await expect.poll(async () => (await services.db.query(openIntents))[0]?.n, { timeout: 30_000, interval: 100 }).toBe(0);
+  await expectTablesAgree(services.db, 'after the end of all');
+}
+
+describe('two services on one database', () => {
+  it('take any request, share the work, and never claim an intent twice', { timeout: 120_000 }, async () => {
+    await open();
+    const made = await load(120);
+    await comesToRest(made, 'after load on both');
+    expect(await services.db.query(doubled)).toEqual([]);
+    expect(await services.db.query(claims)).toHaveLength(2);
+    const listed = await (services.all[1] as Service).serve.admin<Array<{ state: string; nodes: number; self: boolean; pid: number }>>('processes');
+    expect(listed.map((p) => [p.state, p.nodes, p.self])).toEqual([['up', 4, false], ['up', 4, true]]);
+    expect(listed.map((p) => p.pid)).toEqual(services.all.map((s) => s.serve.pid));
+    await endAll();
+  });
+
+  it('give no address, no room and no token twice, when both are asked for the last of each', { timeout: 120_000 }, async () => {
+    await open({ nodes: 2, memoryMb: POOL / 2 * 128, toml: '[types."m1.small"]\nmemory_mb = 128\ncores = 1\nnetworks = ["lan"]\n' });
+    const { admin } = (services.all[0] as Service).serve;
+    await admin('network', 'add', 'lan', '--bridge', 'br0', '--netmask', '24');
+    await admin('network', 'address', 'add', 'lan', `10.9.0.1-10.9.0.${POOL}`);
+    const answers = await Promise.all(Array.from({ length: POOL * 2 }, (_, n) => Promise.all(services.all.map((s) => runUntilAnswered(() => s.client, `t-${n}`, 30_000)))));
+    // Both services are asked with each token at the same moment: one lease, or none, for both.
+    for (const [a, b] of answers) expect(b?.ids).toEqual(a?.ids);
+    const placed = answers.filter(([a]) => a?.answer.status === 200);
+    expect(placed).toHaveLength(POOL);
+    expect(await services.db.query(twoLeasesOneAddress)).toEqual([]);
+    expect(await services.db.query(takenAddresses)).toEqual([{ n: POOL }]);
+    await comesToRest(placed.map((p) => ({ token: `t-${answers.indexOf(p)}`, ids: p[0]?.ids ?? [], ended: false })), 'after a run on the last');
+    await endAll();
+    expect(await services.db.query(takenAddresses)).toEqual([{ n: 0 }]);
+  });
+
+  it('lose nothing when one is killed: the other has its work within seconds', { timeout: 180_000 }, async () => {
+    await open();
+    const made = await load(100, async () => {
+      for (const victim of [0, 1, 0]) {
+        await (services.all[victim] as Service).serve.kill();
+        await services.startAgain(victim);
+      }
+    });
+    await comesToRest(made, 'after kills');
+    await endAll();
+  });
+
+  it('are not harmed by one that is stopped for longer than it takes to be taken for dead', { timeout: 180_000 }, async () => {
+    await open();
+    const [first, second] = services.all as [Service, Service];
+    const lostLives = statement<{ n: number }>('two-lost', 'SELECT count(*)::int AS n FROM process WHERE lost');
+    const made = await load(100, async () => {
+      for (const [before, { serve }] of [first, second].entries()) {
+        serve.process.kill('SIGSTOP');
+        await expect.poll(async () => (await services.db.query(lostLives))[0]?.n, { timeout: 30_000, interval: 50 }).toBe(before + 1);
+        serve.process.kill('SIGCONT');
+        await expect.poll(() => serve.log(), { timeout: 20_000, interval: 100 }).toContain('it goes on as another');
+      }
+    });
+    await comesToRest(made, 'after pauses');
+    await endAll();
+  });
+
+  it('are replaced one after the other under load, and no answered request is lost', { timeout: 180_000 }, async () => {
+    await open();
+    const made = await load(100, async () => {
+      for (const index of [0, 1]) {
+        expect(await (services.all[index] as Service).serve.stop({ keep: true })).toBe(0);
+        await services.startAgain(index);
+      }
+    });
+    await comesToRest(made, 'after a rolling restart');
+    await endAll();
+  });
+});
