@@ -30,6 +30,7 @@ export interface NodePool {
   setReachable(nodeId: number, reachable: boolean): void;
   name(nodeId: number): string;
   zone(nodeId: number): string;
+  zones(): readonly string[];
 }
 
 export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean }): NodePool {
@@ -88,5 +89,6 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
     },
     name: (nodeId) => pool.node(nodeId)?.name ?? `node ${nodeId}`,
     zone: (nodeId) => pool.node(nodeId)?.zone ?? 'default',
+    zones: () => pool.zones(),
   };
 }

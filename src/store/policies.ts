@@ -1,0 +1,124 @@
+/** Statements on policies, on who they are assigned to, and on what accounts have and used. */
+import { statement } from './db.ts';
+
+export interface PolicyRow {
+  id: number;
+  name: string;
+  kind: 'template' | 'group' | 'site';
+  description: string;
+  /** As `src/authorization/settings.ts` has checked them. */
+  bounds: object;
+  changed_at: number;
+}
+const COLUMNS = 'id, name, kind, description, bounds, changed_at';
+
+export interface AccountUseRow {
+  account_id: number;
+  leases: number;
+  cores: number;
+  memory_mb: number;
+  reserved_minutes: number;
+  /** Those that hold for the account: its template or the default one, its groups, the site's. */
+  policies: Array<Pick<PolicyRow, 'id' | 'name' | 'kind' | 'bounds'>>;
+}
+
+/**
+ * With the lock, who creates or extends for the same accounts, or under the same shared policies, waits for the end of the
+ * transaction; a locked row is read as it is when the wait is over.
+ */
+const accountUse = (lock: string): string => `
+  WITH u AS (
+    SELECT account_id, leases, cores, memory_mb, reserved_minutes FROM account_use WHERE account_id = ANY($1::bigint[]) ORDER BY account_id ${lock}
+  ), mine AS (
+    SELECT account_id, policy_id, template FROM policy_user WHERE account_id = ANY($1::bigint[])
+  ), shared AS (
+    SELECT id, name, kind, bounds FROM policy WHERE kind = 'site' OR (kind = 'group' AND id IN (SELECT policy_id FROM mine)) ORDER BY id ${lock}
+  ), p AS (
+    SELECT * FROM shared UNION ALL
+    SELECT id, name, kind, bounds FROM policy WHERE kind = 'template' AND (name = 'default' OR id IN (SELECT policy_id FROM mine))
+  )
+  SELECT u.account_id, u.leases, u.cores, u.memory_mb, u.reserved_minutes,
+         coalesce((SELECT json_agg(json_build_object('id', p.id, 'name', p.name, 'kind', p.kind, 'bounds', p.bounds) ORDER BY p.kind DESC, p.name)
+            FROM p WHERE CASE WHEN p.kind = 'site' THEN true
+                              WHEN EXISTS (SELECT FROM mine m WHERE m.account_id = u.account_id AND m.policy_id = p.id) THEN true
+                              ELSE p.name = 'default' AND NOT EXISTS (SELECT FROM mine m WHERE m.account_id = u.account_id AND m.template) END), '[]') AS policies
+    FROM u`;
+
+/** $1 accounts */
+export const lockAccountUse = statement<AccountUseRow>('lock-account-use', accountUse('FOR NO KEY UPDATE'));
+
+/** $1 accounts; of the moment, for who only looks */
+export const readAccountUse = statement<AccountUseRow>('read-account-use', accountUse(''));
+
+export interface SharedUseRow {
+  key: string;
+  /** Of all accounts that a shared policy counts; null of a template. */
+  leases: number | null;
+  cores: number | null;
+  memory_mb: number | null;
+  reserved_minutes: number | null;
+  closed_minutes: number;
+  running_minutes: number;
+}
+
+const sums = (accounts: string): string => `(SELECT ARRAY[sum(u.leases), sum(u.cores), sum(u.memory_mb), sum(u.reserved_minutes)] FROM ${accounts})`;
+const charged = (days: string): string => `(SELECT sum(d.minutes) FROM ${days} d.day >= x.since)`;
+const running = (where: string): string => `(
+  SELECT sum(ceil(ceil(ms / 60000) / $3) * $3) FROM (
+    SELECT sum(greatest(0, extract(epoch FROM coalesce(i.stop_at, $2::timestamptz) - i.start_at))) * 1000 AS ms
+      FROM usage_record r JOIN usage_interval i ON i.lease_id = r.lease_id WHERE r.closed_at IS NULL AND ${where} GROUP BY r.lease_id) used)`;
+const byKind = (site: string, group: string, template: string): string => `CASE x.kind WHEN 'site' THEN ${site} WHEN 'group' THEN ${group} ELSE ${template} END`;
+
+/**
+ * $1 jsonb array: key, kind, policy, account (of a template), since (first day of the period, null = minutes do not matter),
+ * running (true = use of live leases matters); $2 now, $3 minutes that charges are rounded up to. Read after the lock, in a
+ * statement of its own: what it sees was committed before.
+ */
+export const sharedUse = statement<SharedUseRow>('shared-use', `
+  SELECT x.key, s.sums[1]::bigint AS leases, s.sums[2]::bigint AS cores, s.sums[3]::bigint AS memory_mb, s.sums[4]::bigint AS reserved_minutes,
+         coalesce(CASE WHEN x.since IS NOT NULL THEN ${byKind(
+    charged('usage_day d WHERE'),
+    charged('policy_user pu JOIN usage_day d USING (account_id) WHERE pu.policy_id = x.policy AND'),
+    charged('usage_day d WHERE d.account_id = x.account AND'),
+  )} END, 0)::bigint AS closed_minutes,
+         coalesce(CASE WHEN x.running THEN ${byKind(
+    running('true'),
+    running('r.account_id IN (SELECT account_id FROM policy_user pu WHERE pu.policy_id = x.policy)'),
+    running('r.account_id = x.account'),
+  )} END, 0)::bigint AS running_minutes
+    FROM jsonb_to_recordset($1) AS x(key text, kind text, policy bigint, account bigint, since date, running boolean)
+    CROSS JOIN LATERAL (SELECT ${byKind(sums('account_use u'), sums('policy_user pu JOIN account_use u USING (account_id) WHERE pu.policy_id = x.policy'), 'NULL')} AS sums) s`);
+
+/** All, with the names of their users. */
+export const allPolicies = statement<PolicyRow & { users: string[] }>('all-policies', `
+  SELECT ${COLUMNS}, coalesce((SELECT array_agg(a.name ORDER BY a.name) FROM policy_user pu JOIN account a ON a.id = pu.account_id WHERE pu.policy_id = p.id), '{}') AS users
+    FROM policy p ORDER BY CASE kind WHEN 'site' THEN 0 WHEN 'group' THEN 1 ELSE 2 END, name LIMIT 10000`);
+
+/** $1 name; waits for creates that are counted against it, and makes them wait. */
+export const lockPolicy = statement<PolicyRow & { users: number }>('lock-policy', `
+  SELECT ${COLUMNS}, (SELECT count(*) FROM policy_user pu WHERE pu.policy_id = p.id) AS users FROM policy p WHERE name = $1 FOR UPDATE`);
+
+/** $1 name, $2 kind, $3 description, $4 bounds, $5 now; a new kind only while nobody has it */
+export const writePolicy = statement<{ id: number }>('write-policy', `
+  INSERT INTO policy (name, kind, description, bounds, created_at, changed_at) VALUES ($1, $2, $3, $4, $5, $5)
+  ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, description = excluded.description, bounds = excluded.bounds, changed_at = excluded.changed_at
+  RETURNING id`);
+
+/** $1 id */
+export const deletePolicy = statement<never>('delete-policy', 'DELETE FROM policy WHERE id = $1');
+
+/** $1 id: those it is assigned to, a few of them */
+export const usersOfPolicy = statement<{ name: string }>('users-of-policy', `
+  SELECT a.name FROM policy_user pu JOIN account a ON a.id = pu.account_id WHERE pu.policy_id = $1 ORDER BY a.name LIMIT 10`);
+
+/** $1 account: the template that the user has had until now, if any */
+export const dropTemplateOf = statement<{ name: string }>('drop-template-of', `
+  DELETE FROM policy_user pu USING policy p WHERE p.id = pu.policy_id AND pu.account_id = $1 AND pu.template RETURNING p.name`);
+
+/** $1 account, $2 policy, $3 whether it is a template */
+export const assignPolicy = statement<{ policy_id: number }>('assign-policy', `
+  INSERT INTO policy_user (account_id, policy_id, template) VALUES ($1, $2, $3) ON CONFLICT (account_id, policy_id) DO NOTHING RETURNING policy_id`);
+
+/** $1 account, $2 policy */
+export const unassignPolicy = statement<{ policy_id: number }>('unassign-policy', `
+  DELETE FROM policy_user WHERE account_id = $1 AND policy_id = $2 RETURNING policy_id`);
