@@ -10,6 +10,7 @@ import { addKillAllCommand } from './commands/kill-all.ts';
 import { addLeaseCommands } from './commands/leases.ts';
 import { addNetworkCommands } from './commands/networks.ts';
 import { addNodeCommands } from './commands/nodes.ts';
+import { addPolicyCommands } from './commands/policies.ts';
 import { addSiteCommands } from './commands/site.ts';
 import { addSlotCommands } from './commands/slots.ts';
 import { addUsageCommand } from './commands/usage.ts';
@@ -73,7 +74,7 @@ Examples:
   nimbus lease list
 ${EXIT_CODES}`);
   for (const add of [
-    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand,
+    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addPolicyCommands, addUsageCommand,
     addSlotCommands, addKillAllCommand, addDoctorCommand,
   ]) {
     add(root, deps);

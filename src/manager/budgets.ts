@@ -96,6 +96,14 @@ function configBounds({ lease }: Config, kind: Ask['kind']): Bounds {
   return kind === 'extend' ? {} : { leases: lease.max_per_user, group_size: lease.max_group, duration: lease.max_duration };
 }
 
+/** Who does not say how long gets the site's default, or what his policies allow of it. */
+export function withinDuration(order: Order, applied: readonly Applied[]): Order {
+  const longest = Math.min(...applied.map((a) => a.policy.bounds.duration ?? Infinity));
+  const within = (r: ResolvedRequest): ResolvedRequest => (r.durationAsked || r.durationS <= longest ? r : { ...r, durationS: longest });
+  const [first, ...others] = order;
+  return [within(first), ...others.map(within)];
+}
+
 export function askOf(config: Config, order: Order, zones: readonly string[]): Ask {
   const part = (r: ResolvedRequest): AskPart => ({
     minCount: r.minCount, maxCount: r.maxCount, cores: r.resources.cores, memoryMb: r.resources.memoryMb,

@@ -13,7 +13,7 @@ import { groupsByToken, insertGroups, insertLeases } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
 import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
-import { askOf, openBudgets, type Budgets } from './budgets.ts';
+import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
 import { assignNics } from './nics.ts';
 import { RoomTaken, type Placed } from './placing/types.ts';
@@ -150,7 +150,7 @@ async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes:
 
 /** Places one order within its user's policies; what it gets counts for the next of the batch. */
 async function plan(deps: ManagerDeps, entry: Entry, budgets: Budgets): Promise<PlannedOrder | Fault> {
-  const { order } = entry;
+  const order = withinDuration(entry.order, budgets.of(entry.order[0].accountId));
   const placed = await placeWithin(deps, order, budgets);
   if (isFault(placed)) return placed;
   const { random } = deps.ctx;

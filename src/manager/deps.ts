@@ -5,6 +5,7 @@ import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import type { NodePool } from './pool.ts';
 import type { Placer } from './placing/types.ts';
+import type { SiteDecision } from './site-decision.ts';
 import type { Borrowing } from './slots/types.ts';
 
 /** Takes intents that were just committed; must not throw. Rows it loses are found by its poll. */
@@ -20,6 +21,8 @@ export interface ManagerDeps {
   /** Only in pilot mode. */
   readonly borrowing?: Borrowing | undefined;
   readonly handOver: HandOver;
+  /** Only where the site decides by itself. */
+  readonly decision?: SiteDecision | undefined;
 }
 
 /** What changes of slots need. */

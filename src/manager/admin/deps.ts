@@ -4,6 +4,7 @@ import type { Config } from '../../platform/config.ts';
 import type { Context } from '../../platform/context.ts';
 import type { Db } from '../../store/db.ts';
 import type { HandOver } from '../deps.ts';
+import type { SiteDecision } from '../site-decision.ts';
 import type { Borrowing } from '../slots/types.ts';
 
 export interface AdminDeps {
@@ -19,4 +20,6 @@ export interface AdminDeps {
   readonly handOver?: HandOver | undefined;
   /** Only in pilot mode. */
   readonly borrowing?: Borrowing | undefined;
+  /** Only where the site decides by itself. */
+  readonly decision?: SiteDecision | undefined;
 }
