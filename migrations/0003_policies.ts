@@ -1,7 +1,7 @@
 /**
  * Policies, who they are assigned to, what accounts have and had, and what accounting sinks are told.
  *
- * `account_use`, `usage_day` and `usage_event` follow from leases and their usage. Triggers keep them, so that they are true
+ * `account_use`, `usage_day`, `usage_site_day` and `usage_event` follow from leases and their usage. Triggers keep them, so that they are true
  * whichever version of the service, or whichever hand, writes a lease.
  */
 import type { Knex } from 'knex';
@@ -12,6 +12,11 @@ const LOCK_USE = (rows: string): string => `PERFORM 1 FROM account_use WHERE acc
 /** What a lease counts for while it holds room. Versions before this one write no reserved minutes. */
 const SUMS = (alias: string): string =>
   `count(*) AS leases, sum(${alias}.cores) AS cores, sum(${alias}.memory_mb) AS memory_mb, sum(coalesce(${alias}.reserved_minutes, ceil(${alias}.duration_s / 60.0))) AS reserved_minutes`;
+
+const DAY_OF = (alias: string): string => `(${alias}.closed_at AT TIME ZONE 'UTC')::date`;
+const DAY = DAY_OF('usage_record');
+const PARTS = 16;
+const CLOSED = 'new_rows n JOIN old_rows o USING (lease_id) WHERE o.closed_at IS NULL AND n.closed_at IS NOT NULL AND n.charged_minutes IS NOT NULL';
 
 const epoch = (column: string): string => `floor(extract(epoch FROM ${column}) * 1000)::bigint`;
 
@@ -51,13 +56,14 @@ const STATEMENTS = [
   `CREATE UNIQUE INDEX policy_user_template ON policy_user (account_id) WHERE template`,
   `CREATE INDEX policy_user_policy ON policy_user (policy_id)`,
 
-  // What the leases that hold room come to, by account. Creates lock these rows: no limit is passed by two at once.
+  // What the leases that hold room come to, and what was ever charged, by account. Creates lock these rows: no limit is passed by two at once.
   `CREATE TABLE account_use (
      account_id bigint PRIMARY KEY REFERENCES account,
      leases integer NOT NULL DEFAULT 0,
      cores integer NOT NULL DEFAULT 0,
      memory_mb bigint NOT NULL DEFAULT 0,
-     reserved_minutes bigint NOT NULL DEFAULT 0
+     reserved_minutes bigint NOT NULL DEFAULT 0,
+     charged_minutes bigint NOT NULL DEFAULT 0
    ) WITH (fillfactor = 50)`,
   `ALTER TABLE lease ADD COLUMN reserved_minutes integer`,
   `INSERT INTO account_use (account_id, leases, cores, memory_mb, reserved_minutes)
@@ -84,18 +90,35 @@ const STATEMENTS = [
        WHERE u.account_id = n.account_id;
     END IF;`),
 
-  // Charged minutes by account and the UTC day on which the record was closed.
+  // Charged minutes up to the end of a UTC day, the day being that on which the record was closed: what was charged over any
+  // period is the difference of two rows. Transactions that close records hold the row of account_use.
   `CREATE TABLE usage_day (
      account_id bigint NOT NULL REFERENCES account,
      day date NOT NULL,
-     minutes bigint NOT NULL,
+     total bigint NOT NULL,
      PRIMARY KEY (account_id, day)
    )`,
-  `CREATE INDEX usage_day_day ON usage_day (day) INCLUDE (minutes)`,
-  `CREATE INDEX usage_record_open ON usage_record (account_id) WHERE closed_at IS NULL`,
-  `INSERT INTO usage_day (account_id, day, minutes)
-   SELECT account_id, (closed_at AT TIME ZONE 'UTC')::date, sum(charged_minutes) FROM usage_record
-    WHERE closed_at IS NOT NULL AND charged_minutes IS NOT NULL GROUP BY 1, 2`,
+  // The same of the whole site, by the day alone; in parts, so that those who close records seldom wait for each other.
+  `CREATE TABLE usage_site_day (
+     day date NOT NULL,
+     part smallint NOT NULL,
+     minutes bigint NOT NULL,
+     PRIMARY KEY (day, part)
+   )`,
+  `INSERT INTO usage_day (account_id, day, total)
+   SELECT account_id, day, sum(minutes) OVER (PARTITION BY account_id ORDER BY day)
+     FROM (SELECT account_id, ${DAY} AS day, sum(charged_minutes) AS minutes FROM usage_record
+            WHERE closed_at IS NOT NULL AND charged_minutes IS NOT NULL GROUP BY 1, 2) d`,
+  `UPDATE account_use u SET charged_minutes = d.total FROM (SELECT account_id, max(total) AS total FROM usage_day GROUP BY account_id) d WHERE d.account_id = u.account_id`,
+  `INSERT INTO usage_site_day (day, part, minutes)
+   SELECT ${DAY}, account_id % ${PARTS}, sum(charged_minutes) FROM usage_record WHERE closed_at IS NOT NULL AND charged_minutes IS NOT NULL GROUP BY 1, 2`,
+  `CREATE FUNCTION charge_account(account bigint, on_day date, minutes bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+     UPDATE account_use u SET charged_minutes = u.charged_minutes + minutes WHERE u.account_id = account;
+     INSERT INTO usage_day AS d (account_id, day, total)
+     VALUES (account, on_day, minutes + coalesce((SELECT b.total FROM usage_day b WHERE b.account_id = account AND b.day < on_day ORDER BY b.day DESC LIMIT 1), 0))
+     ON CONFLICT (account_id, day) DO UPDATE SET total = d.total + minutes;
+     UPDATE usage_day l SET total = l.total + minutes WHERE l.account_id = account AND l.day > on_day;
+   END $$`,
 
   // Accounting sinks, and what each has yet to be told. A row goes when it was delivered.
   `CREATE TABLE usage_sink (
@@ -122,10 +145,11 @@ const STATEMENTS = [
   ...trigger('usage_of_new_records', 'usage_record', 'INSERT',
     TELL('record-opened', 'new_rows n JOIN new_rows r USING (lease_id)', `'at', ${epoch('r.created_at')}, 'reservedSeconds', r.reserved_s`)),
   ...trigger('usage_of_records', 'usage_record', 'UPDATE', `
-    INSERT INTO usage_day AS d (account_id, day, minutes)
-    SELECT n.account_id, (n.closed_at AT TIME ZONE 'UTC')::date, sum(n.charged_minutes) FROM new_rows n JOIN old_rows o USING (lease_id)
-     WHERE o.closed_at IS NULL AND n.closed_at IS NOT NULL AND n.charged_minutes IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (account_id, day) DO UPDATE SET minutes = d.minutes + excluded.minutes;
+    PERFORM charge_account(c.account_id, c.day, c.minutes)
+       FROM (SELECT n.account_id, ${DAY_OF('n')} AS day, sum(n.charged_minutes) AS minutes FROM ${CLOSED} GROUP BY 1, 2 ORDER BY 1, 2) c;
+    INSERT INTO usage_site_day AS d (day, part, minutes)
+    SELECT ${DAY_OF('n')}, n.account_id % ${PARTS}, sum(n.charged_minutes) FROM ${CLOSED} GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, part) DO UPDATE SET minutes = d.minutes + excluded.minutes;
     ${TELL('reservation-moved', 'new_rows n JOIN old_rows o USING (lease_id) JOIN new_rows r USING (lease_id)',
       `'reservedSeconds', n.reserved_s, 'reservedSecondsBefore', o.reserved_s`, 'n.reserved_s <> o.reserved_s')}
     ${TELL('record-closed', 'new_rows n JOIN old_rows o USING (lease_id) JOIN new_rows r USING (lease_id)',

@@ -23,8 +23,8 @@ export interface Applied {
   readonly use: Use;
   /** Charged in the policy's period. */
   readonly closedMinutes: number;
-  /** Used so far by leases that are not charged yet. */
-  readonly runningMinutes: number;
+  /** Used so far by leases that are not charged yet, at most what they have reserved; null = not looked up, and no more than that. */
+  readonly runningMinutes: number | null;
 }
 
 /** One group of what is asked, or one lease that shall end later. */

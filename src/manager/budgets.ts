@@ -15,7 +15,7 @@ import type { Order, ResolvedRequest } from './resolved.ts';
 const DAY_MS = 86_400_000;
 
 export interface Budgets {
-  decide(accountId: number, ask: Ask): Decision;
+  decide(accountId: number, ask: Ask): Promise<Decision>;
   /** Leases for each part of an ask that is allowed. */
   counts(accountId: number, ask: Ask): number[];
   /** Zones that are allowed; null = all. */
@@ -26,19 +26,43 @@ export interface Budgets {
   of(accountId: number): readonly Applied[];
 }
 
-export async function openBudgets(
-  q: Queryable, config: Config, accountIds: readonly number[], at: { readonly now: number; readonly lock: boolean; readonly kind: Ask['kind'] },
-): Promise<Budgets> {
+/** `key`: of the row that says what the policy counts; null = the configuration's. */
+interface Counted extends Applied {
+  readonly key: string | null;
+}
+
+interface At {
+  readonly now: number;
+  readonly kind: Ask['kind'];
+  /** False: for who only looks. */
+  readonly lock: boolean;
+}
+
+export async function openBudgets(q: Queryable, config: Config, accountIds: readonly number[], at: At): Promise<Budgets> {
   const rows = await q.query(at.lock ? lockAccountUse : readAccountUse, [[...new Set(accountIds)]]);
-  const applied = applyPolicies(config, at.kind, rows, await readShared(q, config, at.now, rows));
+  const applied = applyPolicies(config, at.kind, rows, await readShared(q, config, at.now, rows, false));
   const of = (accountId: number): readonly Applied[] => {
     const all = applied.get(accountId);
     if (all === undefined) throw new Fault('AuthFailure', 'the user has just been removed');
     return all;
   };
+
+  /** Adding up what live leases have used so far costs something; most are far from the limit whatever it comes to. */
+  async function lookUpRunning(): Promise<void> {
+    const exact = await readShared(q, config, at.now, rows, true);
+    for (const [account, all] of applied) {
+      applied.set(account, all.map((a) => (a.key === null ? a : { ...a, runningMinutes: exact.get(a.key)?.running_minutes ?? a.runningMinutes })));
+    }
+  }
+
   return {
     of,
-    decide: (accountId, ask) => decide(of(accountId), ask),
+    async decide(accountId, ask) {
+      const first = decide(of(accountId), ask);
+      if (at.lock && !first.checks.some((c) => c.bound === 'used_minutes' && !c.ok)) return first;
+      await lookUpRunning();
+      return decide(of(accountId), ask);
+    },
     counts: (accountId, ask) => counts(of(accountId), ask),
     zones: (accountId, site) => allowedZones(of(accountId), site),
     take: (accountId, ask, granted) => take(of(accountId), ask.parts, granted),
@@ -48,43 +72,43 @@ export async function openBudgets(
 const keyOf = (policy: { id: number; kind: string }, accountId: number): string => (policy.kind === 'template' ? `${policy.id} ${accountId}` : String(policy.id));
 
 /** Only where policies need more than what an account's own row says. */
-async function readShared(q: Queryable, config: Config, now: number, rows: readonly AccountUseRow[]): Promise<Map<string, SharedUseRow>> {
+async function readShared(q: Queryable, config: Config, now: number, rows: readonly AccountUseRow[], running: boolean): Promise<Map<string, SharedUseRow>> {
   const asked = new Map<string, object>();
   for (const { account_id: account, policies } of rows) {
     for (const p of policies) {
       const bounds = p.bounds as Bounds;
       const minutes = bounds.reserved_minutes !== undefined || bounds.used_minutes !== undefined;
       const counted = minutes || bounds.leases !== undefined || bounds.cores !== undefined || bounds.memory_mb !== undefined;
-      if (!(p.kind === 'template' ? minutes : counted)) continue;
-      asked.set(keyOf(p, account), {
-        key: keyOf(p, account), kind: p.kind, policy: p.id, account, since: minutes ? firstDay(now, periodDays(bounds)) : null, running: bounds.used_minutes !== undefined,
-      });
+      if (!(running ? bounds.used_minutes !== undefined : p.kind === 'template' ? minutes : counted)) continue;
+      const since = minutes ? firstDay(now, periodDays(bounds)) : null;
+      asked.set(keyOf(p, account), { key: keyOf(p, account), kind: p.kind, policy: p.id, account, since, running });
     }
   }
   if (asked.size === 0) return new Map();
-  const step = Math.max(1, Math.ceil(config.accounting.charge_granularity / 60));
-  return new Map((await q.query(sharedUse, [JSON.stringify([...asked.values()]), new Date(now), step])).map((r) => [r.key, r]));
+  return new Map((await q.query(sharedUse, [JSON.stringify([...asked.values()]), new Date(now), chargeStep(config)])).map((r) => [r.key, r]));
 }
+
+/** Minutes that charges are rounded up to a multiple of. */
+export const chargeStep = (config: Config): number => Math.max(1, Math.ceil(config.accounting.charge_granularity / 60));
 
 /** A period of one day is today, UTC. */
 export const firstDay = (now: number, days: number): string => new Date(now - (days - 1) * DAY_MS).toISOString().slice(0, 10);
 
-function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly AccountUseRow[], shared: ReadonlyMap<string, SharedUseRow>): Map<number, Applied[]> {
+function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly AccountUseRow[], shared: ReadonlyMap<string, SharedUseRow>): Map<number, Counted[]> {
   const uses = new Map<string, Use>();
   const configuration: Policy = { name: CONFIGURATION, kind: 'template', bounds: configBounds(config, kind) };
   return new Map(rows.map((row) => {
     const own: Use = { leases: row.leases, cores: row.cores, memoryMb: row.memory_mb, reservedMinutes: row.reserved_minutes };
-    const all = row.policies.map((p): Applied => {
-      const counted = shared.get(keyOf(p, row.account_id));
+    const all = row.policies.map((p): Counted => {
       const key = keyOf(p, row.account_id);
+      const counted = shared.get(key);
       const use = p.kind === 'template' ? own : uses.get(key) ?? useOf(counted);
       uses.set(key, use);
       return {
-        policy: { name: p.name, kind: p.kind, bounds: p.bounds as Bounds }, use,
-        closedMinutes: counted?.closed_minutes ?? 0, runningMinutes: counted?.running_minutes ?? 0,
+        key, policy: { name: p.name, kind: p.kind, bounds: p.bounds as Bounds }, use, closedMinutes: counted?.closed_minutes ?? 0, runningMinutes: null,
       };
     });
-    return [row.account_id, [{ policy: configuration, use: own, closedMinutes: 0, runningMinutes: 0 }, ...all]];
+    return [row.account_id, [{ key: null, policy: configuration, use: own, closedMinutes: 0, runningMinutes: null }, ...all]];
   }));
 }
 

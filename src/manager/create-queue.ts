@@ -165,7 +165,7 @@ async function plan(deps: ManagerDeps, entry: Entry, budgets: Budgets): Promise<
 export async function placeWithin(deps: Pick<ManagerDeps, 'config' | 'placer'>, order: Order, budgets: Budgets): Promise<Placed | Fault> {
   const [{ accountId }] = order;
   const ask = askOf(deps.config, order, deps.placer.zones());
-  const decision = budgets.decide(accountId, ask);
+  const decision = await budgets.decide(accountId, ask);
   if (!decision.allowed) return refusal(decision, 'create');
   const most = budgets.counts(accountId, ask);
   const zones = budgets.zones(accountId, ask.zones);

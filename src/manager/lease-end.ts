@@ -56,7 +56,7 @@ async function checkPolicies(deps: Pick<ManagerDeps, 'ctx' | 'config'>, tx: Quer
   if (first === undefined) return;
   const budgets = await openBudgets(tx, deps.config, [caller.accountId], { now: deps.ctx.clock.now(), lock: true, kind: 'extend' });
   const ask: Ask = { kind: 'extend', user: caller.name, parts: [first, ...others], zones: [] };
-  requireAllowed(budgets.decide(caller.accountId, ask), 'extend');
+  requireAllowed(await budgets.decide(caller.accountId, ask), 'extend');
 }
 
 /** Nobody's time runs while he waits in a queue. */

@@ -52,22 +52,19 @@ export const readAccountUse = statement<AccountUseRow>('read-account-use', accou
 
 export interface SharedUseRow {
   key: string;
-  /** Of all accounts that a shared policy counts; null of a template. */
-  leases: number | null;
-  cores: number | null;
-  memory_mb: number | null;
-  reserved_minutes: number | null;
+  leases: number;
+  cores: number;
+  memory_mb: number;
+  reserved_minutes: number;
   closed_minutes: number;
   running_minutes: number;
 }
 
-const sums = (accounts: string): string => `(SELECT ARRAY[sum(u.leases), sum(u.cores), sum(u.memory_mb), sum(u.reserved_minutes)] FROM ${accounts})`;
-const charged = (days: string): string => `(SELECT sum(d.minutes) FROM ${days} d.day >= x.since)`;
-const running = (where: string): string => `(
-  SELECT sum(ceil(ceil(ms / 60000) / $3) * $3) FROM (
-    SELECT sum(greatest(0, extract(epoch FROM coalesce(i.stop_at, $2::timestamptz) - i.start_at))) * 1000 AS ms
-      FROM usage_record r JOIN usage_interval i ON i.lease_id = r.lease_id WHERE r.closed_at IS NULL AND ${where} GROUP BY r.lease_id) used)`;
-const byKind = (site: string, group: string, template: string): string => `CASE x.kind WHEN 'site' THEN ${site} WHEN 'group' THEN ${group} ELSE ${template} END`;
+const BEFORE = 'coalesce((SELECT d.total FROM usage_day d WHERE d.account_id = u.account_id AND d.day < x.since ORDER BY d.day DESC LIMIT 1), 0)';
+const running = (whose: string): string => `coalesce((
+  SELECT sum(least(ceil(ceil(greatest(0, date_part('epoch', $2::timestamptz - l.running_at)) / 60) / $3::float8) * $3::float8, coalesce(l.reserved_minutes, ceil(l.duration_s / 60.0)))) FROM lease l
+   WHERE ${whose} AND NOT l.final AND l.holding AND l.running_at IS NOT NULL), 0)`;
+const SUMS = 'sum(u.leases)::bigint AS leases, sum(u.cores)::bigint AS cores, sum(u.memory_mb)::bigint AS memory_mb, sum(u.reserved_minutes)::bigint AS reserved_minutes';
 
 /**
  * $1 jsonb array: key, kind, policy, account (of a template), since (first day of the period, null = minutes do not matter),
@@ -75,19 +72,21 @@ const byKind = (site: string, group: string, template: string): string => `CASE 
  * statement of its own: what it sees was committed before.
  */
 export const sharedUse = statement<SharedUseRow>('shared-use', `
-  SELECT x.key, s.sums[1]::bigint AS leases, s.sums[2]::bigint AS cores, s.sums[3]::bigint AS memory_mb, s.sums[4]::bigint AS reserved_minutes,
-         coalesce(CASE WHEN x.since IS NOT NULL THEN ${byKind(
-    charged('usage_day d WHERE'),
-    charged('policy_user pu JOIN usage_day d USING (account_id) WHERE pu.policy_id = x.policy AND'),
-    charged('usage_day d WHERE d.account_id = x.account AND'),
-  )} END, 0)::bigint AS closed_minutes,
-         coalesce(CASE WHEN x.running THEN ${byKind(
-    running('true'),
-    running('r.account_id IN (SELECT account_id FROM policy_user pu WHERE pu.policy_id = x.policy)'),
-    running('r.account_id = x.account'),
-  )} END, 0)::bigint AS running_minutes
-    FROM jsonb_to_recordset($1) AS x(key text, kind text, policy bigint, account bigint, since date, running boolean)
-    CROSS JOIN LATERAL (SELECT ${byKind(sums('account_use u'), sums('policy_user pu JOIN account_use u USING (account_id) WHERE pu.policy_id = x.policy'), 'NULL')} AS sums) s`);
+  WITH x AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1) AS x(key text, kind text, policy bigint, account bigint, since date, running boolean)
+  )
+  SELECT x.key, ${SUMS},
+         sum(CASE WHEN x.since IS NULL THEN 0 ELSE u.charged_minutes - ${BEFORE} END)::bigint AS closed_minutes,
+         sum(CASE WHEN x.running THEN ${running('l.account_id = u.account_id')} ELSE 0 END)::bigint AS running_minutes
+    FROM x CROSS JOIN LATERAL (
+           SELECT x.account AS account_id WHERE x.kind = 'template'
+           UNION ALL SELECT pu.account_id FROM policy_user pu WHERE x.kind = 'group' AND pu.policy_id = x.policy
+         ) m JOIN account_use u ON u.account_id = m.account_id
+   GROUP BY x.key
+  UNION ALL
+  SELECT x.key, s.*, CASE WHEN x.since IS NULL THEN 0 ELSE coalesce((SELECT sum(d.minutes) FROM usage_site_day d WHERE d.day >= x.since), 0) END::bigint,
+         CASE WHEN x.running THEN ${running('true')} ELSE 0 END::bigint
+    FROM x CROSS JOIN (SELECT ${SUMS} FROM account_use u) s WHERE x.kind = 'site'`);
 
 /** All, with the names of their users. */
 export const allPolicies = statement<PolicyRow & { users: string[] }>('all-policies', `

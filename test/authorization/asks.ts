@@ -12,7 +12,7 @@ export const create = (first: Partial<AskPart> = {}, ...others: ReadonlyArray<Pa
 
 export const extend = (over: Partial<AskPart> = {}): Ask => ({ kind: 'extend', user: 'alice', parts: [part({ cores: 0, memoryMb: 0, ...over })], zones: [] });
 
-export const applied = (bounds: Bounds, over: Partial<Use> & { closedMinutes?: number; runningMinutes?: number; name?: string } = {}): Applied => {
+export const applied = (bounds: Bounds, over: Partial<Use> & { closedMinutes?: number; runningMinutes?: number | null; name?: string } = {}): Applied => {
   const { closedMinutes = 0, runningMinutes = 0, name = 'students', ...use } = over;
   return {
     policy: { name, kind: 'template', bounds }, use: { leases: 0, cores: 0, memoryMb: 0, reservedMinutes: 0, ...use }, closedMinutes, runningMinutes,

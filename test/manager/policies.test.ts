@@ -157,14 +157,14 @@ describe('time', () => {
 describe('minutes', () => {
   it('reserved ones count what was charged in the period, what lives, and what is asked', async () => {
     await policies.set('default', { reserved_minutes: 200, period: '7d' });
-    await site.db.query(statement('test-days', "INSERT INTO usage_day (account_id, day, minutes) VALUES ($1, (now() AT TIME ZONE 'UTC')::date, 50), ($1, (now() AT TIME ZONE 'UTC')::date - 6, 30), ($1, (now() AT TIME ZONE 'UTC')::date - 7, 1000)"), [site.alice.accountId]);
+    await site.db.query(statement('test-days', "SELECT charge_account($1, (now() AT TIME ZONE 'UTC')::date - d, m) FROM (VALUES (0, 50), (7, 1000), (6, 30)) AS x(d, m)"), [site.alice.accountId]);
     const [id = ''] = await ids(site.alice, { durationS: 6000 });
     await expect(create(site.alice, { durationS: 1260 })).rejects.toMatchObject({ reasons: ['policy default: reserved_minutes: limit 200 minutes, used 180 minutes, asked 21 minutes'] });
     await create(site.alice, { durationS: 600 });
     await expect(site.manager.leases.setEnd(site.alice, [id], { durationS: 6900 })).rejects.toMatchObject({ code: 'TooMany', message: 'a later end is not within the policy default' });
     await site.manager.leases.setEnd(site.alice, [id], { durationS: 6300 });
     await site.settled();
-    await site.db.query(statement('test-forget-days', 'DELETE FROM usage_day'));
+    await site.db.query(statement('test-forget-days', 'WITH d AS (DELETE FROM usage_day), s AS (DELETE FROM usage_site_day) UPDATE account_use SET charged_minutes = 0'));
     await expectInvariants(site);
   });
 
@@ -175,7 +175,7 @@ describe('minutes', () => {
     await create(site.alice);
     await site.settled();
     // Time passes for one of them.
-    await site.db.query(statement('test-older', "UPDATE usage_interval SET start_at = start_at - interval '90 seconds' WHERE lease_id = $1"), [id]);
+    await site.db.query(statement('test-older', "UPDATE lease SET running_at = running_at - interval '90 seconds' WHERE id = $1"), [id]);
     await expect(create(site.alice)).rejects.toMatchObject({ code: 'TooMany', reasons: ['policy default: used_minutes: limit 2 minutes, used 3 minutes, asked more'] });
     await policies.set('physics', { used_minutes: 3 }, 'group');
     await policies.assign('physics', 'alice', 'bob');
@@ -187,7 +187,7 @@ describe('minutes', () => {
     const [id = ''] = await ids(site.alice);
     await site.settled();
     await end(site.alice, [id]);
-    const days = await site.db.query(statement<{ minutes: number }>('test-usage-days', 'SELECT minutes FROM usage_day WHERE account_id = $1'), [site.alice.accountId]);
+    const days = await site.db.query(statement<{ minutes: number }>('test-usage-days', 'SELECT total AS minutes FROM usage_day WHERE account_id = $1'), [site.alice.accountId]);
     expect(days).toEqual([{ minutes: 1 }]);
     await policies.set('default', { reserved_minutes: 1 });
     await expect(create(site.alice, { durationS: 60 })).rejects.toMatchObject({ reasons: ['policy default: reserved_minutes: limit 1 minutes, used 1 minutes, asked 1 minutes'] });

@@ -34,9 +34,13 @@ const ACCOUNT_USE = wrong('account-use', `
   HAVING u.account_id IS NULL OR (u.leases, u.cores, u.memory_mb, u.reserved_minutes)
          IS DISTINCT FROM (count(l.id)::int, coalesce(sum(l.cores), 0)::int, coalesce(sum(l.memory_mb), 0)::bigint, coalesce(sum(l.reserved_minutes), 0)::bigint)`);
 const USAGE_DAYS = wrong('usage-days', `
-  SELECT account_id || ' ' || day AS id FROM usage_day d
-    FULL JOIN (SELECT account_id, (closed_at AT TIME ZONE 'UTC')::date AS day, sum(charged_minutes) AS minutes FROM usage_record WHERE closed_at IS NOT NULL GROUP BY 1, 2) r
-    USING (account_id, day) WHERE d.minutes IS DISTINCT FROM r.minutes`);
+  SELECT u.account_id || ' in all' AS id FROM account_use u LEFT JOIN usage_record r ON r.account_id = u.account_id AND r.closed_at IS NOT NULL
+   GROUP BY u.account_id HAVING u.charged_minutes <> coalesce(sum(r.charged_minutes), 0)
+  UNION SELECT account_id || ' ' || day AS id FROM usage_day d
+    FULL JOIN (SELECT account_id, day, sum(sum(charged_minutes)) OVER (PARTITION BY account_id ORDER BY day) AS total
+                 FROM (SELECT account_id, (closed_at AT TIME ZONE 'UTC')::date AS day, charged_minutes FROM usage_record WHERE closed_at IS NOT NULL) c GROUP BY account_id, day) r
+    USING (account_id, day) WHERE d.total IS DISTINCT FROM r.total
+  UNION SELECT 'the site' WHERE (SELECT coalesce(sum(minutes), 0) FROM usage_site_day) <> (SELECT coalesce(sum(charged_minutes), 0) FROM usage_record WHERE closed_at IS NOT NULL)`);
 const OF_SLOTS = [
   LEASES_OF_ENDED_SLOTS, LEASES_OF_ENDED_NODES, MISPLACED_LEASES, HALF_ENDED_SLOTS, OPEN_NODES_OF_ENDED_SLOTS, BORROWED_NODES_KEPT, STRAY_BORROWED_NODES,
 ];

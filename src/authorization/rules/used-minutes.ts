@@ -8,10 +8,10 @@ export const usedMinutes: Rule = {
   bound: 'used_minutes',
   fault: 'TooMany',
   unit: 'minutes',
-  check({ policy, closedMinutes, runningMinutes }) {
+  check({ policy, use, closedMinutes, runningMinutes }) {
     const limit = policy.bounds.used_minutes;
     if (limit === undefined) return undefined;
-    const used = closedMinutes + runningMinutes;
+    const used = closedMinutes + (runningMinutes ?? use.reservedMinutes);
     return { limit, used, asked: 'more', ok: used < limit };
   },
 };

@@ -8,7 +8,7 @@ import {
 } from '../../store/policies.ts';
 import { accountByName, lockAccount, type AccountRow } from '../../store/users.ts';
 import type { AdminManager, PolicyChange, PolicyView } from '../admin-types.ts';
-import { firstDay } from '../budgets.ts';
+import { chargeStep, firstDay } from '../budgets.ts';
 import { explain, type PolicyDeps } from './policy-explain.ts';
 
 const SITE = 'site';
@@ -22,9 +22,8 @@ export function policyAdministration(deps: PolicyDeps): AdminManager['policies']
     if (row === undefined) throw unknown(name);
     if (row.kind === 'template') return { ...view(row), use: null };
     const bounds = row.bounds as Bounds;
-    const step = Math.max(1, Math.ceil(config.accounting.charge_granularity / 60));
     const asked = { key: name, kind: row.kind, policy: row.id, account: null, since: firstDay(ctx.clock.now(), periodDays(bounds)), running: true };
-    const [u] = await db.query(sharedUse, [JSON.stringify([asked]), now(), step]);
+    const [u] = await db.query(sharedUse, [JSON.stringify([asked]), now(), chargeStep(config)]);
     const closed = u?.closed_minutes ?? 0;
     return {
       ...view(row),

@@ -1,5 +1,4 @@
 /** What would become of a request: the same look-ups, policies and decision as a create has, without locks and without leases. */
-import { counts, decide } from '../../authorization/decide.ts';
 import type { AccountRow } from '../../store/users.ts';
 import type { ExplainedRequest, Explanation } from '../admin-types.ts';
 import { askOf, openBudgets, withinDuration } from '../budgets.ts';
@@ -16,14 +15,13 @@ export async function explain(deps: PolicyDeps, admin: Caller, account: AccountR
   const caller: Caller = { accountId: account.id, name: account.name, ownerId: account.owner_id, requestId: admin.requestId, door: 'admin', admin: account.admin };
   const asked: Order = [await lookUp(deps, caller, request)];
   const budgets = await openBudgets(db, config, [account.id], { now: ctx.clock.now(), lock: false, kind: 'create' });
-  const applied = budgets.of(account.id);
-  const order = withinDuration(asked, applied);
+  const order = withinDuration(asked, budgets.of(account.id));
   const zones = (await siteCases(deps).zones()).map((z) => z.name);
   const ask = askOf(config, order, zones);
-  const { allowed, checks } = decide(applied, ask);
+  const { allowed, checks } = await budgets.decide(account.id, ask);
   const site = await deps.decision?.explain(caller, asked) ?? null;
   return {
     user: account.name, checks, site, allowed: allowed && site?.allowed !== false,
-    leases: allowed ? counts(applied, ask)[0] ?? 0 : 0, durationS: order[0].durationS,
+    leases: allowed ? budgets.counts(account.id, ask)[0] ?? 0 : 0, durationS: order[0].durationS,
   };
 }

@@ -10,6 +10,11 @@ test('refuses when the minutes are used up, not before', () => {
   expect(usedMinutes.check(applied({ used_minutes: 120 }, had), extend())).toMatchObject({ ok: false });
 });
 
+test('what is not looked up counts as what is reserved: never too little', () => {
+  expect(usedMinutes.check(applied({ used_minutes: 5101 }, { ...had, runningMinutes: null }), create())).toMatchObject({ used: 5100, ok: true });
+  expect(usedMinutes.check(applied({ used_minutes: 5100 }, { ...had, runningMinutes: null }), create())).toMatchObject({ ok: false });
+});
+
 test('a policy without it has nothing to say', () => {
   expect(usedMinutes.check(applied({}, had), create())).toBeUndefined();
 });
