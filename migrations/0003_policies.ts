@@ -120,7 +120,8 @@ const STATEMENTS = [
      UPDATE usage_day l SET total = l.total + minutes WHERE l.account_id = account AND l.day > on_day;
    END $$`,
 
-  // Accounting sinks, and what each has yet to be told. A row goes when it was delivered.
+  // Accounting sinks, and what each has yet to be told. A row is numbered when it is first seen for delivery, because transactions
+  // do not end in the order of their ids, and goes when it was delivered.
   `CREATE TABLE usage_sink (
      name text PRIMARY KEY,
      active boolean NOT NULL DEFAULT true,
@@ -128,6 +129,7 @@ const STATEMENTS = [
      claimed_until timestamptz,
      next_at timestamptz NOT NULL,
      attempts integer NOT NULL DEFAULT 0,
+     numbered bigint NOT NULL DEFAULT 0,
      delivered bigint NOT NULL DEFAULT 0,
      dropped bigint NOT NULL DEFAULT 0,
      last_delivered_at timestamptz,
@@ -137,11 +139,14 @@ const STATEMENTS = [
   `CREATE TABLE usage_event (
      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
      sink text NOT NULL REFERENCES usage_sink ON DELETE CASCADE,
+     number bigint,
      kind text NOT NULL,
      lease_id text NOT NULL,
      body jsonb NOT NULL
    )`,
   `CREATE INDEX usage_event_sink ON usage_event (sink, id)`,
+  `CREATE INDEX usage_event_number ON usage_event (sink, number)`,
+  `CREATE INDEX usage_event_new ON usage_event (sink, id) WHERE number IS NULL`,
   ...trigger('usage_of_new_records', 'usage_record', 'INSERT',
     TELL('record-opened', 'new_rows n JOIN new_rows r USING (lease_id)', `'at', ${epoch('r.created_at')}, 'reservedSeconds', r.reserved_s`)),
   ...trigger('usage_of_records', 'usage_record', 'UPDATE', `

@@ -158,7 +158,7 @@ export interface UsageSinkView {
   /** False: no longer in the configuration. */
   readonly active: boolean;
   readonly backlog: number;
-  /** Number of the event that is next; null = none waits. */
+  /** Id of the event that is next; null = none that was seen yet waits. */
   readonly next: string | null;
   readonly delivered: number;
   /** Given up because more than `keep` waited. */

@@ -14,19 +14,25 @@ export const claimSink = statement<{ name: string; attempts: number }>('claim-si
      AND EXISTS (SELECT FROM usage_event WHERE sink = $1)
   RETURNING name, attempts`);
 
+/** $1 sink, $2 limit: events that have no number yet get the next ones. Those of one lease come in the order of its transactions. */
+export const numberUsageEvents = statement<never>('number-usage-events', `
+  WITH n AS (SELECT id, row_number() OVER (ORDER BY id) AS k FROM usage_event WHERE sink = $1 AND number IS NULL ORDER BY id LIMIT $2),
+       s AS (UPDATE usage_sink SET numbered = numbered + (SELECT count(*) FROM n) WHERE name = $1 RETURNING numbered - (SELECT count(*) FROM n) AS base)
+  UPDATE usage_event e SET number = s.base + n.k FROM n, s WHERE e.id = n.id AND e.number IS NULL`);
+
 export interface UsageEventRow {
-  id: number;
+  number: number;
   kind: string;
   lease_id: string;
   body: Record<string, unknown>;
 }
 /** $1 sink, $2 limit */
 export const nextUsageEvents = statement<UsageEventRow>('next-usage-events', `
-  SELECT id, kind, lease_id, body FROM usage_event WHERE sink = $1 ORDER BY id LIMIT $2`);
+  SELECT number, kind, lease_id, body FROM usage_event WHERE sink = $1 AND number IS NOT NULL ORDER BY number LIMIT $2`);
 
-/** $1 sink, $2 ids, $3 now: they go, and the next ones are due at once. */
+/** $1 sink, $2 numbers, $3 now: they go, and the next ones are due at once. */
 export const usageDelivered = statement<never>('usage-delivered', `
-  WITH d AS (DELETE FROM usage_event WHERE sink = $1 AND id = ANY($2::bigint[]) RETURNING id)
+  WITH d AS (DELETE FROM usage_event WHERE sink = $1 AND number = ANY($2::bigint[]) RETURNING id)
   UPDATE usage_sink SET delivered = delivered + (SELECT count(*) FROM d), attempts = 0, last_delivered_at = $3, next_at = $3 WHERE name = $1`);
 
 /** $1 sink, $2 now, $3 when to try again, $4 what was wrong */
@@ -53,5 +59,5 @@ export interface UsageSinkRow {
   last_error_at: number | null;
 }
 export const allSinks = statement<UsageSinkRow>('all-sinks', `
-  SELECT s.name, s.active, count(e.id) AS backlog, min(e.id)::text AS next, s.delivered, s.dropped, s.attempts, s.next_at, s.last_delivered_at, s.last_error, s.last_error_at
+  SELECT s.name, s.active, count(e.id) AS backlog, min(e.number)::text AS next, s.delivered, s.dropped, s.attempts, s.next_at, s.last_delivered_at, s.last_error, s.last_error_at
     FROM usage_sink s LEFT JOIN usage_event e ON e.sink = s.name GROUP BY s.name ORDER BY s.name`);

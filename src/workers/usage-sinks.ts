@@ -6,7 +6,7 @@ import type { Context, Timer } from '../platform/context.ts';
 import { newRequestId } from '../platform/ids.ts';
 import { OutsideFailed, type Outside } from '../platform/outside/index.ts';
 import type { Db } from '../store/db.ts';
-import { claimSink, declareSinks, dropOldUsageEvents, nextUsageEvents, usageDelivered, usageNotDelivered, type UsageEventRow } from '../store/usage-sinks.ts';
+import { claimSink, declareSinks, dropOldUsageEvents, nextUsageEvents, numberUsageEvents, usageDelivered, usageNotDelivered, type UsageEventRow } from '../store/usage-sinks.ts';
 
 const LOOK_MS = 1_000;
 /** Events in one delivery. */
@@ -75,6 +75,7 @@ async function serve(ctx: Context, db: Db, me: string, sink: Sink, stopped: () =
     if (claim === undefined || stopped()) return;
     const [dropped] = await db.query(dropOldUsageEvents, [sink.name, sink.keep]);
     if (dropped !== undefined) ctx.log.error('usage events were dropped: more waited than the sink may keep', { sink: sink.name, dropped: dropped.dropped, keep: sink.keep });
+    await db.query(numberUsageEvents, [sink.name, MOST_AT_ONCE]);
     const events = await db.query(nextUsageEvents, [sink.name, MOST_AT_ONCE]);
     if (events.length === 0 || !(await deliver(ctx, db, sink, events, claim.attempts))) return;
   }
@@ -91,9 +92,9 @@ async function deliver(ctx: Context, db: Db, sink: Sink, events: readonly UsageE
     await db.query(usageNotDelivered, [sink.name, new Date(now), new Date(now + pause), e.message.slice(0, LONGEST_ERROR)]);
     return false;
   }
-  await db.query(usageDelivered, [sink.name, events.map((e) => e.id), new Date(ctx.clock.now())]);
+  await db.query(usageDelivered, [sink.name, events.map((e) => e.number), new Date(ctx.clock.now())]);
   return true;
 }
 
-/** Ids are text: they are names, and JSON has no integers beyond 2^53. */
-const eventView = ({ id, kind, lease_id: lease, body }: UsageEventRow): object => ({ id: String(id), kind, lease, ...body });
+/** Ids grow by delivery. They are text: JSON has no integers beyond 2^53. */
+const eventView = ({ number, kind, lease_id: lease, body }: UsageEventRow): object => ({ id: String(number), kind, lease, ...body });
