@@ -68,7 +68,7 @@ export function refusal({ checks }: Decision, kind: Ask['kind']): Fault {
   const rule = RULES.find((r) => r.bound === first?.bound);
   const policies = [...new Set(failed.map((c) => c.policy))];
   const whose = policies.length === 1 ? policyText(policies[0] ?? '') : `the policies ${policies.join(', ')}`;
-  const what = kind === 'create' ? 'these leases are' : 'a later end is';
+  const what = kind === 'create' ? 'These leases are' : 'A later end is';
   return new Fault(rule?.fault ?? 'NotAuthorized', `${what} not within ${whose}`, failed.map(reason));
 }
 

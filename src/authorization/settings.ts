@@ -61,10 +61,11 @@ export function valueOf(key: string, text: string): unknown {
   if (text === '') return null;
   if (LISTS.has(key)) return text.split(',').map((t) => t.trim()).filter((t) => t !== '');
   if (text === 'true' || text === 'false') return text === 'true';
-  return /^\d{1,15}$/.test(text) && !DURATIONS.has(key) ? Number(text) : text;
+  return /^-?\d{1,15}$/.test(text) && !DURATIONS.has(key) ? Number(text) : text;
 }
 
-/** Lines of TOML that make the same bounds again. */
+/** Lines of TOML that make the same bounds again, in the order of the schema. */
 export function boundsToml(bounds: Bounds): string {
-  return Object.entries(bounds).filter(([, v]) => v !== undefined).map(([key, value]) => `${key} = ${DURATIONS.has(key) ? JSON.stringify(formatDuration(value as number)) : JSON.stringify(value)}\n`).join('');
+  const written: ReadonlyArray<[string, unknown]> = Object.keys(boundsSchema.shape).map((key) => [key, bounds[key as keyof Bounds]]);
+  return written.filter(([, v]) => v !== undefined).map(([key, value]) => `${key} = ${DURATIONS.has(key) ? JSON.stringify(formatDuration(value as number)) : JSON.stringify(value)}\n`).join('');
 }

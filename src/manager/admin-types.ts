@@ -141,6 +141,7 @@ export interface ExplainedRequest {
   readonly networks?: readonly string[] | undefined;
   readonly zone?: string | undefined;
   readonly durationS?: number | undefined;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 export interface Explanation {
   readonly user: string;

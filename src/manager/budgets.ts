@@ -9,7 +9,7 @@ import type { Applied, Ask, AskPart, Policy, Use } from '../authorization/types.
 import { Fault } from '../lease/faults.ts';
 import type { Config } from '../platform/config.ts';
 import type { Queryable } from '../store/db.ts';
-import { lockAccountUse, readAccountUse, sharedUse, type AccountUseRow, type SharedUseRow } from '../store/policies.ts';
+import { lockAccountUse, readAccountUse, sharedUse, type AccountUse, type AppliedPolicy, type SharedUseRow } from '../store/policies.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
 
 const DAY_MS = 86_400_000;
@@ -31,6 +31,16 @@ interface Counted extends Applied {
   readonly key: string | null;
 }
 
+/** An account with its policies: its template or the default one, its groups, the site's. */
+interface Held {
+  readonly account: AccountUse;
+  readonly policies: readonly AppliedPolicy[];
+}
+
+function policiesOf({ assigned, template }: AccountUse, all: readonly AppliedPolicy[]): AppliedPolicy[] {
+  return all.filter((p) => p.kind === 'site' || assigned.includes(p.id) || (p.name === 'default' && !template));
+}
+
 interface At {
   readonly now: number;
   readonly kind: Ask['kind'];
@@ -39,7 +49,8 @@ interface At {
 }
 
 export async function openBudgets(q: Queryable, config: Config, accountIds: readonly number[], at: At): Promise<Budgets> {
-  const rows = await q.query(at.lock ? lockAccountUse : readAccountUse, [[...new Set(accountIds)]]);
+  const [found] = await q.query(at.lock ? lockAccountUse : readAccountUse, [[...new Set(accountIds)]]);
+  const rows = (found?.accounts ?? []).map((account): Held => ({ account, policies: policiesOf(account, found?.policies ?? []) }));
   const applied = applyPolicies(config, at.kind, rows, await readShared(q, config, at.now, rows, false));
   const of = (accountId: number): readonly Applied[] => {
     const all = applied.get(accountId);
@@ -72,9 +83,9 @@ export async function openBudgets(q: Queryable, config: Config, accountIds: read
 const keyOf = (policy: { id: number; kind: string }, accountId: number): string => (policy.kind === 'template' ? `${policy.id} ${accountId}` : String(policy.id));
 
 /** Only where policies need more than what an account's own row says. */
-async function readShared(q: Queryable, config: Config, now: number, rows: readonly AccountUseRow[], running: boolean): Promise<Map<string, SharedUseRow>> {
+async function readShared(q: Queryable, config: Config, now: number, rows: readonly Held[], running: boolean): Promise<Map<string, SharedUseRow>> {
   const asked = new Map<string, object>();
-  for (const { account_id: account, policies } of rows) {
+  for (const { account: { account_id: account }, policies } of rows) {
     for (const p of policies) {
       const bounds = p.bounds as Bounds;
       const minutes = bounds.reserved_minutes !== undefined || bounds.used_minutes !== undefined;
@@ -94,13 +105,13 @@ export const chargeStep = (config: Config): number => Math.max(1, Math.ceil(conf
 /** A period of one day is today, UTC. */
 export const firstDay = (now: number, days: number): string => new Date(now - (days - 1) * DAY_MS).toISOString().slice(0, 10);
 
-function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly AccountUseRow[], shared: ReadonlyMap<string, SharedUseRow>): Map<number, Counted[]> {
+function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly Held[], shared: ReadonlyMap<string, SharedUseRow>): Map<number, Counted[]> {
   const uses = new Map<string, Use>();
   const configuration: Policy = { name: CONFIGURATION, kind: 'template', bounds: configBounds(config, kind) };
-  return new Map(rows.map((row) => {
-    const own: Use = { leases: row.leases, cores: row.cores, memoryMb: row.memory_mb, reservedMinutes: row.reserved_minutes };
-    const all = row.policies.map((p): Counted => {
-      const key = keyOf(p, row.account_id);
+  return new Map(rows.map(({ account, policies }) => {
+    const own: Use = { leases: account.leases, cores: account.cores, memoryMb: account.memory_mb, reservedMinutes: account.reserved_minutes };
+    const all = policies.map((p): Counted => {
+      const key = keyOf(p, account.account_id);
       const counted = shared.get(key);
       const use = p.kind === 'template' ? own : uses.get(key) ?? useOf(counted);
       uses.set(key, use);
@@ -108,7 +119,7 @@ function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly Account
         key, policy: { name: p.name, kind: p.kind, bounds: p.bounds as Bounds }, use, closedMinutes: counted?.closed_minutes ?? 0, runningMinutes: null,
       };
     });
-    return [row.account_id, [{ key: null, policy: configuration, use: own, closedMinutes: 0, runningMinutes: null }, ...all]];
+    return [account.account_id, [{ key: null, policy: configuration, use: own, closedMinutes: 0, runningMinutes: null }, ...all]];
   }));
 }
 

@@ -12,15 +12,27 @@ export interface PolicyRow {
 }
 const COLUMNS = 'id, name, kind, description, bounds, changed_at';
 
-export interface AccountUseRow {
-  account_id: number;
-  leases: number;
-  cores: number;
-  memory_mb: number;
-  reserved_minutes: number;
-  /** Those that hold for the account: its template or the default one, its groups, the site's. */
-  policies: Array<Pick<PolicyRow, 'id' | 'name' | 'kind' | 'bounds'>>;
+export type AppliedPolicy = Pick<PolicyRow, 'id' | 'name' | 'kind' | 'bounds'>;
+
+export interface AccountUse {
+  readonly account_id: number;
+  readonly leases: number;
+  readonly cores: number;
+  readonly memory_mb: number;
+  readonly reserved_minutes: number;
+  /** Ids of its template and groups; `template`: whether one is there. */
+  readonly assigned: readonly number[];
+  readonly template: boolean;
 }
+
+/** One row: the accounts, and once each the policies that hold for some of them. */
+export interface AccountUseRow {
+  accounts: AccountUse[];
+  policies: AppliedPolicy[];
+}
+
+/** Hides the number of accounts from the planner, which would otherwise plan anew each time for a plan that is always the same. */
+const ASKED = '(SELECT $1::bigint[])::bigint[]';
 
 /**
  * With the lock, who creates or extends for the same accounts, or under the same shared policies, waits for the end of the
@@ -28,21 +40,19 @@ export interface AccountUseRow {
  */
 const accountUse = (lock: string): string => `
   WITH u AS (
-    SELECT account_id, leases, cores, memory_mb, reserved_minutes FROM account_use WHERE account_id = ANY($1::bigint[]) ORDER BY account_id ${lock}
+    SELECT account_id, leases, cores, memory_mb, reserved_minutes FROM account_use WHERE account_id = ANY(${ASKED}) ORDER BY account_id ${lock}
   ), mine AS (
-    SELECT account_id, policy_id, template FROM policy_user WHERE account_id = ANY($1::bigint[])
+    SELECT account_id, policy_id, template FROM policy_user WHERE account_id = ANY(${ASKED})
   ), shared AS (
     SELECT id, name, kind, bounds FROM policy WHERE kind = 'site' OR (kind = 'group' AND id IN (SELECT policy_id FROM mine)) ORDER BY id ${lock}
   ), p AS (
     SELECT * FROM shared UNION ALL
     SELECT id, name, kind, bounds FROM policy WHERE kind = 'template' AND (name = 'default' OR id IN (SELECT policy_id FROM mine))
   )
-  SELECT u.account_id, u.leases, u.cores, u.memory_mb, u.reserved_minutes,
-         coalesce((SELECT json_agg(json_build_object('id', p.id, 'name', p.name, 'kind', p.kind, 'bounds', p.bounds) ORDER BY p.kind DESC, p.name)
-            FROM p WHERE CASE WHEN p.kind = 'site' THEN true
-                              WHEN EXISTS (SELECT FROM mine m WHERE m.account_id = u.account_id AND m.policy_id = p.id) THEN true
-                              ELSE p.name = 'default' AND NOT EXISTS (SELECT FROM mine m WHERE m.account_id = u.account_id AND m.template) END), '[]') AS policies
-    FROM u`;
+  SELECT coalesce((SELECT json_agg(json_build_object('account_id', u.account_id, 'leases', u.leases, 'cores', u.cores, 'memory_mb', u.memory_mb,
+                                   'reserved_minutes', u.reserved_minutes, 'assigned', coalesce(m.ids, '[]'), 'template', coalesce(m.template, false)))
+                     FROM u LEFT JOIN (SELECT account_id, json_agg(policy_id) AS ids, bool_or(template) AS template FROM mine GROUP BY account_id) m USING (account_id)), '[]') AS accounts,
+         coalesce((SELECT json_agg(json_build_object('id', p.id, 'name', p.name, 'kind', p.kind, 'bounds', p.bounds) ORDER BY p.kind DESC, p.name) FROM p), '[]') AS policies`;
 
 /** $1 accounts */
 export const lockAccountUse = statement<AccountUseRow>('lock-account-use', accountUse('FOR NO KEY UPDATE'));

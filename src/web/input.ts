@@ -103,6 +103,7 @@ export const explained = z.strictObject({
   networks: z.array(name).max(8).optional(),
   zone: name.optional(),
   duration: duration.optional(),
+  tags: z.record(line(128), line(256)).optional(),
 });
 
 /** @throws Fault ParameterInvalid with a reason for each mistake */

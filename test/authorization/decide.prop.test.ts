@@ -79,7 +79,7 @@ test('a refusal names policy, limit, used and asked of each check that failed, a
 test('what may never be is said before how many', () => {
   const decision = decide([applied({ leases: 0, duration: 60, types: ['m1.large'] }, { leases: 3 })], create());
   const fault = refusal(decision, 'create');
-  expect(fault).toMatchObject({ code: 'NotAuthorized', ec2: 'UnauthorizedOperation', message: 'these leases are not within the policy students' });
+  expect(fault).toMatchObject({ code: 'NotAuthorized', ec2: 'UnauthorizedOperation', message: 'These leases are not within the policy students' });
   expect(fault.reasons).toEqual([
     'policy students: types: limit m1.large, asked m1.small',
     'policy students: duration: limit 1m, asked 1h',

@@ -142,7 +142,7 @@ describe('time', () => {
     await policies.set('default', { duration: 7200, may_extend: false });
     const [id = ''] = await ids(site.alice, { durationS: 3600 });
     const move = (caller: Caller, durationS: number) => site.manager.leases.setEnd(caller, [id], { durationS });
-    await expect(move(site.alice, 3700)).rejects.toMatchObject({ code: 'NotAuthorized', message: 'a later end is not within the policy default', reasons: ['policy default: may_extend: limit no, asked a later end'] });
+    await expect(move(site.alice, 3700)).rejects.toMatchObject({ code: 'NotAuthorized', message: 'A later end is not within the policy default', reasons: ['policy default: may_extend: limit no, asked a later end'] });
     await move(site.alice, 600);
     await policies.set('default', { duration: 7200 });
     await move(site.alice, 3700);
@@ -161,7 +161,7 @@ describe('minutes', () => {
     const [id = ''] = await ids(site.alice, { durationS: 6000 });
     await expect(create(site.alice, { durationS: 1260 })).rejects.toMatchObject({ reasons: ['policy default: reserved_minutes: limit 200 minutes, used 180 minutes, asked 21 minutes'] });
     await create(site.alice, { durationS: 600 });
-    await expect(site.manager.leases.setEnd(site.alice, [id], { durationS: 6900 })).rejects.toMatchObject({ code: 'TooMany', message: 'a later end is not within the policy default' });
+    await expect(site.manager.leases.setEnd(site.alice, [id], { durationS: 6900 })).rejects.toMatchObject({ code: 'TooMany', message: 'A later end is not within the policy default' });
     await site.manager.leases.setEnd(site.alice, [id], { durationS: 6300 });
     await site.settled();
     await site.db.query(statement('test-forget-days', 'WITH d AS (DELETE FROM usage_day), s AS (DELETE FROM usage_site_day) UPDATE account_use SET charged_minutes = 0'));

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { usageAdministration } from '../../src/manager/admin/usage.ts';
-import type { AdminDeps } from '../../src/manager/admin/deps.ts';
 import type { Clock, Timer } from '../../src/platform/context.ts';
 import { createOutsideModule } from '../../src/platform/outside/module.ts';
 import { OutsideFailed, type Outside } from '../../src/platform/outside/index.ts';
@@ -80,7 +79,7 @@ async function start(sinks: readonly Sink[] = [sink()], db: Db = site.db): Promi
   await w.start();
   return w;
 }
-const sinks = () => usageAdministration({ ctx, db: site.db, config: site.config } as AdminDeps).sinks();
+const sinks = () => usageAdministration({ ctx, db: site.db, config: site.config }).sinks();
 
 /** Lets rounds of the workers come and go until it is so. */
 async function until(so: () => Promise<boolean> | boolean): Promise<void> {

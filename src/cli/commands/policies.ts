@@ -145,6 +145,7 @@ interface ExplainOptions {
   readonly networks?: string[];
   readonly zone?: string;
   readonly duration?: string;
+  readonly tag?: string[];
 }
 
 function explainCommand(policy: Command, deps: CliDeps): void {
@@ -157,19 +158,29 @@ function explainCommand(policy: Command, deps: CliDeps): void {
     .option('--networks <names>', "comma-separated (default: the type's)", list)
     .option('--zone <zone>', 'availability zone (default: any)')
     .option('--duration <duration>', "90m, 2h, 1d12h (default: the site's, or what policies allow of it)")
+    .option('--tag <pairs...>', "KEY=VALUE, for the site's own decision")
     .addHelpText('after', `
 Examples:
   nimbus policy explain alice --count 4 --type m1.large --image debian-12 --duration 8h
   nimbus policy explain alice --count 4 --json`)
-    .action(async (user: string, { count, max, ...o }: ExplainOptions, command: Command) => {
+    .action(async (user: string, { count, max, tag, ...o }: ExplainOptions, command: Command) => {
       const env = envOf(command, deps);
-      const e = await env.client.post<Explanation>('/v1/policies/explain', { user, minCount: count, ...(max === undefined ? {} : { maxCount: max }), ...o });
+      const e = await env.client.post<Explanation>('/v1/policies/explain', { user, minCount: count, ...(max === undefined ? {} : { maxCount: max }), ...(tag === undefined ? {} : { tags: tags(tag) }), ...o });
       env.say(e, explanation(env, e));
     });
 }
 
+function tags(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(texts.map((text) => {
+    const at = text.indexOf('=');
+    if (at < 1) throw new UsageError(`"${text}" is no KEY=VALUE; write e.g. project=x`);
+    return [text.slice(0, at), text.slice(at + 1)];
+  }));
+}
+
 function explanation(env: Env, e: Explanation): string {
-  const rows = e.checks.map((c) => ({ ...c, unit: unitOf(c) }));
+  // The names of the bounds say what they are measured in; times are not written as seconds.
+  const rows = e.checks.map((c) => ({ ...c, unit: unitOf(c) === 'seconds' ? 'seconds' as const : undefined }));
   const table = renderTable(rows, [
     { title: 'POLICY', value: (c) => (c.policy === CONFIGURATION ? 'nimbus.toml' : c.policy), shrinks: true },
     { title: 'BOUND', value: (c) => c.bound },

@@ -8,7 +8,7 @@ import type { AdminDeps } from './deps.ts';
 
 const MOST_RECORDS = 100_000;
 
-export function usageAdministration({ ctx, db, config }: AdminDeps): AdminManager['usage'] {
+export function usageAdministration({ ctx, db, config }: Pick<AdminDeps, 'ctx' | 'db' | 'config'>): AdminManager['usage'] {
   const granularityS = config.accounting.charge_granularity;
 
   function view(row: UsageReportRow, now: number): UsageView {
