@@ -2,6 +2,7 @@
 import type { Knex } from 'knex';
 import * as m0001 from './0001_leases.ts';
 import * as m0002 from './0002_slots.ts';
+import * as m0003 from './0003_policies.ts';
 import * as m0004 from './0004_processes.ts';
 
 export interface Migration {
@@ -12,5 +13,6 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: '0001_leases', up: m0001.up },
   { name: '0002_slots', up: m0002.up },
+  { name: '0003_policies', up: m0003.up },
   { name: '0004_processes', up: m0004.up },
 ];

@@ -16,6 +16,7 @@ import type { AdminManager, BatchSystemView } from './manager/admin-types.ts';
 import { createManager, type FullManager } from './manager/index.ts';
 import { createNodePool, type NodePool } from './manager/pool.ts';
 import { agentConfig, firstStart } from './manager/first-start.ts';
+import type { SiteDecision } from './manager/site-decision.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { openDataDir, type DataDir } from './platform/datadir.ts';
@@ -28,6 +29,7 @@ import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
+import { siteDecision, startUsageSinks } from './service-outside.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { joinOthers, type Others } from './service-others.ts';
 import { createAdminServer } from './web/admin.ts';
@@ -111,11 +113,13 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   });
   onStop('channels to nodes', () => control.close());
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up, self: others.processes });
-  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode, others }, onStop);
+  const decision = await siteDecision(ctx, config, db, onStop);
+  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode, others, decision }, onStop);
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
-    handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing, processes: others.processes,
+    handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing, processes: others.processes, decision,
   });
+  await startUsageSinks(ctx, config, db, onStop);
   await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, processes: others.processes, host: hostname(), imagesDir: config.images.directory || dir.images, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
   // What nodes say at once is written with their names.
   await pool.ready();
@@ -155,14 +159,15 @@ interface Work {
 }
 
 function startWork(
-  { ctx, config, db, control, pool, repository, pilotMode, others }: {
+  { ctx, config, db, control, pool, repository, pilotMode, others, decision }: {
     ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository; pilotMode: PilotMode | undefined; others: Others;
+    decision: SiteDecision | undefined;
   },
   onStop: (what: string, step: Undo) => void,
 ): Work {
   // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
   const late: { dispatcher?: Dispatcher } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({

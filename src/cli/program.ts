@@ -11,6 +11,7 @@ import { addLeaseCommands } from './commands/leases.ts';
 import { addNetworkCommands } from './commands/networks.ts';
 import { addNodeCommands } from './commands/nodes.ts';
 import { addProcessesCommand } from './commands/processes.ts';
+import { addPolicyCommands } from './commands/policies.ts';
 import { addSiteCommands } from './commands/site.ts';
 import { addSlotCommands } from './commands/slots.ts';
 import { addUsageCommand } from './commands/usage.ts';
@@ -74,7 +75,7 @@ Examples:
   nimbus lease list
 ${EXIT_CODES}`);
   for (const add of [
-    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand,
+    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addPolicyCommands, addUsageCommand,
     addSlotCommands, addKillAllCommand, addDoctorCommand, addProcessesCommand,
   ]) {
     add(root, deps);

@@ -1,4 +1,6 @@
 /** What administrators do. The admin door (Unix socket) and the `nimbus` command speak in these terms. */
+import type { Bounds, PolicyKind } from '../authorization/settings.ts';
+import type { Check } from '../authorization/types.ts';
 import type { NodeAccess } from '../control/types.ts';
 import type { BreakdownRow, SummaryRow } from '../lease/phases.ts';
 import type { Nic, UsageInterval } from '../lease/types.ts';
@@ -98,6 +100,77 @@ export interface UsageView {
   readonly reservedMinutes: number;
   /** Rounded as configured; of a live lease: what it would be charged if it ended now. */
   readonly chargedMinutes: number;
+}
+
+export interface PolicyView {
+  readonly name: string;
+  readonly kind: PolicyKind;
+  readonly description: string;
+  readonly bounds: Bounds;
+  readonly users: readonly string[];
+  readonly changedAt: number;
+}
+/** What a policy that counts several users together has counted; null of a template, which counts each by himself. */
+export interface PolicyUse {
+  readonly leases: number;
+  readonly cores: number;
+  readonly memoryMb: number;
+  /** As the bounds of these names count them. */
+  readonly reservedMinutes: number;
+  readonly usedMinutes: number;
+}
+export interface PolicyChange {
+  readonly kind?: PolicyKind | undefined;
+  readonly description?: string | undefined;
+  /** Null takes a bound away. */
+  readonly bounds: Readonly<Record<string, unknown>>;
+  /** The bounds that are not named go too. */
+  readonly replace: boolean;
+}
+export interface PolicyAssignment {
+  readonly policy: string;
+  readonly user: string;
+  /** The template that it took the place of. */
+  readonly instead: string | null;
+  readonly changed: boolean;
+}
+export interface ExplainedRequest {
+  readonly minCount: number;
+  readonly maxCount: number;
+  readonly image: string;
+  readonly type?: string | undefined;
+  readonly networks?: readonly string[] | undefined;
+  readonly zone?: string | undefined;
+  readonly durationS?: number | undefined;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+}
+export interface Explanation {
+  readonly user: string;
+  readonly allowed: boolean;
+  readonly checks: readonly Check[];
+  /** Leases that the policies leave room for, at most `maxCount`; 0 where they refuse. */
+  readonly leases: number;
+  readonly durationS: number;
+  /** Null where the site has no decision of its own. */
+  readonly site: { readonly allowed: boolean; readonly reasons: readonly string[]; readonly failure: string | null } | null;
+}
+
+export interface UsageSinkView {
+  readonly name: string;
+  /** False: no longer in the configuration. */
+  readonly active: boolean;
+  readonly backlog: number;
+  /** Id of the event that is next; null = none that was seen yet waits. */
+  readonly next: string | null;
+  readonly delivered: number;
+  /** Given up because more than `keep` waited. */
+  readonly dropped: number;
+  /** Failed attempts since the last delivery. */
+  readonly attempts: number;
+  readonly nextAt: number;
+  readonly lastDeliveredAt: number | null;
+  readonly lastError: string | null;
+  readonly lastErrorAt: number | null;
 }
 
 /** Where the repository finds the bytes of a new image: a file that the service can read. */
@@ -217,7 +290,19 @@ export interface AdminManager {
     /** Of a lease, or of a group and each of its leases. */
     of(id: string): Promise<BreakdownView>;
   };
+  readonly policies: {
+    list(): Promise<PolicyView[]>;
+    show(name: string): Promise<PolicyView & { readonly use: PolicyUse | null }>;
+    set(name: string, change: PolicyChange): Promise<PolicyView>;
+    /** Refused while users have it. */
+    remove(name: string): Promise<void>;
+    assign(name: string, user: string): Promise<PolicyAssignment>;
+    unassign(name: string, user: string): Promise<PolicyAssignment>;
+    /** What would become of a request of the user, without making anything. */
+    explain(caller: Caller, user: string, request: ExplainedRequest): Promise<Explanation>;
+  };
   readonly usage: {
+    sinks(): Promise<UsageSinkView[]>;
     list(query: { user?: string | undefined; since?: number | undefined }): Promise<UsageView[]>;
   };
 }

@@ -4,17 +4,19 @@
  * of them. An order is answered after exactly one commit. When another process has taken room meanwhile, the pool is read
  * again and the batch planned anew.
  */
+import { refusal } from '../authorization/decide.ts';
 import { Fault, isFault } from '../lease/faults.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
-import { groupsByToken, insertGroups, insertLeases, liveLeaseCounts } from '../store/leases.ts';
+import { groupsByToken, insertGroups, insertLeases } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
 import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
+import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
 import { assignNics } from './nics.ts';
-import { RoomTaken, type Asked, type Placed } from './placing/types.ts';
+import { RoomTaken, type Placed } from './placing/types.ts';
 import { groupRows, leaseRows, tagRows } from './planned-rows.ts';
 import type { Planned } from './planned.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
@@ -86,10 +88,11 @@ async function attemptBatch(deps: ManagerDeps, orders: readonly Order[]): Promis
   const intentIds = await deps.db.transaction(async (tx) => {
     await answerRepeats(tx, entries, outcomes);
     const open = entries.filter((e) => !outcomes.has(e.index));
-    const live = await liveLeases(tx, open);
-    if (open.length > 0) await deps.placer.open(tx);
+    if (open.length === 0) return [];
+    const budgets = await openBudgets(tx, deps.config, open.map((e) => e.order[0].accountId), { now: deps.ctx.clock.now(), lock: true, kind: 'create' });
+    await deps.placer.open(tx);
     for (const entry of open) {
-      const p = await plan(deps, entry, live);
+      const p = await plan(deps, entry, budgets);
       if (isFault(p)) outcomes.set(entry.index, p);
       else planned.push(p);
     }
@@ -145,25 +148,11 @@ async function answerRepeats(tx: Queryable, entries: readonly Entry[], outcomes:
   }
 }
 
-async function liveLeases(tx: Queryable, entries: readonly Entry[]): Promise<Map<number, number>> {
-  if (entries.length === 0) return new Map();
-  const accounts = [...new Set(entries.map((e) => e.order[0].accountId))];
-  return new Map((await tx.query(liveLeaseCounts, [accounts])).map((r) => [r.account_id, r.leases]));
-}
-
-/** Places one order within its user's limit; `live` counts what users have, with what this batch gives them. */
-async function plan(deps: ManagerDeps, entry: Entry, live: Map<number, number>): Promise<PlannedOrder | Fault> {
-  const { order } = entry;
-  const [{ accountId }] = order;
-  const most = deps.config.lease.max_per_user;
-  const used = live.get(accountId) ?? 0;
-  const least = sum(order.map((r) => r.minCount));
-  if (used + least > most) {
-    return new Fault('TooMany', `you asked for ${least} leases and have ${used} of at most ${most}`, [`lease.max_per_user = ${most}`]);
-  }
-  const placed = await deps.placer.place(withinLimit(order, most - used - least));
+/** Places one order within its user's policies; what it gets counts for the next of the batch. */
+async function plan(deps: ManagerDeps, entry: Entry, budgets: Budgets): Promise<PlannedOrder | Fault> {
+  const order = withinDuration(entry.order, budgets.of(entry.order[0].accountId));
+  const placed = await placeWithin(deps, order, budgets);
   if (isFault(placed)) return placed;
-  live.set(accountId, used + sum(placed.places.map((p) => p.length)));
   const { random } = deps.ctx;
   const groups = order.map((request, i): Planned => ({
     request, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }),
@@ -172,14 +161,17 @@ async function plan(deps: ManagerDeps, entry: Entry, live: Map<number, number>):
   return { entry, placed, groups };
 }
 
-/** What the user's limit leaves beyond the least counts goes to the requests in their order. */
-function withinLimit(order: Order, beyondLeast: number): Asked[] {
-  let spare = beyondLeast;
-  return order.map((request) => {
-    const more = Math.min(request.maxCount - request.minCount, spare);
-    spare -= more;
-    return { request, maxCount: request.minCount + more };
-  });
+/** What the policies leave beyond the least counts goes to the requests in their order. */
+export async function placeWithin(deps: Pick<ManagerDeps, 'config' | 'placer'>, order: Order, budgets: Budgets): Promise<Placed | Fault> {
+  const [{ accountId }] = order;
+  const ask = askOf(deps.config, order, deps.placer.zones());
+  const decision = await budgets.decide(accountId, ask);
+  if (!decision.allowed) return refusal(decision, 'create');
+  const most = budgets.counts(accountId, ask);
+  const zones = budgets.zones(accountId, ask.zones);
+  const placed = await deps.placer.place(order.map((request, i) => ({ request, maxCount: most[i] ?? request.minCount, zones })));
+  if (!isFault(placed)) budgets.take(accountId, ask, placed.places.map((p) => p.length));
+  return placed;
 }
 
 function giveBack(deps: ManagerDeps, planned: readonly PlannedOrder[]): void {
@@ -205,7 +197,7 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   await deps.placer.reserve(tx, groups, now);
   await assignNics(deps, tx, groups);
   await tx.query(insertLeases, [
-    JSON.stringify(groups.flatMap((g) => leaseRows(g, now))), at, JSON.stringify(groups.flatMap(tagRows)), new Date(now + HANDOVER_MS),
+    JSON.stringify(groups.flatMap((g) => leaseRows(g, now, deps.config.accounting.charge_granularity))), at, JSON.stringify(groups.flatMap(tagRows)), new Date(now + HANDOVER_MS),
     deps.self?.id() ?? null,
   ]);
   for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false })));
@@ -221,5 +213,3 @@ async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promi
   const networks = [...new Set(planned.flatMap((p) => p.request.networks.map((n) => n.name)))];
   if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
 }
-
-const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);

@@ -6,6 +6,7 @@ import type { Db } from '../store/db.ts';
 import type { NodePool } from './pool.ts';
 import type { Placer } from './placing/types.ts';
 import type { Self } from './processes.ts';
+import type { SiteDecision } from './site-decision.ts';
 import type { Borrowing } from './slots/types.ts';
 
 /** Takes intents that were just committed; must not throw. Rows it loses are found by its poll. */
@@ -23,6 +24,8 @@ export interface ManagerDeps {
   readonly handOver: HandOver;
   /** Absent: nobody else uses the database. */
   readonly self?: Self | undefined;
+  /** Only where the site decides by itself. */
+  readonly decision?: SiteDecision | undefined;
 }
 
 /** What changes of slots need. */

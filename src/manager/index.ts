@@ -1,6 +1,7 @@
 /** The manager: the only way in for doors and workers. Each use case is one transaction. */
 import { createCredentials } from './credentials.ts';
-import { createLeaseCreator, type Created } from './create-queue.ts';
+import { openBudgets, withinDuration } from './budgets.ts';
+import { createLeaseCreator, placeWithin, type Created } from './create-queue.ts';
 import type { ManagerDeps } from './deps.ts';
 import { boundDigests, checkEnsemble } from './ensembles.ts';
 import { imageCases } from './images.ts';
@@ -46,7 +47,10 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
   const recorder = createRecorder(deps);
 
   async function createOrder(caller: Caller, requests: readonly CreateRequest[], dry: boolean): Promise<GroupView[]> {
-    const order = await resolveOrder(deps, caller, requests).catch((e: unknown) => {
+    const order = await resolveOrder(deps, caller, requests).then(async (resolved) => {
+      await deps.decision?.create(caller, resolved);
+      return resolved;
+    }).catch((e: unknown) => {
       if (dry || requests.some((r) => r.clientToken === undefined) || isUnavailable(e)) throw e;
       return e as Error;
     });
@@ -74,8 +78,9 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
   async function dryRun(order: Order): Promise<never> {
     await deps.placer.ready();
     const placed = await deps.db.transaction(async (tx) => {
+      const budgets = await openBudgets(tx, deps.config, [order[0].accountId], { now: deps.ctx.clock.now(), lock: true, kind: 'create' });
       await deps.placer.open(tx);
-      return deps.placer.place(order.map((request) => ({ request, maxCount: request.maxCount })));
+      return placeWithin(deps, withinDuration(order, budgets.of(order[0].accountId)), budgets);
     });
     if (isFault(placed)) throw placed;
     deps.placer.giveBack(order, placed);

@@ -1,8 +1,11 @@
-/** Moves the end of leases, within policy and within the transaction of whoever asks: alone, or with the tags that say so. */
+/** Moves the end of leases, within policies and within the transaction of whoever asks: alone, or with the tags that say so. */
+import { reservedMinutes } from '../accounting/charge.ts';
+import type { Ask, AskPart } from '../authorization/types.ts';
 import { Fault } from '../lease/faults.ts';
 import { formatDuration } from '../lease/duration.ts';
 import type { Queryable } from '../store/db.ts';
 import { insertEvents, moveEnds, type LockedLease } from '../store/leases.ts';
+import { openBudgets, requireAllowed } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
 import { checkIds, lockNamed } from './named-leases.ts';
 import type { Caller, NewEnd } from './types.ts';
@@ -10,17 +13,18 @@ import type { Caller, NewEnd } from './types.ts';
 /** An end this near is no lease time any more; ask for the end instead. */
 const SHORTEST_S = 1;
 
-/** @throws Fault LeaseNotFound, DurationRefused, StateRefused */
+/** @throws Fault LeaseNotFound, DurationRefused, StateRefused, and what policies refuse with */
 export async function moveEnd(deps: Pick<ManagerDeps, 'ctx' | 'config'>, tx: Queryable, caller: Caller, named: readonly string[], end: NewEnd): Promise<void> {
   const now = deps.ctx.clock.now();
   const endsAt = 'endsAt' in end ? end.endsAt : now + end.durationS * 1000;
   checkEnd(deps, now, endsAt);
   const leases = [...(await lockNamed(tx, caller, checkIds(named))).values()].map((lease) => ({ lease, before: endOf(lease) }));
   for (const { lease } of leases) checkBorrowed(deps, lease, endsAt);
+  await checkPolicies(deps, tx, caller, leases.filter((l) => endsAt > l.before).map((l) => l.lease), endsAt);
+  const durations = leases.map(({ lease: l }) => reservedS(l, endsAt));
   await tx.query(moveEnds, [
-    leases.map(({ lease: l }) => l.id), leases.map(() => new Date(endsAt)),
-    // Of a lease on a borrowed node, as of any other, from its creation: what it may be charged for.
-    leases.map(({ lease: l }) => Math.ceil((endsAt - l.created_at) / 1000)),
+    leases.map(({ lease: l }) => l.id), leases.map(() => new Date(endsAt)), durations,
+    durations.map((s) => reservedMinutes(s, true, deps.config.accounting.charge_granularity)),
   ]);
   await tx.query(insertEvents, [JSON.stringify(leases.map(({ lease: l, before }) => ({
     lease_id: l.id, at: new Date(now).toISOString(), from_state: l.state, to_state: l.state, trigger: endsAt >= before ? 'extended' : 'shortened',
@@ -34,6 +38,29 @@ function endOf(l: LockedLease): number {
   if (l.ends_at === null) throw new Fault('StateRefused', `The lease ${l.id} waits for a node; its time begins when the node is ready`, [`it is ${l.state}`]);
   return l.ends_at;
 }
+
+/** Of a lease on a borrowed node, as of any other, from its creation: what it may be charged for. */
+const reservedS = (l: LockedLease, endsAt: number): number => Math.ceil((endsAt - l.created_at) / 1000);
+
+/**
+ * Users are held to their policies; an administrator who moves the end of another's lease decides by himself, and it counts all
+ * the same. The use is locked after the leases, as by those who end them.
+ */
+async function checkPolicies(deps: Pick<ManagerDeps, 'ctx' | 'config'>, tx: Queryable, caller: Caller, leases: readonly LockedLease[], endsAt: number): Promise<void> {
+  const granularity = deps.config.accounting.charge_granularity;
+  const [first, ...others] = leases.filter((l) => l.account_id === caller.accountId).map((l): AskPart => ({
+    minCount: 1, maxCount: 1, cores: 0, memoryMb: 0,
+    minutes: Math.max(0, reservedMinutes(reservedS(l, endsAt), true, granularity) - reservedMinutes(l.duration_s, true, granularity)),
+    durationS: Math.ceil((endsAt - beginOf(l)) / 1000), image: { id: '', name: '', owner: null }, networks: [], zone: null, type: '',
+  }));
+  if (first === undefined) return;
+  const budgets = await openBudgets(tx, deps.config, [caller.accountId], { now: deps.ctx.clock.now(), lock: true, kind: 'extend' });
+  const ask: Ask = { kind: 'extend', user: caller.name, parts: [first, ...others], zones: [] };
+  requireAllowed(await budgets.decide(caller.accountId, ask), 'extend');
+}
+
+/** Nobody's time runs while he waits in a queue. */
+const beginOf = (l: LockedLease): number => (l.slot_node_id === null ? l.created_at : l.running_at ?? l.created_at);
 
 /** The batch system has lent the node until a moment, and no longer. @throws Fault DurationRefused */
 function checkBorrowed({ config }: Pick<ManagerDeps, 'config'>, l: LockedLease, endsAt: number): void {

@@ -109,6 +109,7 @@ function follow(deps: ManagerDeps, effects: Effects): void {
 }
 
 async function setEnd(deps: ManagerDeps, caller: Caller, ids: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
+  await deps.decision?.extend(caller, checkIds(ids), end);
   await deps.db.transaction(async (tx) => {
     await moveEnd(deps, tx, caller, ids, end);
     // Thrown inside, so that what was tried is rolled back.

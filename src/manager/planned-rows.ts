@@ -1,4 +1,5 @@
 /** What was planned as rows of the tables. */
+import { reservedMinutes } from '../accounting/charge.ts';
 import type { Place, Planned } from './planned.ts';
 
 /** In the order of their client tokens, so that two processes that are given the same ones do not wait for each other. */
@@ -10,12 +11,13 @@ export function groupRows(planned: readonly Planned[]): object[] {
 
 const order = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
 
-export function leaseRows(p: Planned, now: number): object[] {
+export function leaseRows(p: Planned, now: number, granularityS: number): object[] {
   const { request: r } = p;
   return p.leases.map(({ id, nics, place }, index) => ({
     id, group_id: p.groupId, account_id: r.accountId, launch_index: index, zone: place.zone, ...placeColumns(place, now, r.durationS), image_id: r.image.id,
     type: r.type, memory_mb: r.resources.memoryMb, cores: r.resources.cores, disk_mb: r.resources.diskMb, key_name: r.keyName,
     public_key: r.publicKey, user_data: r.userData?.toString('base64') ?? null, nics, duration_s: r.durationS,
+    reserved_minutes: reservedMinutes(r.durationS, true, granularityS),
     phases: { accepted: r.acceptedAt, placed: now }, who: r.who, request_id: r.requestId,
   }));
 }

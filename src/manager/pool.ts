@@ -33,6 +33,7 @@ export interface NodePool {
   elsewhere(nodeId: number): boolean;
   name(nodeId: number): string;
   zone(nodeId: number): string;
+  zones(): readonly string[];
 }
 
 export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean; self?: Self }): NodePool {
@@ -95,5 +96,6 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
     elsewhere: (nodeId) => others.has(nodeId),
     name: (nodeId) => pool.node(nodeId)?.name ?? `node ${nodeId}`,
     zone: (nodeId) => pool.node(nodeId)?.zone ?? 'default',
+    zones: () => pool.zones(),
   };
 }

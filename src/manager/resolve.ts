@@ -17,8 +17,10 @@ import type { Caller } from './types.ts';
 /** EC2 API reference, RunInstances: user data is limited to 16 KB before base64. */
 export const MOST_USER_DATA = 16 * 1024;
 
+type LookUps = Pick<ManagerDeps, 'ctx' | 'db' | 'config'>;
+
 /** @throws Fault, which names the group of an ensemble that it is about */
-export async function resolveOrder(deps: ManagerDeps, caller: Caller, requests: readonly CreateRequest[]): Promise<Order> {
+export async function resolveOrder(deps: LookUps, caller: Caller, requests: readonly CreateRequest[]): Promise<Order> {
   const [first, ...others] = await Promise.all(requests.map((r, i) => resolveRequest(deps, caller, r).catch((e: unknown) => {
     throw isFault(e) && !isUnavailable(e) ? ofGroup(e, i, requests.length) : e;
   })));
@@ -30,9 +32,15 @@ export async function resolveOrder(deps: ManagerDeps, caller: Caller, requests: 
 }
 
 /** @throws Fault */
-export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: CreateRequest): Promise<ResolvedRequest> {
-  const acceptedAt = deps.ctx.clock.now();
+export async function resolveRequest(deps: LookUps, caller: Caller, r: CreateRequest): Promise<ResolvedRequest> {
   checkCounts(deps, r);
+  checkDuration(deps, r);
+  return lookUp(deps, caller, r);
+}
+
+/** Whatever the configuration's limits on it are. @throws Fault */
+export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): Promise<ResolvedRequest> {
+  const acceptedAt = deps.ctx.clock.now();
   const type = typeOf(deps, r);
   const resources: Resources = { memoryMb: type.memoryMb, cores: type.cores, diskMb: type.diskMb, ...r.resources };
   const durationS = durationOf(deps, r);
@@ -45,31 +53,32 @@ export async function resolveRequest(deps: ManagerDeps, caller: Caller, r: Creat
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
     image, type: type.name, resources, networks, zone: r.zone ?? null, keyName: r.keyName ?? null, publicKey: key?.public_key ?? null,
-    userData: r.userData ?? null, durationS, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, hash: requestHash(r),
+    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, hash: requestHash(r),
   };
 }
 
-function checkCounts({ config }: ManagerDeps, r: CreateRequest): void {
+function checkCounts({ config }: LookUps, r: CreateRequest): void {
   const most = config.lease.max_group;
   if (r.minCount > most) throw new Fault('TooMany', `a group has at most ${most} leases; you asked for ${r.minCount}`, [`lease.max_group = ${most}`]);
   if (r.maxCount > most) throw new Fault('TooMany', `a group has at most ${most} leases; you asked for up to ${r.maxCount}`, [`lease.max_group = ${most}`]);
 }
 
-function typeOf({ config }: ManagerDeps, r: CreateRequest): LeaseType {
+function typeOf({ config }: LookUps, r: CreateRequest): LeaseType {
   const name = r.type ?? config.lease.default_type;
   const type = siteTypes(config).find((t) => t.name === name);
   if (type === undefined) throw new Fault('TypeUnknown', `Invalid value '${name}' for InstanceType.`, [`the site offers ${siteTypes(config).map((t) => t.name).join(', ')}`]);
   return type;
 }
 
-function durationOf({ config }: ManagerDeps, r: CreateRequest): number {
-  const most = config.lease.max_duration;
-  const asked = r.durationS ?? Math.min(config.lease.default_duration, most);
+const durationOf = ({ config: { lease } }: LookUps, r: CreateRequest): number => r.durationS ?? Math.min(lease.default_duration, lease.max_duration);
+
+function checkDuration(deps: LookUps, r: CreateRequest): void {
+  const most = deps.config.lease.max_duration;
+  const asked = durationOf(deps, r);
   if (asked > most) throw new Fault('DurationRefused', `a lease lasts at most ${formatDuration(most)}; you asked for ${formatDuration(asked)}`, [`lease.max_duration = ${formatDuration(most)}`]);
-  return asked;
 }
 
-async function networksOf({ db, config }: ManagerDeps, names: readonly string[]): Promise<NetworkRow[]> {
+async function networksOf({ db, config }: LookUps, names: readonly string[]): Promise<NetworkRow[]> {
   const wanted = names.length > 0 ? names : [config.lease.default_network];
   const known = new Map((await db.query(networksByName, [wanted])).map((n) => [n.name, n]));
   return wanted.map((name) => {

@@ -19,6 +19,8 @@ export interface ResolvedRequest {
   readonly publicKey: string | null;
   readonly userData: Buffer | null;
   readonly durationS: number;
+  /** False: the site's default, which policies may shorten. */
+  readonly durationAsked: boolean;
   readonly clientToken: string | null;
   readonly tags: Readonly<Record<string, string>>;
   /** Digest of what the user asked: the same client token must come with the same request. */

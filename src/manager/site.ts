@@ -2,7 +2,9 @@
 import type { LeaseType } from '../lease/types.ts';
 import type { Config } from '../platform/config.ts';
 import type { Db } from '../store/db.ts';
+import { openBudgets } from './budgets.ts';
 import { zonesOfNodes } from '../store/nodes-admin.ts';
+import type { Context } from '../platform/context.ts';
 import type { Manager } from './types.ts';
 
 /** Sorted by size, smallest first; the order in which people read them. */
@@ -12,7 +14,7 @@ export function siteTypes(config: Config): readonly LeaseType[] {
     .sort((a, b) => a.memoryMb - b.memoryMb || a.cores - b.cores || (a.name < b.name ? -1 : 1));
 }
 
-export function siteCases(deps: { readonly db: Db; readonly config: Config }): Manager['site'] {
+export function siteCases(deps: { readonly ctx: Context; readonly db: Db; readonly config: Config }): Manager['site'] {
   const types = siteTypes(deps.config);
   return {
     async zones() {
@@ -23,6 +25,9 @@ export function siteCases(deps: { readonly db: Db; readonly config: Config }): M
     types: () => types,
     defaultType: () => deps.config.lease.default_type,
     region: () => deps.config.site.region,
-    limits: () => Promise.resolve({ maxInstances: deps.config.lease.max_per_user }),
+    async limits(caller) {
+      const budgets = await openBudgets(deps.db, deps.config, [caller.accountId], { now: deps.ctx.clock.now(), lock: false, kind: 'create' });
+      return { maxInstances: Math.min(...budgets.of(caller.accountId).map((a) => a.policy.bounds.leases ?? Infinity)) };
+    },
   };
 }

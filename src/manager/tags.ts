@@ -5,7 +5,9 @@ import type { Context } from '../platform/context.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import { lockBelongings, removeAllTags, removeTags, resourcesOverTagLimit, setTags, taggableResources, tagsOf } from '../store/tags.ts';
 import { moveEnd } from './lease-end.ts';
+import { checkIds } from './named-leases.ts';
 import { checkResourceId, resourceNotFound, resourceType } from './resources.ts';
+import type { SiteDecision } from './site-decision.ts';
 import { checkTags, isWritable, MOST_TAGS, tagLimit } from './tag-rules.ts';
 import type { Caller, Manager } from './types.ts';
 
@@ -19,13 +21,15 @@ interface Deps {
   readonly ctx: Context;
   readonly db: Db;
   readonly config: Config;
+  readonly decision?: SiteDecision | undefined;
 }
 
-export function tagCases({ ctx, db, config }: Deps): Manager['tags'] {
+export function tagCases({ ctx, db, config, decision }: Deps): Manager['tags'] {
   return {
     async set(caller, resourceIds, tags, options = {}) {
       const { end } = options;
       checkTags(tags, end !== undefined);
+      if (end !== undefined) await decision?.extend(caller, checkIds(resourceIds), end);
       await onResources(db, caller, resourceIds, options, async (tx, owned) => {
         if (end !== undefined) await moveEnd({ ctx, config }, tx, caller, resourceIds, end);
         await writeTags(tx, owned, tags);

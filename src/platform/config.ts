@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { duration, listen, name, positive } from './config-types.ts';
+import { outsideSections } from './config-outside.ts';
 import { pilotSections } from './config-pilot.ts';
 import { reasonText } from './errors.ts';
 
@@ -100,6 +101,7 @@ export const configSchema = z.strictObject({
     /** Charged time of a lease is rounded up to a multiple of this */
     charge_granularity: duration.default(60),
   }).prefault({}),
+  ...outsideSections,
   simulated: z.strictObject({
     start_ms: z.int().nonnegative().default(150),
     stop_ms: z.int().nonnegative().default(50),

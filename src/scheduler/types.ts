@@ -24,6 +24,8 @@ export interface Room {
 export interface Demand extends Room {
   readonly networks: readonly string[];
   readonly zone?: string | undefined;
+  /** Only these, whatever is asked; absent = all. */
+  readonly zones?: readonly string[];
 }
 
 /** As many as fit between the two counts; all or none below the lower one (EC2 API reference, RunInstances). */

@@ -113,10 +113,6 @@ export const insertGroups = statement<{ id: string }>('insert-groups', `
     FROM jsonb_to_recordset($1) AS x(id text, account_id bigint, client_token text, request_hash text)
   ON CONFLICT DO NOTHING RETURNING id`);
 
-/** $1 accounts */
-export const liveLeaseCounts = statement<{ account_id: number; leases: number }>('live-lease-counts', `
-  SELECT account_id, count(*) AS leases FROM lease WHERE account_id = ANY($1::bigint[]) AND NOT final GROUP BY account_id`);
-
 /**
  * New leases with their first event, first intent, usage record and tags, in one statement.
  * $1 jsonb array of leases, $2 now, $3 jsonb array of tags, $4 when a poll may take the intents, $5 the process that claims them
@@ -125,13 +121,13 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
   WITH x AS (
     SELECT * FROM jsonb_to_recordset($1) AS x(
       id text, group_id text, account_id bigint, launch_index int, node_id bigint, zone text, image_id text, type text,
-      memory_mb int, cores int, disk_mb int, key_name text, public_key text, user_data text, nics jsonb, duration_s int,
+      memory_mb int, cores int, disk_mb int, key_name text, public_key text, user_data text, nics jsonb, duration_s int, reserved_minutes int,
       ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text, state text, generation int, slot_node_id bigint)
   ), l AS (
     INSERT INTO lease (id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
-                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, ends_at, phases, slot_node_id)
+                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, reserved_minutes, ends_at, phases, slot_node_id)
     SELECT id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
-           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, ends_at, phases, slot_node_id FROM x
+           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, reserved_minutes, ends_at, phases, slot_node_id FROM x
     RETURNING id, seq
   ), e AS (
     INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)
@@ -215,11 +211,11 @@ export interface EventRow {
 export const eventsOfLease = statement<EventRow>('events-of-lease', `
   SELECT id, lease_id, at, from_state, to_state, trigger, who, why, request_id FROM event WHERE lease_id = $1 ORDER BY id LIMIT 1000`);
 
-/** $1 ids, $2 new ends, $3 new durations in s from creation; the usage record's reservation follows. */
+/** $1 ids, $2 new ends, $3 new durations in s from creation, $4 minutes that they reserve; the usage record's reservation follows. */
 export const moveEnds = statement<never>('move-ends', `
-  WITH x AS (SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::int[]) AS x(id, ends_at, duration_s)),
+  WITH x AS (SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::int[], $4::int[]) AS x(id, ends_at, duration_s, reserved_minutes)),
        u AS (UPDATE usage_record u SET reserved_s = x.duration_s FROM x WHERE u.lease_id = x.id)
-  UPDATE lease l SET ends_at = x.ends_at, duration_s = x.duration_s FROM x WHERE l.id = x.id`);
+  UPDATE lease l SET ends_at = x.ends_at, duration_s = x.duration_s, reserved_minutes = x.reserved_minutes FROM x WHERE l.id = x.id`);
 
 /** $1 now, $2 limit */
 export const dueLeases = statement<{ id: string }>('due-leases', `

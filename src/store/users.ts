@@ -67,5 +67,6 @@ export const liveLeasesOfAccount = statement<{ id: string }>('live-leases-of-acc
 export const removeAccount = statement<never>('remove-account', `
   WITH k AS (DELETE FROM access_key WHERE account_id = $1),
        p AS (DELETE FROM key_pair WHERE account_id = $1),
-       t AS (DELETE FROM tag WHERE account_id = $1)
+       t AS (DELETE FROM tag WHERE account_id = $1),
+       pu AS (DELETE FROM policy_user WHERE account_id = $1)
   UPDATE account SET removed_at = $2, name = name || '~' || id WHERE id = $1`);

@@ -1,5 +1,6 @@
 /** What administrators may send, checked once, here. */
 import { z } from 'zod';
+import { KINDS } from '../authorization/settings.ts';
 import { parseDuration } from '../lease/duration.ts';
 import { Fault } from '../lease/faults.ts';
 import { isName, LEASE_ID } from '../lease/ids.ts';
@@ -78,6 +79,32 @@ const slotChoice = {
 export const slotQuery = z.strictObject({ ...slotChoice, live: flag.default(true) });
 export const killAll = z.strictObject({ ...slotChoice, why: line(500).default('') });
 export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().optional() });
+
+const duration = z.string().transform((text, ctx) => {
+  const seconds = parseDuration(text);
+  if (seconds !== undefined) return seconds;
+  ctx.addIssue({ code: 'custom', message: `"${text}" is no duration; write e.g. "90m", "2h" or "1d12h"` });
+  return z.NEVER;
+});
+/** What may stand in `bounds` is src/authorization/settings.ts, held against what the policy has already. */
+export const policyChange = z.strictObject({
+  kind: z.enum(KINDS).optional(),
+  description: line(255).optional(),
+  bounds: z.record(z.string().max(64), z.unknown()).default({}),
+  replace: z.boolean().default(false),
+});
+export const policyUser = z.strictObject({ user: name });
+export const explained = z.strictObject({
+  user: name,
+  minCount: z.int().min(1).max(100_000).default(1),
+  maxCount: z.int().min(1).max(100_000).optional(),
+  image: line(255).min(1),
+  type: name.optional(),
+  networks: z.array(name).max(8).optional(),
+  zone: name.optional(),
+  duration: duration.optional(),
+  tags: z.record(line(128), line(256)).optional(),
+});
 
 /** @throws Fault ParameterInvalid with a reason for each mistake */
 export function check<T>(schema: z.ZodType<T>, value: unknown): T {

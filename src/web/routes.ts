@@ -36,7 +36,7 @@ type Route = readonly [Method, string, Handler];
 
 export function adminRouter(services: AdminServices, run: (handler: Handler) => (req: Request, res: Response) => void): Router {
   const router = Router();
-  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin)];
+  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin), ...policies(services.admin)];
   for (const [method, path, handler] of all) router[method](path, run(handler));
   return router;
 }
@@ -52,6 +52,7 @@ function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
     ['get', '/processes', () => admin.processes.list()],
     ['get', '/status', async () => ({ ...status(), nodes: await admin.nodes.list() })],
     ['get', '/agent', async () => ({ operatingKey: await admin.nodes.operatingKey(), agentConfig: agentConfig ?? null })],
+    ['get', '/usage/sinks', () => admin.usage.sinks()],
     ['get', '/usage', (req) => admin.usage.list(input.check(input.usageQuery, req.query))],
   ];
 }
@@ -110,6 +111,21 @@ function slots({ slots: s, breakdown }: AdminManager): Route[] {
       return s.killAll(caller, choice, why || 'all slots ended by an administrator');
     }],
     ['get', '/breakdown/:id', (req) => breakdown.of(param(req, 'id'))],
+  ];
+}
+
+function policies({ policies: p }: AdminManager): Route[] {
+  return [
+    ['get', '/policies', () => p.list()],
+    ['post', '/policies/explain', (req, caller) => {
+      const { user, duration, maxCount, ...request } = input.check(input.explained, req.body);
+      return p.explain(caller, user, { ...request, maxCount: Math.max(request.minCount, maxCount ?? request.minCount), durationS: duration });
+    }],
+    ['get', '/policies/:name', (req) => p.show(param(req, 'name'))],
+    ['put', '/policies/:name', (req) => p.set(param(req, 'name'), input.check(input.policyChange, req.body))],
+    ['delete', '/policies/:name', (req) => p.remove(param(req, 'name'))],
+    ['post', '/policies/:name/users', (req) => p.assign(param(req, 'name'), input.check(input.policyUser, req.body).user)],
+    ['delete', '/policies/:name/users/:user', (req) => p.unassign(param(req, 'name'), param(req, 'user'))],
   ];
 }
 

@@ -14,7 +14,8 @@ const silent = { out: () => undefined, err: () => undefined, ask: () => Promise.
 function idle(): Command {
   const root = program({ clock: realClock, env: {}, io: silent, installer: sshInstaller, serve: () => Promise.resolve(), withoutService: {} as never }, false);
   const still = (command: Command): void => {
-    if (command.commands.length === 0) command.action(() => undefined);
+    // Some that have commands below them do something by themselves; those have options.
+    if (command.commands.length === 0 || (command.parent !== null && command.options.length > 0)) command.action(() => undefined);
     command.exitOverride();
     command.commands.forEach(still);
   };

@@ -29,6 +29,18 @@ const NEEDLESS_SLOTS = wrong('needless-slots', `
   SELECT s.id FROM slot s WHERE NOT s.final AND s.state <> 'Releasing'
      AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id AND l.holding)`);
 const UNAPPLIED_MESSAGES = wrong('slot-messages', 'SELECT DISTINCT slot_id AS id FROM slot_message WHERE NOT applied');
+const ACCOUNT_USE = wrong('account-use', `
+  SELECT a.name AS id FROM account a LEFT JOIN account_use u ON u.account_id = a.id LEFT JOIN lease l ON l.account_id = a.id AND l.holding GROUP BY a.id, u.account_id
+  HAVING u.account_id IS NULL OR (u.leases, u.cores, u.memory_mb, u.reserved_minutes)
+         IS DISTINCT FROM (count(l.id)::int, coalesce(sum(l.cores), 0)::int, coalesce(sum(l.memory_mb), 0)::bigint, coalesce(sum(l.reserved_minutes), 0)::bigint)`);
+const USAGE_DAYS = wrong('usage-days', `
+  SELECT u.account_id || ' in all' AS id FROM account_use u LEFT JOIN usage_record r ON r.account_id = u.account_id AND r.closed_at IS NOT NULL
+   GROUP BY u.account_id HAVING u.charged_minutes <> coalesce(sum(r.charged_minutes), 0)
+  UNION SELECT account_id || ' ' || day AS id FROM usage_day d
+    FULL JOIN (SELECT account_id, day, sum(sum(charged_minutes)) OVER (PARTITION BY account_id ORDER BY day) AS total
+                 FROM (SELECT account_id, (closed_at AT TIME ZONE 'UTC')::date AS day, charged_minutes FROM usage_record WHERE closed_at IS NOT NULL) c GROUP BY account_id, day) r
+    USING (account_id, day) WHERE d.total IS DISTINCT FROM r.total
+  UNION SELECT 'the site' WHERE (SELECT coalesce(sum(minutes), 0) FROM usage_site_day) <> (SELECT coalesce(sum(charged_minutes), 0) FROM usage_record WHERE closed_at IS NOT NULL)`);
 const OF_SLOTS = [
   LEASES_OF_ENDED_SLOTS, LEASES_OF_ENDED_NODES, MISPLACED_LEASES, HALF_ENDED_SLOTS, OPEN_NODES_OF_ENDED_SLOTS, BORROWED_NODES_KEPT, STRAY_BORROWED_NODES,
 ];
@@ -42,7 +54,7 @@ export async function expectTablesAgree(db: Db, what = ''): Promise<void> {
   for (const n of await db.query(nodes)) {
     expect({ memory: n.memory_used, cores: n.cores_used }, `room used on node ${n.id} ${what}`).toEqual({ memory: n.memory, cores: n.cores });
   }
-  for (const s of [ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS, ...OF_SLOTS]) {
+  for (const s of [ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS, ACCOUNT_USE, USAGE_DAYS, ...OF_SLOTS]) {
     expect(await db.query(s), `${s.name} ${what}`).toEqual([]);
   }
   // chargedMinutes throws when intervals overlap.

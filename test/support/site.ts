@@ -7,7 +7,7 @@ import { createNodePool } from '../../src/manager/pool.ts';
 import type { Caller } from '../../src/manager/types.ts';
 import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../src/workers/node-monitor.ts';
-import { statement, type Db } from '../../src/store/db.ts';
+import { statement, type Db, type DbAddress } from '../../src/store/db.ts';
 import { createInbox, type Inbox } from '../../src/manager/slots/inbox.ts';
 import type { Lrm } from '../../src/pilot/lrm/types.ts';
 import { createSlotWorker, type SlotWorker } from '../../src/workers/slots.ts';
@@ -18,6 +18,7 @@ import { createFakeControl, type FakeControl } from './fake-control.ts';
 
 export interface TestSite {
   readonly ctx: TestContext;
+  readonly address: DbAddress;
   readonly db: Db;
   readonly config: Config;
   readonly control: FakeControl;
@@ -77,7 +78,7 @@ export async function openTestSite(options: {
     accountId: accounts[i] ?? 0, name, ownerId: `00000000000${i}`, requestId: `req-${name}`, door: admin ? 'admin' : 'ec2', admin,
   });
   return {
-    ctx, db: realDb, config, control, manager, dispatcher: d, monitor, imageId, saving, slots, inbox,
+    ctx, address: database.address, db: realDb, config, control, manager, dispatcher: d, monitor, imageId, saving, slots, inbox,
     alice: caller(0, 'alice'), bob: caller(1, 'bob'), admin: caller(2, 'root', true),
     async settled() {
       for (let quiet = 0; quiet < 2;) {

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
-import type { UsageView } from '../../manager/admin-types.ts';
+import type { UsageSinkView, UsageView } from '../../manager/admin-types.ts';
 import { csv } from '../csv.ts';
 import { envOf, type CliDeps } from '../env.ts';
 import { UsageError } from '../exit.ts';
-import { since, time } from '../format.ts';
+import { left, since, time } from '../format.ts';
+import { printable } from '../io.ts';
 
 export function addUsageCommand(program: Command, deps: CliDeps): void {
-  program.command('usage')
+  const usage = program.command('usage')
     .description('usage records: what leases used and are charged for')
     .option('--user <user>', 'of this user only')
     .option('--since <when>', 'leases that lived at or after: 7d (ago) or 2026-12-01')
@@ -30,6 +31,28 @@ export function addUsageCommand(program: Command, deps: CliDeps): void {
         { title: 'CHARGED', value: (r) => r.chargedMinutes },
       ], 'There are no usage records.');
       if (!env.json && records.length > 0) env.io.out(totals(records));
+    });
+  sinksCommand(usage, deps);
+}
+
+function sinksCommand(usage: Command, deps: CliDeps): void {
+  usage.command('sinks')
+    .description('where usage events go: what waits, and what went wrong')
+    .addHelpText('after', '\nExample:\n  nimbus usage sinks')
+    .action(async (_o: unknown, command: Command) => {
+      const env = envOf(command, deps);
+      const sinks = await env.client.get<UsageSinkView[]>('/v1/usage/sinks');
+      const now = env.clock.now();
+      env.table(sinks, [
+        { title: 'SINK', value: (s) => s.name, shrinks: true },
+        { title: 'STATE', value: (s) => (!s.active ? 'not configured' : s.attempts > 0 ? `failing (${s.attempts})` : 'ok') },
+        { title: 'WAITING', value: (s) => s.backlog },
+        { title: 'DELIVERED', value: (s) => s.delivered },
+        { title: 'DROPPED', value: (s) => s.dropped },
+        { title: 'LAST', value: (s) => time(s.lastDeliveredAt) },
+        { title: 'AGAIN IN', value: (s) => (s.attempts > 0 && s.active ? left(s.nextAt, now) : '-') },
+      ], 'There are no accounting sinks. docs/policies.md says how to make one.');
+      if (!env.json) for (const s of sinks) if (s.lastError !== null) env.io.err(`${printable(s.name)}: ${time(s.lastErrorAt)} ${printable(s.lastError)}\n`);
     });
 }
 

@@ -5,6 +5,7 @@ import type { Context } from '../../platform/context.ts';
 import type { Db } from '../../store/db.ts';
 import type { HandOver } from '../deps.ts';
 import type { Processes } from '../processes.ts';
+import type { SiteDecision } from '../site-decision.ts';
 import type { Borrowing } from '../slots/types.ts';
 
 export interface AdminDeps {
@@ -22,4 +23,6 @@ export interface AdminDeps {
   readonly processes?: Pick<Processes, 'list'> | undefined;
   /** Only in pilot mode. */
   readonly borrowing?: Borrowing | undefined;
+  /** Only where the site decides by itself. */
+  readonly decision?: SiteDecision | undefined;
 }

@@ -5,6 +5,7 @@ import type { AdminDeps } from './deps.ts';
 import { imageAdministration } from './images.ts';
 import { networkAdministration } from './networks.ts';
 import { nodeAdministration } from './nodes.ts';
+import { policyAdministration } from './policies.ts';
 import { slotAdministration } from './slots.ts';
 import { usageAdministration } from './usage.ts';
 import { userAdministration } from './users.ts';
@@ -17,6 +18,7 @@ export function createAdminManager(deps: AdminDeps): AdminManager {
     networks: networkAdministration(deps),
     slots: slotAdministration(deps),
     breakdown: breakdownAdministration(deps),
+    policies: policyAdministration(deps),
     usage: usageAdministration(deps),
     processes: { list: () => deps.processes?.list() ?? Promise.resolve([]) },
   };

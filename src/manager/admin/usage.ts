@@ -1,13 +1,14 @@
 /** The usage report. A live lease is shown with what it would be charged if it ended now. */
 import { chargedMinutes, reservedMinutes } from '../../accounting/charge.ts';
 import { Fault } from '../../lease/faults.ts';
+import { allSinks } from '../../store/usage-sinks.ts';
 import { usageReport, userEverCalled, type UsageReportRow } from '../../store/usage-report.ts';
 import type { AdminManager, UsageView } from '../admin-types.ts';
 import type { AdminDeps } from './deps.ts';
 
 const MOST_RECORDS = 100_000;
 
-export function usageAdministration({ ctx, db, config }: AdminDeps): AdminManager['usage'] {
+export function usageAdministration({ ctx, db, config }: Pick<AdminDeps, 'ctx' | 'db' | 'config'>): AdminManager['usage'] {
   const granularityS = config.accounting.charge_granularity;
 
   function view(row: UsageReportRow, now: number): UsageView {
@@ -19,6 +20,11 @@ export function usageAdministration({ ctx, db, config }: AdminDeps): AdminManage
   }
 
   return {
+    sinks: async () => (await db.query(allSinks)).map((s) => ({
+      name: s.name, active: s.active, backlog: s.backlog, next: s.next, delivered: s.delivered, dropped: s.dropped, attempts: s.attempts,
+      nextAt: s.next_at, lastDeliveredAt: s.last_delivered_at, lastError: s.last_error, lastErrorAt: s.last_error_at,
+    })),
+
     async list({ user, since }) {
       if (user !== undefined && (await db.query(userEverCalled, [user])).length === 0) throw new Fault('UserNotFound', `No user is or was named ${user}`);
       const rows = await db.query(usageReport, [user ?? null, since === undefined ? null : new Date(since), MOST_RECORDS + 1]);

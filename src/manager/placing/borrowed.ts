@@ -24,6 +24,8 @@ export function borrowedNodes({ ctx, config, borrowing }: { ctx: Context; config
   }
 
   return {
+    // Borrowed nodes are all of one zone: where policies do not allow it, `decide` has refused.
+    zones: () => [config.pilot.zone],
     ready: () => Promise.resolve(),
     invalidate: () => undefined,
     // The caps are the site's: two processes must not both take the last node.

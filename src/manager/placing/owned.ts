@@ -11,9 +11,9 @@ import type { ResolvedRequest } from '../resolved.ts';
 import { RoomTaken, type Asked, type Placer } from './types.ts';
 
 export function ownedNodes({ pool, random }: { pool: NodePool; random: Random }): Placer {
-  const placeOne = ({ request: r, maxCount }: Asked): Promise<readonly number[] | Fault> => pool.place({
+  const placeOne = ({ request: r, maxCount, zones }: Asked): Promise<readonly number[] | Fault> => pool.place({
     memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
-    minCount: r.minCount, maxCount,
+    ...(zones === null ? {} : { zones }), minCount: r.minCount, maxCount,
   });
 
   function release(request: ResolvedRequest | undefined, places: readonly Place[]): void {
@@ -21,6 +21,7 @@ export function ownedNodes({ pool, random }: { pool: NodePool; random: Random })
   }
 
   return {
+    zones: () => pool.zones(),
     ready: () => pool.ready(),
     invalidate: () => pool.invalidate(),
     open: () => Promise.resolve(),

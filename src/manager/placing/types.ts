@@ -8,6 +8,8 @@ export interface Asked {
   readonly request: ResolvedRequest;
   /** Leases that it gets at most. */
   readonly maxCount: number;
+  /** Where policies allow them; null = anywhere. */
+  readonly zones: readonly string[] | null;
 }
 
 export interface Placed {
@@ -17,6 +19,8 @@ export interface Placed {
 }
 
 export interface Placer {
+  /** Zones that there are, as far as this process knows. */
+  zones(): readonly string[];
   /** Before a batch. */
   ready(): Promise<void>;
   /** What this process believes about room may be wrong. */

@@ -4,6 +4,7 @@ import type { NewNode } from '../../../src/manager/admin-types.ts';
 import { configSchema } from '../../../src/platform/config.ts';
 import { statement } from '../../../src/store/db.ts';
 import { addAccount, addImage, addLease } from '../../support/rows.ts';
+import { testContext } from '../../support/context.ts';
 import { openSite, type Site } from './site.ts';
 
 let site: Site;
@@ -81,13 +82,13 @@ test('zones come from the nodes; one is available when a node of it can take lea
   await site.admin.nodes.add(node('east-1', { zone: 'east' }));
   const { id } = await site.admin.nodes.add(node('west-1', { zone: 'west' }));
   await site.t.db.query(statement<never>('test-reachable', 'UPDATE vmm_node SET reachable = true WHERE id = $1'), [id]);
-  const zones = () => siteCases({ db: site.t.db, config: configSchema.parse({}) }).zones();
+  const zones = () => siteCases({ ctx: testContext(), db: site.t.db, config: configSchema.parse({}) }).zones();
   expect(await zones()).toEqual(expect.arrayContaining([{ name: 'east', available: false }, { name: 'west', available: true }]));
   await site.admin.nodes.setActive('west-1', false);
   expect(await zones()).toContainEqual({ name: 'west', available: false });
 });
 
 test('types are sorted by size', () => {
-  const site_ = siteCases({ db: site.t.db, config: configSchema.parse({ types: { big: { memory_mb: 2048, cores: 2 }, small: { memory_mb: 64, cores: 1 } } }) });
+  const site_ = siteCases({ ctx: testContext(), db: site.t.db, config: configSchema.parse({ types: { big: { memory_mb: 2048, cores: 2 }, small: { memory_mb: 64, cores: 1 } } }) });
   expect(site_.types().map((t) => t.name)).toEqual(['small', 'big']);
 });

@@ -13,3 +13,10 @@ test('a node of another zone is refused for ever', () => {
   expect(zone.allowsEver(node(1, { zone: 'west' }), asked)).toBe(false);
   expect(zone.reason(node(1, { zone: 'west' }), asked)).toBe('in zone west, east asked');
 });
+
+test('whatever is asked, a node must be in a zone that is allowed', () => {
+  const bounded = demand({ zones: ['east'] });
+  expect(zone.allows(node(1, { zone: 'east' }), bounded)).toBe(true);
+  expect(zone.allows(node(1, { zone: 'west' }), bounded)).toBe(false);
+  expect(zone.reason(node(1, { zone: 'west' }), bounded)).toBe('in zone west, which is not allowed');
+});

@@ -1,0 +1,126 @@
+/** Policies and who they are assigned to. What is changed here holds for the next request, whichever process takes it. */
+import { boundsSchema, periodDays, type Bounds } from '../../authorization/settings.ts';
+import { Fault } from '../../lease/faults.ts';
+import { isName } from '../../lease/ids.ts';
+import type { Queryable } from '../../store/db.ts';
+import {
+  allPolicies, assignPolicy, deletePolicy, dropTemplateOf, lockPolicy, sharedUse, unassignPolicy, usersOfPolicy, writePolicy, type PolicyRow,
+} from '../../store/policies.ts';
+import { accountByName, lockAccount, type AccountRow } from '../../store/users.ts';
+import type { AdminManager, PolicyChange, PolicyView } from '../admin-types.ts';
+import { chargeStep, firstDay } from '../budgets.ts';
+import { explain, type PolicyDeps } from './policy-explain.ts';
+
+const SITE = 'site';
+
+export function policyAdministration(deps: PolicyDeps): AdminManager['policies'] {
+  const { ctx, db, config } = deps;
+  const now = (): Date => new Date(ctx.clock.now());
+
+  async function show(name: string): ReturnType<AdminManager['policies']['show']> {
+    const row = (await db.query(allPolicies)).find((p) => p.name === name);
+    if (row === undefined) throw unknown(name);
+    if (row.kind === 'template') return { ...view(row), use: null };
+    const bounds = row.bounds as Bounds;
+    const asked = { key: name, kind: row.kind, policy: row.id, account: null, since: firstDay(ctx.clock.now(), periodDays(bounds)), running: true };
+    const [u] = await db.query(sharedUse, [JSON.stringify([asked]), now(), chargeStep(config)]);
+    const closed = u?.closed_minutes ?? 0;
+    return {
+      ...view(row),
+      use: {
+        leases: u?.leases ?? 0, cores: u?.cores ?? 0, memoryMb: u?.memory_mb ?? 0,
+        reservedMinutes: closed + (u?.reserved_minutes ?? 0), usedMinutes: closed + (u?.running_minutes ?? 0),
+      },
+    };
+  }
+
+  return {
+    list: async () => (await db.query(allPolicies)).map(view),
+    show,
+
+    async set(name, change) {
+      if (!isName(name)) throw new Fault('ParameterInvalid', 'A policy name is 1 to 64 letters, digits, ".", "_" or "-"');
+      await db.transaction(async (tx) => {
+        const [before] = await tx.query(lockPolicy, [name]);
+        const kind = change.kind ?? before?.kind ?? (name === SITE ? SITE : 'template');
+        checkKind(name, kind, before);
+        await tx.query(writePolicy, [name, kind, change.description ?? before?.description ?? '', JSON.stringify(newBounds(change, before)), now()]);
+      });
+      return show(name);
+    },
+
+    async remove(name) {
+      await db.transaction(async (tx) => {
+        const policy = await locked(tx, name);
+        const users = await tx.query(usersOfPolicy, [policy.id]);
+        if (users.length > 0) throw new Fault('PolicyInUse', `The policy ${name} is assigned to users: unassign it first`, users.map((u) => `user ${u.name} has it`));
+        await tx.query(deletePolicy, [policy.id]);
+      });
+    },
+
+    assign: (name, user) => db.transaction(async (tx) => {
+      const account = await lockedAccount(tx, user);
+      const policy = await locked(tx, name);
+      if (policy.kind === 'site') throw new Fault('ParameterInvalid', 'The policy site holds for every user; it is assigned to none');
+      const [had] = policy.kind === 'template' ? await tx.query(dropTemplateOf, [account.id]) : [];
+      const made = await tx.query(assignPolicy, [account.id, policy.id, policy.kind === 'template']);
+      const instead = had === undefined || had.name === name ? null : had.name;
+      return { policy: name, user, instead, changed: made.length > 0 && had?.name !== name };
+    }),
+
+    unassign: (name, user) => db.transaction(async (tx) => {
+      const account = await lockedAccount(tx, user);
+      const policy = await locked(tx, name);
+      const gone = await tx.query(unassignPolicy, [account.id, policy.id]);
+      return { policy: name, user, instead: null, changed: gone.length > 0 };
+    }),
+
+    async explain(caller, user, request) {
+      const [account] = isName(user) ? await db.query(accountByName, [user]) : [];
+      if (account === undefined) throw new Fault('UserNotFound', `No user is named ${user.slice(0, 64)}`);
+      return explain(deps, caller, account, request);
+    },
+  };
+}
+
+const view = ({ name, kind, description, bounds, users, changed_at: changedAt }: PolicyRow & { users: string[] }): PolicyView => (
+  { name, kind, description, bounds: bounds as Bounds, users, changedAt });
+
+const unknown = (name: string): Fault => new Fault('PolicyNotFound', `No policy is named ${name.slice(0, 64)}`);
+
+async function locked(tx: Queryable, name: string): Promise<PolicyRow> {
+  const [policy] = isName(name) ? await tx.query(lockPolicy, [name]) : [];
+  if (policy === undefined) throw unknown(name);
+  return policy;
+}
+
+async function lockedAccount(tx: Queryable, name: string): Promise<AccountRow> {
+  const [account] = isName(name) ? await tx.query(lockAccount, [name]) : [];
+  if (account === undefined) throw new Fault('UserNotFound', `No user is named ${name.slice(0, 64)}`);
+  return account;
+}
+
+/** What counts each alone and what counts all together are not made of each other while somebody has them. */
+function checkKind(name: string, kind: PolicyRow['kind'], before: (PolicyRow & { users: number }) | undefined): void {
+  if ((kind === SITE) !== (name === SITE)) throw new Fault('ParameterInvalid', `The policy of kind ${SITE} is called ${SITE}, and no other is`, [`${name} shall be of kind ${kind}`]);
+  if (name === 'default' && kind !== 'template') throw new Fault('ParameterInvalid', 'The policy default is the template of users who have no other', [`it shall be of kind ${kind}`]);
+  if (before !== undefined && before.kind !== kind && before.users > 0) {
+    throw new Fault('PolicyInUse', `The policy ${name} is a ${before.kind} and assigned to users: unassign it first`, [`${before.users} users have it`]);
+  }
+}
+
+/** @throws Fault ParameterInvalid with a reason for each mistake */
+function newBounds(change: PolicyChange, before: PolicyRow | undefined): Bounds {
+  const merged = { ...(change.replace ? {} : before?.bounds), ...change.bounds };
+  const kept = Object.fromEntries(Object.entries(merged).filter(([, v]) => v !== null));
+  const parsed = boundsSchema.safeParse(kept);
+  if (!parsed.success) {
+    throw new Fault('ParameterInvalid', 'The policy has mistakes.', parsed.error.issues.map((i) => (
+      i.code === 'unrecognized_keys' ? `unknown bound ${i.keys.join(', ')}; there are ${Object.keys(boundsSchema.shape).join(', ')}` : `${i.path.join('.')}: ${i.message}`)));
+  }
+  const b = parsed.data;
+  if (b.period !== undefined && b.reserved_minutes === undefined && b.used_minutes === undefined) {
+    throw new Fault('ParameterInvalid', 'The policy has mistakes.', ['period: says over what reserved_minutes and used_minutes are counted; set one of them']);
+  }
+  return b;
+}
