@@ -1,6 +1,7 @@
 /**
  * Writes down what agents report. What arrives while one transaction runs goes into the next together, so that a burst of
- * a thousand starts costs a few commits. A report of an older generation finishes its intent and changes nothing else.
+ * a thousand starts costs a few commits. A report of an older generation finishes its intent and changes nothing else; one from
+ * a node that does not hold the lease changes nothing of it, whatever it says.
  */
 import { createBatcher } from '../platform/batcher.ts';
 import { inHalves } from '../platform/halves.ts';
@@ -8,6 +9,7 @@ import { Fault } from '../lease/faults.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import { STATES, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
 import type { Reach } from '../lease/types.ts';
+import type { Context } from '../platform/context.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
 import { insertImage } from '../store/images.ts';
 import { claimedIntents, startGenerations } from '../store/intents.ts';
@@ -49,6 +51,8 @@ const OUTLIVES_INTENTS = (s: LeaseState | undefined): boolean =>
 
 const MOST_IN_BATCH = 256;
 const MOST_WAITING = 100_000;
+/** A node that lies does it often: the log says so once in so long. */
+const SAY_AGAIN_MS = 60_000;
 
 const ON_PHASE: Readonly<Partial<Record<LeasePhase, Trigger>>> = {
   'propagate-begun': 'propagate-begun', propagated: 'propagated', 'start-begun': 'start-begun',
@@ -73,13 +77,14 @@ export interface Recorder {
 }
 
 export function createRecorder(deps: ManagerDeps): Recorder {
+  const liars = rarely(deps.ctx);
   const batcher = createBatcher<Report, void>({
     most: MOST_IN_BATCH,
     mostWaiting: MOST_WAITING,
     full: () => new Fault('Busy', 'too many reports of agents are waiting'),
     // A report that cannot be written must not keep its neighbours from being.
     run: (all) => inHalves<Report, void>(all, async (reports) => {
-      await record(deps, reports);
+      await record(deps, reports, liars);
       return reports.map(() => undefined);
     }, isUnavailable),
   });
@@ -90,7 +95,7 @@ export function createRecorder(deps: ManagerDeps): Recorder {
   };
 }
 
-async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<void> {
+async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liars): Promise<void> {
   const { ctx, db, config, pool } = deps;
   const now = ctx.clock.now();
   const effects = await db.transaction(async (tx) => {
@@ -100,7 +105,9 @@ async function record(deps: ManagerDeps, reports: readonly Report[]): Promise<vo
     for (const r of reports) if (r.kind === 'saved') await keepImage(tx, r.image, now);
     for (const r of reports) {
       const lease = leases.get(r.lease);
-      if (lease !== undefined && !passedOn.has(r)) applyReport(batch, lease, r, now, exited.has(r));
+      if (lease === undefined || passedOn.has(r)) continue;
+      if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r));
+      else foreign(liars, batch, lease, r);
     }
     return batch.write(tx);
   });
@@ -126,6 +133,23 @@ async function failuresPassedOn(tx: Queryable, reports: readonly Report[]): Prom
   if (failed.length === 0) return new Set();
   const open = new Set((await tx.query(claimedIntents, [failed.map((r) => r.intentId), failed.map((r) => r.claim)])).map((i) => i.id));
   return new Set(failed.filter((r) => !open.has(r.intentId)));
+}
+
+/** The intent was this node's, if there is one; the lease is another's. */
+function foreign(liars: Liars, batch: TransitionBatch, lease: LockedLease, r: Report): void {
+  if (r.kind === 'done' || r.kind === 'failed') batch.finish(r.intentId, 'superseded', `node ${r.node} does not hold the lease`);
+  liars(r, lease);
+}
+
+type Liars = (r: Report, lease: LockedLease) => void;
+
+function rarely({ clock, log }: Context): Liars {
+  const said = new Map<string, number>();
+  return (r, lease) => {
+    if (clock.monotonic() - (said.get(r.node) ?? -Infinity) < SAY_AGAIN_MS) return;
+    said.set(r.node, clock.monotonic());
+    log.warn('a node reports of a lease that it does not hold; such reports are ignored', { node: r.node, lease: r.lease, holder: lease.node, report: r.kind, requestId: r.requestId });
+  };
 }
 
 function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number, thisVm: boolean): void {

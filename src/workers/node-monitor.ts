@@ -1,5 +1,5 @@
 /** Follows the channels: nodes of the table are connected to, their state and their VMs reach the manager. */
-import type { AgentRequest, VmInfo } from '../control/protocol.ts';
+import type { AgentRequest, VmEvent, VmInfo } from '../control/protocol.ts';
 import type { ChannelState, ControlClient } from '../control/types.ts';
 import { Fault } from '../lease/faults.ts';
 import type { NodeCases } from '../manager/nodes.ts';
@@ -12,6 +12,8 @@ import { allNodes, type ReachedNodeRow } from '../store/nodes.ts';
 /** How often the table is read for nodes that another process added or removed. */
 const RELOAD_MS = 5_000;
 const LIST_DEADLINE_MS = 10_000;
+/** Exits of one node's VMs that are being written; what it says beyond them is learned from its list. */
+const MOST_EXITS = 256;
 
 export interface NodeMonitor {
   start(): Promise<void>;
@@ -31,8 +33,10 @@ export function createNodeMonitor(deps: {
   const { ctx, db, control } = deps;
   let timer: Timer | undefined;
   let stopped = false;
-  /** Reports of one node follow each other. */
+  /** What is done about one node's states follows each other; of those that came meanwhile the newest counts. */
   const last = new Map<number, Promise<void>>();
+  const newest = new Map<number, ChannelState>();
+  const exits = new Map<number, number>();
   /** Nodes that have not been heard of yet. */
   const unheard = new Set<number>();
   /** Nodes of which something could not be written, or that did not say what they have: compared again at the next reload. */
@@ -52,6 +56,8 @@ export function createNodeMonitor(deps: {
 
   function forget(nodeId: number): void {
     last.delete(nodeId);
+    newest.delete(nodeId);
+    exits.delete(nodeId);
     missed.delete(nodeId);
     heard(nodeId);
   }
@@ -59,8 +65,16 @@ export function createNodeMonitor(deps: {
   function enqueue(state: ChannelState): void {
     const { nodeId } = state;
     missed.delete(nodeId);
+    const waits = newest.has(nodeId);
+    newest.set(nodeId, state);
+    // A node whose channel comes and goes faster than that can be written must not make a queue.
+    if (waits) return;
     const before = last.get(nodeId) ?? Promise.resolve();
-    last.set(nodeId, before.then(() => follow(state)).catch((e: unknown) => {
+    last.set(nodeId, before.then(() => {
+      const now = newest.get(nodeId) ?? state;
+      newest.delete(nodeId);
+      return follow(now);
+    }).catch((e: unknown) => {
       missed.add(nodeId);
       ctx.log.warn('the state of a node could not be followed; trying again', { node: deps.nodeName(nodeId), error: (e as Error).message });
     }).finally(() => heard(nodeId)));
@@ -92,11 +106,26 @@ export function createNodeMonitor(deps: {
   async function removeOrphans(nodeId: number, requests: readonly AgentRequest[]): Promise<void> {
     const leases = requests.flatMap((r) => ('lease' in r ? [r.lease] : []));
     ctx.log.warn('VMs that no live lease knows are removed', { node: deps.nodeName(nodeId), leases });
-    await control.call([{ nodeId, requests }], {
-      onAnswer: (a) => {
-        if ('lost' in a || !a.done.ok) ctx.log.warn('a VM without a lease was not removed; the next contact tries again', { node: deps.nodeName(nodeId), operation: a.id });
-      },
-    });
+    const left: string[] = [];
+    await control.call([{ nodeId, requests }], { onAnswer: (a) => { if ('lost' in a || !a.done.ok) left.push(a.id); } });
+    if (left.length > 0) ctx.log.warn('VMs without a lease were not removed; the next contact tries again', { node: deps.nodeName(nodeId), operations: left });
+  }
+
+  function exited(nodeId: number, event: VmEvent): void {
+    const underWay = exits.get(nodeId) ?? 0;
+    if (underWay >= MOST_EXITS) {
+      if (!missed.has(nodeId)) ctx.log.warn('a node reports more exits than can be written; it is asked for its VMs instead', { node: deps.nodeName(nodeId) });
+      missed.add(nodeId);
+      return;
+    }
+    exits.set(nodeId, underWay + 1);
+    const at = event.at - control.state(nodeId).clockOffsetMs;
+    deps.recorder.report({
+      kind: 'vm-exited', lease: event.lease, generation: event.generation, node: deps.nodeName(nodeId), at, requestId: null, reason: event.reason,
+    }).catch((e: unknown) => {
+      missed.add(nodeId);
+      ctx.log.error('the exit of a VM was not recorded; its node is asked again', { lease: event.lease, error: (e as Error).message });
+    }).finally(() => exits.set(nodeId, Math.max(0, (exits.get(nodeId) ?? 0) - 1)));
   }
 
   function arm(): void {
@@ -109,15 +138,7 @@ export function createNodeMonitor(deps: {
   return {
     async start() {
       control.onState(enqueue);
-      control.onVmEvent((nodeId, event) => {
-        const at = event.at - control.state(nodeId).clockOffsetMs;
-        deps.recorder.report({
-          kind: 'vm-exited', lease: event.lease, generation: event.generation, node: deps.nodeName(nodeId), at, requestId: null, reason: event.reason,
-        }).catch((e: unknown) => {
-          missed.add(nodeId);
-          ctx.log.error('the exit of a VM was not recorded; its node is asked again', { lease: event.lease, error: (e as Error).message });
-        });
-      });
+      control.onVmEvent(exited);
       await reload();
       arm();
     },

@@ -1,42 +1,49 @@
 /** Reads what agents say. An agent is not trusted: a line that is not exactly what the protocol allows ends its channel. */
 import { z } from 'zod';
+import { isName } from '../../lease/ids.ts';
 import { AGENT_PHASES, VM_STATES, type AgentHello, type AgentLine } from '../protocol.ts';
 
 const id = z.string().min(1).max(128);
+/** What becomes part of a statement, a command that users are shown or a log line holds nothing that steers any of them. */
+const plain = (longest: number) => z.string().max(longest).regex(/^[\x20-\x7e]*$/);
+const lease = z.string().refine(isName);
+const host = z.string().max(255).regex(/^[A-Za-z0-9][A-Za-z0-9.:_-]*$/);
 /** Sentences are cut, not refused: a driver may say a lot. */
 const text = z.string().transform((s) => s.slice(0, 8192));
-const stamp = z.number();
+/** A moment that Date knows. */
+const stamp = z.number().min(0).max(8.64e15);
 const count = z.int().nonnegative();
+const generation = count.max(2 ** 31 - 1);
 const driver = z.enum(['qemu', 'simulated']);
 
 const hello = z.object({
   program: z.literal('workspace-control'),
-  version: z.string().max(64),
+  version: plain(64),
   protocols: z.array(count).max(16),
-  node: z.string().max(255),
-  bootId: z.string().max(64),
+  node: plain(255),
+  bootId: plain(64),
   pid: count,
   driver,
   at: stamp,
 });
 
 const vm = z.object({
-  lease: id,
-  generation: count,
+  lease,
+  generation,
   state: z.enum(VM_STATES),
   memoryMb: count,
   cores: count,
   image: z.string().max(256),
   pid: count.nullable(),
-  reach: z.object({ host: z.string().max(255), sshPort: z.int().min(1).max(65_535), forwarded: z.boolean() }).nullable(),
+  reach: z.object({ host, sshPort: z.int().min(1).max(65_535), forwarded: z.boolean() }).nullable(),
   startedAt: stamp.nullable(),
   reason: text.nullable(),
 });
 
 const status = z.object({
   driver,
-  accelerator: z.string().max(64).nullable(),
-  qemuVersion: z.string().max(256).nullable(),
+  accelerator: plain(64).nullable(),
+  qemuVersion: plain(256).nullable(),
   memoryMb: count,
   cores: count,
   diskFreeMb: count,
@@ -72,7 +79,7 @@ const shapes = {
   ack: z.object({ ack: z.array(id).max(4096) }),
   progress: z.object({ progress: z.object({ id, phase: z.enum(AGENT_PHASES), at: stamp }) }),
   done: z.object({ done: z.union([z.array(done), done]) }),
-  event: z.object({ event: z.object({ kind: z.literal('vm-exited'), lease: id, generation: count, at: stamp, reason: text }) }),
+  event: z.object({ event: z.object({ kind: z.literal('vm-exited'), lease, generation, at: stamp, reason: text }) }),
   put: z.object({
     put: z.object({ sha256: z.string().max(64), seq: count, ok: z.boolean(), error: error.optional(), complete: z.boolean().optional() }),
   }),

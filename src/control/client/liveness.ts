@@ -7,6 +7,8 @@ import type { Clock, Timer } from '../../platform/context.ts';
 
 const TICKS_IN_SILENCE = 5;
 const QUIET_TICKS = TICKS_IN_SILENCE - 1;
+/** An agent that is heard but answers no ping gets no further ones than these. */
+const MOST_UNANSWERED = 100;
 /** The offset is taken from the fastest of so many round trips: the slow ones waited somewhere. */
 const SAMPLES = 8;
 
@@ -26,6 +28,7 @@ export interface LivenessOptions {
   readonly ping: (n: number) => void;
   readonly onTick: () => void;
   readonly onSilent: () => void;
+  readonly onDeaf: () => void;
 }
 
 interface Sample {
@@ -33,7 +36,7 @@ interface Sample {
   readonly offset: number;
 }
 
-export function watchLiveness({ clock, silenceMs, ping, onTick, onSilent }: LivenessOptions): Liveness {
+export function watchLiveness({ clock, silenceMs, ping, onTick, onSilent, onDeaf }: LivenessOptions): Liveness {
   const sent = new Map<number, { mono: number; wall: number }>();
   const samples: Sample[] = [];
   let next = 1;
@@ -48,6 +51,7 @@ export function watchLiveness({ clock, silenceMs, ping, onTick, onSilent }: Live
   const tick = (): void => {
     quiet += 1;
     if (quiet > QUIET_TICKS) return onSilent();
+    if (sent.size >= MOST_UNANSWERED) return onDeaf();
     arm();
     onTick();
     sendPing();

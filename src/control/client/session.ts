@@ -20,8 +20,12 @@ import { createUploads } from './uploads.ts';
 
 /** Lines before the hello that are forgiven. */
 const MAX_NOISE = 50;
-/** Unasked-for events between two pings; a node has fewer VMs. */
-const MAX_EVENTS = 4096;
+/**
+ * Lines, and their characters, between two pings that answer nothing: events, and what repeats an answer that was given. A node
+ * has fewer VMs; one that says more would have this process read it and nobody else.
+ */
+const MAX_SPARE = 4096;
+const MAX_SPARE_CHARACTERS = 4 * 1024 * 1024;
 /** Bytes that may wait for a slow link before further requests are refused. */
 const MAX_UNSENT = 8 * 1024 * 1024;
 
@@ -57,7 +61,8 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
   let protocol: Protocol | undefined;
   let liveness: Liveness | undefined;
   let ended = false;
-  let eventsSinceTick = 0;
+  let spare = 0;
+  let spareCharacters = 0;
   const noise: string[] = [];
 
   const helloTimer: Timer = clock.after(options.helloMs, () => end(`no hello within ${options.helloMs} ms${heardInstead()}`, 'broken'), true);
@@ -85,7 +90,22 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
     const line = readAgentLine(text);
     if (protocol === undefined) return greet(line, text);
     if (typeof line === 'string') return breach(line);
+    if (!answers(line)) {
+      spare += 1;
+      spareCharacters += text.length;
+      if (spare > MAX_SPARE || spareCharacters > MAX_SPARE_CHARACTERS) return breach('it says too much that nobody asked for');
+    }
     hear(line);
+  }
+
+  /** True of what a request, a chunk or a ping waits for: there is no more of that than was sent. */
+  function answers(line: AgentLine): boolean {
+    const waits = (id: string): boolean => exchange.entry(id) !== undefined;
+    if ('done' in line) return Array.isArray(line.done) ? (line.done as readonly Done[]).some((d) => waits(d.id)) : waits((line.done as Done).id);
+    if ('ack' in line) return line.ack.some(waits);
+    if ('progress' in line) return waits(line.progress.id);
+    if ('put' in line) return uploads.awaits(line.put);
+    return 'pong' in line;
   }
 
   function greet(line: AgentLine | string, text: string): void {
@@ -104,8 +124,9 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
       clock,
       silenceMs: options.silenceMs,
       ping: (n) => write({ ping: n }),
-      onTick: () => { eventsSinceTick = 0; },
+      onTick: () => { spare = spareCharacters = 0; },
       onSilent: () => end(`silent for ${options.silenceMs} ms`, 'broken'),
+      onDeaf: () => breach('it talks, and answers no ping'),
     });
     events.onOpen(line.hello);
     liveness.start();
@@ -120,10 +141,7 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
     }
     if ('pong' in line) return liveness?.pong(line.pong, line.at) === true ? undefined : breach('it answers a ping that was not sent');
     if ('put' in line) return uploads.onPut(line.put) ? undefined : breach('it acknowledges image data that was not sent');
-    if ('event' in line) {
-      eventsSinceTick += 1;
-      return eventsSinceTick > MAX_EVENTS ? breach(`more than ${MAX_EVENTS} events at once`) : events.onVmEvent(line.event);
-    }
+    if ('event' in line) return events.onVmEvent(line.event);
     if ('bye' in line) return end(`the agent went: ${excerpt(line.bye)}`, 'orderly');
     breach('a second hello');
   }

@@ -5,13 +5,15 @@
 import { PUT_CHUNK, PUT_WINDOW, type AgentError, type AgentLine, type ImageRef, type ServiceLine } from '../protocol.ts';
 import type { Clock, Timer } from '../../platform/context.ts';
 import type { ImageSource } from '../types.ts';
-import type { Slots } from './slots.ts';
+import { createSlots, type Slots } from './slots.ts';
 
 type PutAnswer = Extract<AgentLine, { put: unknown }>['put'];
 
 export interface Uploads {
   /** null when the node holds the image; else why not. Never rejects. */
   send(image: ImageRef): Promise<AgentError | null>;
+  /** True of an answer to a chunk that has none yet. */
+  awaits(answer: PutAnswer): boolean;
   /** False when the agent answers a chunk that it was not sent. */
   onPut(answer: PutAnswer): boolean;
   /** The channel is over. */
@@ -29,6 +31,8 @@ export interface UploadsOptions {
 }
 
 const PAST_TRANSFERS = 256;
+/** Of the transfers that run at a time, so many may go to one node: a slow one, or one that pretends to be, leaves the others room. */
+const MOST_TO_ONE_NODE = 2;
 
 interface Transfer {
   sent: number;
@@ -44,6 +48,7 @@ export function createUploads(options: UploadsOptions): Uploads {
   const running = new Map<string, Transfer>();
   /** Chunks sent of transfers that are over, whose answers may still come. */
   const past = new Map<string, number>();
+  const own = createSlots(MOST_TO_ONE_NODE);
   let endReason: string | undefined;
 
   const begin = (image: ImageRef): Transfer => {
@@ -55,7 +60,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       const [oldest] = past.keys();
       if (past.size > PAST_TRANSFERS && oldest !== undefined) past.delete(oldest);
     });
-    void options.slots.use(() => pump(image, transfer, options)).catch((e: unknown) => {
+    void own.use(() => options.slots.use(() => pump(image, transfer, options))).catch((e: unknown) => {
       transfer.finish({ code: 'ImageMissing', message: `The repository cannot give image ${image.id}: ${messageOf(e)}.` });
     });
     return transfer;
@@ -66,12 +71,18 @@ export function createUploads(options: UploadsOptions): Uploads {
       if (endReason !== undefined) return Promise.resolve({ code: 'Internal', message: endReason });
       return (running.get(image.sha256) ?? begin(image)).over;
     },
+    awaits({ sha256, seq }) {
+      const transfer = running.get(sha256);
+      return transfer !== undefined && seq >= transfer.acknowledged && seq < transfer.sent;
+    },
     onPut(answer) {
       const transfer = running.get(answer.sha256);
       if (transfer === undefined) return answer.seq < (past.get(answer.sha256) ?? 0);
       if (answer.seq >= transfer.sent) return false;
-      transfer.acknowledged = Math.max(transfer.acknowledged, answer.seq + 1);
-      transfer.progress();
+      if (answer.seq >= transfer.acknowledged) {
+        transfer.acknowledged = answer.seq + 1;
+        transfer.progress();
+      }
       if (!answer.ok) transfer.finish(answer.error ?? { code: 'Internal', message: 'The node refused the image without a reason.' });
       else if (answer.complete === true) transfer.finish(null);
       transfer.wake();
