@@ -30,6 +30,7 @@ import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
 import { siteDecision, startUsageSinks } from './service-outside.ts';
+import { createMonitoring, type Monitoring } from './service-monitoring.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { joinOthers, type Others } from './service-others.ts';
 import { createAdminServer } from './web/admin.ts';
@@ -58,6 +59,8 @@ export interface Ready {
   readonly version: string;
   /** In pilot mode: where pilots report. */
   readonly pilots?: string;
+  /** Where health, readiness and figures are; absent when the configuration wants that nowhere. */
+  readonly monitoring?: string;
 }
 
 export interface Service {
@@ -91,7 +94,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 }
 
 async function compose(options: ServiceOptions, onStop: (what: string, step: Undo) => void): Promise<Omit<Service, 'stop'>> {
-  const { ctx, config } = options;
+  const { config } = options;
+  const monitoring = createMonitoring(options.ctx, config, onStop);
+  const { ctx } = monitoring;
   const dir = openDataDir(options.dataDir);
   const lock = await lockDataDir(ctx, dir);
   onStop('data directory lock', () => lock.release());
@@ -114,7 +119,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   onStop('channels to nodes', () => control.close());
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up, self: others.processes });
   const decision = await siteDecision(ctx, config, db, onStop);
-  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode, others, decision }, onStop);
+  const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode, others, decision, monitoring }, onStop);
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
     handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing, processes: others.processes, decision,
@@ -130,7 +135,8 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   parts.start();
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
   const look = { doctor: () => lookAtAll(ctx, config, db, pilotMode), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
-  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
+  const monitoringUrl = await monitoring.open({ db, recorder: parts.manager.work.recorder, dispatcher: parts.dispatcher });
+  const ready = await openDoors({ monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
@@ -159,26 +165,28 @@ interface Work {
 }
 
 function startWork(
-  { ctx, config, db, control, pool, repository, pilotMode, others, decision }: {
+  { ctx, config, db, control, pool, repository, pilotMode, others, decision, monitoring }: {
     ctx: Context; config: Config; db: Db; control: ControlClient; pool: NodePool; repository: ImageRepository; pilotMode: PilotMode | undefined; others: Others;
-    decision: SiteDecision | undefined;
+    decision: SiteDecision | undefined; monitoring: Monitoring;
   },
   onStop: (what: string, step: Undo) => void,
 ): Work {
   // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
   const late: { dispatcher?: Dispatcher } = {};
+  /** From the start of the work on. */
+  const beats: { dispatcher?: () => void; sweeper?: () => void; monitor?: () => void } = {};
   const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
     ctx, db, config, control, recorder, nodeName, save: createSaver({ ctx, db, control, repository, recorder }), imagePath: (file) => repository.path(file),
-    self: others.processes, elsewhere: (id) => pool.elsewhere(id), tellOthers: () => others.tell('intents'),
+    self: others.processes, elsewhere: (id) => pool.elsewhere(id), tellOthers: () => others.tell('intents'), beat: () => beats.dispatcher?.(),
   });
   late.dispatcher = dispatcher;
   const monitor = createNodeMonitor({
-    ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id),
+    ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id), beat: () => beats.monitor?.(),
   });
-  const sweeper = createSweeper(ctx, () => manager.work.sweep());
+  const sweeper = createSweeper(ctx, () => manager.work.sweep(), () => beats.sweeper?.());
   others.follow({ intentsDue: () => dispatcher.poll(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
@@ -187,6 +195,7 @@ function startWork(
   return {
     manager, monitor, dispatcher,
     start() {
+      Object.assign(beats, { dispatcher: monitoring.watch('dispatcher'), sweeper: monitoring.watch('sweeper'), monitor: monitoring.watch('node monitor') });
       dispatcher.start();
       sweeper.start();
     },
@@ -196,7 +205,7 @@ function startWork(
 async function openDoors(
   d: {
     ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
-    pilots: string | undefined; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+    pilots: string | undefined; monitoringUrl: string | undefined; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
   },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
@@ -205,7 +214,7 @@ async function openDoors(
     () => createEc2Server(d.ctx, d.manager, d.config.ec2));
   const { url } = await startStep(`the EC2 listener cannot be opened (ec2.listen = "${listen}")`, () => ec2.listen());
   onStop('EC2 door', () => ec2.close());
-  const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }) };
+  const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }), ...(d.monitoringUrl === undefined ? {} : { monitoring: d.monitoringUrl }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
     status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor,

@@ -20,7 +20,7 @@ const FLOORS = [
   ['src/pilot'],
   ['src/manager'],
   ['src/doctor'],
-  ['src/ec2', 'src/web', 'src/cli', 'src/workers', 'src/pilot/door'],
+  ['src/ec2', 'src/web', 'src/cli', 'src/workers', 'src/pilot/door', 'src/monitoring'],
   ['src/demo'],
   ['src'],
 ];

@@ -10,6 +10,9 @@ import { sayNoQemu, step } from './tell.ts';
 export const OWNED_NODES = `[ec2]
 listen = "127.0.0.1:0"
 
+[monitoring]
+listen = ""
+
 [[local_nodes]]
 name = "node-a"
 memory_mb = 1024

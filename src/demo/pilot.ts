@@ -41,7 +41,7 @@ export async function startBorrowing(root: string): Promise<BorrowedSite> {
   const slurm = await startPrivateSlurm({ dir: join(root, 'slurm'), nodes: NODES, killWaitS: 10, epilog });
   return {
     slurm, env: slurm.env, stop: () => slurm.stop(),
-    toml: `[ec2]\nlisten = "127.0.0.1:0"\n[scheduler]\nmode = "pilot"\n[pilot]\nprogram = ${JSON.stringify(pilot)}\nconfig_path = "${conf}"\npoll = "1s"\nlisten = "127.0.0.1:0"\n`,
+    toml: `[ec2]\nlisten = "127.0.0.1:0"\n[monitoring]\nlisten = ""\n[scheduler]\nmode = "pilot"\n[pilot]\nprogram = ${JSON.stringify(pilot)}\nconfig_path = "${conf}"\npoll = "1s"\nlisten = "127.0.0.1:0"\n`,
   };
 }
 

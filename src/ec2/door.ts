@@ -64,6 +64,7 @@ export async function answer(parts: DoorParts, request: DoorRequest): Promise<An
   } catch (e) {
     const fault = asFault(e);
     report(log(), action, fault, e);
+    if (fault.code !== 'DryRun') parts.ctx.meter?.refused('ec2', fault.code);
     return refusal(fault, request.id);
   }
 }

@@ -6,7 +6,7 @@
 import { createBatcher } from '../platform/batcher.ts';
 import { inHalves } from '../platform/halves.ts';
 import { Fault } from '../lease/faults.ts';
-import type { LeasePhase } from '../lease/phases.ts';
+import { breakdown, type LeasePhase, type Moments } from '../lease/phases.ts';
 import { STATES, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
 import type { Reach } from '../lease/types.ts';
 import type { Context } from '../platform/context.ts';
@@ -98,19 +98,24 @@ export function createRecorder(deps: ManagerDeps): Recorder {
 async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liars): Promise<void> {
   const { ctx, db, config, pool } = deps;
   const now = ctx.clock.now();
+  let started: Moments[] = [];
   const effects = await db.transaction(async (tx) => {
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
     const [exited, passedOn] = [await exitsOfThisVm(tx, leases, reports), await failuresPassedOn(tx, reports)];
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, deps.self?.id() ?? null);
     for (const r of reports) if (r.kind === 'saved') await keepImage(tx, r.image, now);
+    started = [];
     for (const r of reports) {
       const lease = leases.get(r.lease);
       if (lease === undefined || passedOn.has(r)) continue;
+      const before = lease.state;
       if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r));
       else foreign(liars, batch, lease, r);
+      if (r.kind === 'done' && r.intent === 'start' && before !== 'Running' && lease.state === 'Running') started.push({ ...lease.phases, ...r.phases, recorded: now });
     }
     return batch.write(tx);
   });
+  for (const moments of started) for (const step of breakdown(moments)) ctx.meter?.step(step.name, step.ms);
   for (const r of effects.released) pool.giveBack([r.nodeId], r);
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
   if (effects.borrowed) deps.borrowing?.wake();

@@ -108,6 +108,10 @@ export const configSchema = z.strictObject({
     /** Share of operations that fail, 0..1 */
     failure_rate: z.number().min(0).max(1).default(0),
   }).prefault({}),
+  monitoring: z.strictObject({
+    /** /healthz, /readyz and /metrics; empty = nowhere */
+    listen: z.union([z.literal(''), listen]).default('127.0.0.1:8445'),
+  }).prefault({}),
   log: z.strictObject({
     level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
     /** Empty = stderr */

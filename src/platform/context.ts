@@ -3,6 +3,8 @@
  * programs that run alone on nodes) calls `Date.now()`, `Math.random()` or a timer, so that a whole site can run on
  * virtual time from one seed.
  */
+import type { Meter } from './meter.ts';
+
 export interface Timer {
   cancel(): void;
 }
@@ -37,4 +39,6 @@ export interface Context {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Where what happens is counted; without one it is not. */
+  readonly meter?: Meter;
 }

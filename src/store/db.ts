@@ -27,6 +27,8 @@ export interface Db extends Queryable {
    * all the same: the answer to the COMMIT may be what was lost.
    */
   transaction<T>(fn: (tx: Queryable) => Promise<T>): Promise<T>;
+  /** Connections now; `waiting`: who waits for one. */
+  readonly connections?: { readonly total: number; readonly idle: number; readonly waiting: number };
   close(): Promise<void>;
 }
 
@@ -115,6 +117,7 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
         client.release(broken);
       }
     },
+    get connections() { return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }; },
     close() {
       closing = true;
       return pool.end();

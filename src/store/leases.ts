@@ -166,6 +166,7 @@ export interface LockedLease {
   slot_node_id: number | null;
   /** When the pilot of its borrowed node ends by itself. */
   until_at: number | null;
+  phases: Record<string, number>;
 }
 /** $1 lease */
 export const ownerOfLease = statement<{ id: number; name: string }>('owner-of-lease', `
@@ -174,7 +175,8 @@ export const ownerOfLease = statement<{ id: number; name: string }>('owner-of-le
 /** $1 ids, $2 account (null = any) */
 export const lockLeases = statement<LockedLease>('lock-leases', `
   SELECT l.id, l.state, l.generation, l.account_id, l.node_id, n.name AS node, l.holding, l.final, l.memory_mb, l.cores,
-         l.created_at, l.ends_at, l.running_at, l.duration_s, l.slot_node_id, sn.until_at
+         l.created_at, l.ends_at, l.running_at, l.duration_s, l.slot_node_id, sn.until_at,
+         coalesce(sn.phases, '{}') || l.phases AS phases
     FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
 

@@ -89,6 +89,7 @@ function administrator(requestId: string): Caller {
 
 function refuse(ctx: Context, e: unknown, requestId: string, res: Response): void {
   const fault = asFault(e);
+  ctx.meter?.refused('admin', fault.code);
   if (fault.code === 'Internal') ctx.log.error('a request of an administrator failed', { requestId, error: e });
   if (res.headersSent) {
     res.destroy();

@@ -16,6 +16,7 @@ export interface AdminStatus {
   readonly pid: number;
   readonly ec2: string;
   readonly database: string;
+  readonly monitoring?: string;
   /** Only in pilot mode. */
   readonly batchSystem?: BatchSystemView;
 }

@@ -42,6 +42,8 @@ export interface DispatcherDeps {
   readonly self?: Self;
   /** Absolute path of an image of the repository. */
   readonly imagePath: (file: string) => string;
+  /** Told of each poll that succeeded. */
+  readonly beat?: () => void;
 }
 
 export interface Dispatcher {
@@ -152,6 +154,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   async function answered(row: IntentRow, done: Done): Promise<void> {
     const offset = control.state(row.node_id).clockOffsetMs;
     const at = (done.stamps.finished ?? ctx.clock.now() + offset) - offset;
+    ctx.meter?.operation(row.kind, done.ok, ctx.clock.now() - row.created_at);
     if (done.ok && row.kind === 'save') return fetchSaved(row, at);
     if (done.ok) {
       const vm: VmInfo | undefined = 'vm' in done.result ? done.result.vm : undefined;
@@ -205,7 +208,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   function arm(): void {
     if (stopped) return;
     timer = ctx.clock.after(POLL_MS, () => {
-      poll().catch((e: unknown) => ctx.log.warn('open intents could not be polled', { error: (e as Error).message })).finally(arm);
+      poll().then(deps.beat).catch((e: unknown) => ctx.log.warn('open intents could not be polled', { error: (e as Error).message })).finally(arm);
     }, true);
   }
 

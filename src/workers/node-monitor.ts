@@ -29,6 +29,8 @@ export interface NodeMonitor {
 export function createNodeMonitor(deps: {
   ctx: Context; db: Db; control: ControlClient; nodes: NodeCases; recorder: Recorder;
   nodeName: (nodeId: number) => string; refreshPool: (nodes: readonly ReachedNodeRow[]) => void; poll: (nodeId: number) => Promise<void>;
+  /** Told of each look at the table that succeeded. */
+  beat?: () => void;
 }): NodeMonitor {
   const { ctx, db, control } = deps;
   let timer: Timer | undefined;
@@ -131,7 +133,7 @@ export function createNodeMonitor(deps: {
   function arm(): void {
     if (stopped) return;
     timer = ctx.clock.after(RELOAD_MS, () => {
-      reload().catch((e: unknown) => ctx.log.warn('the nodes could not be read', { error: (e as Error).message })).finally(arm);
+      reload().then(deps.beat).catch((e: unknown) => ctx.log.warn('the nodes could not be read', { error: (e as Error).message })).finally(arm);
     }, true);
   }
 

@@ -24,7 +24,7 @@ beforeAll(async () => {
   ctx = testContext();
   const node = (name: string): object => ({ name, zone: name, driver: 'simulated', memory_mb: 4096, cores: 32 });
   const config = configSchema.parse({
-    ec2: { listen: '127.0.0.1:0' }, local_nodes: [node('good'), node('evil')], simulated: { start_ms: 0, stop_ms: 0 }, control: { reconnect_max_ms: 300 },
+    ec2: { listen: '127.0.0.1:0' }, monitoring: { listen: '' }, local_nodes: [node('good'), node('evil')], simulated: { start_ms: 0, stop_ms: 0 }, control: { reconnect_max_ms: 300 },
   });
   service = await startService({ ctx, config, dataDir: join(root, 'data'), agentProgram: AGENT });
   const { ownerId } = await service.admin.users.add('alice', false);

@@ -14,7 +14,7 @@ beforeEach(() => { root = mkdtempSync(join(tmpdir(), 'start-')); });
 afterEach(() => { rmSync(root, { recursive: true, force: true }); });
 
 function serve(toml: string, ready = join(root, 'ready.json')): { status: number | null; said: string } {
-  writeFileSync(join(root, 'nimbus.toml'), `${toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n'}${toml}\n[log]\nfile = ${JSON.stringify(join(root, 'service.log'))}\n`);
+  writeFileSync(join(root, 'nimbus.toml'), `${toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n'}${toml}\n${toml.includes('[monitoring]') ? '' : '[monitoring]\nlisten = "127.0.0.1:0"\n'}[log]\nfile = ${JSON.stringify(join(root, 'service.log'))}\n`);
   const { status, stderr } = spawnSync(process.execPath, [NIMBUS, 'serve', '--config', join(root, 'nimbus.toml'), '--data', join(root, 'data'), '--ready-file', ready],
     { encoding: 'utf8', timeout: 60_000, env: { ...process.env, TMPDIR: root } });
   return { status, said: stderr };

@@ -38,7 +38,8 @@ export interface Serve {
 export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-')), within: readonly string[] = []): Promise<Serve> {
   const [config, dataDir, readyFile, logFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json'), join(root, 'service.log')];
   const listen = toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n';
-  writeFileSync(config, `${toml}\n${listen}[log]\nfile = ${JSON.stringify(logFile)}\n`);
+  const monitoring = toml.includes('[monitoring]') ? '' : '[monitoring]\nlisten = "127.0.0.1:0"\n';
+  writeFileSync(config, `${toml}\n${listen}${monitoring}[log]\nfile = ${JSON.stringify(logFile)}\n`);
   rmSync(readyFile, { force: true });
   // A process group of its own, so that a test can end exactly this group.
   const [program = '', ...before] = [...within, process.execPath];

@@ -13,6 +13,7 @@ interface Status {
   readonly pid: number;
   readonly ec2: string;
   readonly database: string;
+  readonly monitoring?: string;
   readonly batchSystem?: BatchSystemView;
   readonly nodes: readonly NodeView[];
 }
@@ -36,7 +37,7 @@ export function addSiteCommands(program: Command, deps: CliDeps): void {
         env.say(status, '');
         return;
       }
-      env.io.out(`nimbus ${status.version}, pid ${status.pid}\nEC2       ${status.ec2}\ndatabase  ${status.database}\n${status.batchSystem === undefined ? '' : batchSystem(status.batchSystem)}\n`);
+      env.io.out(`nimbus ${status.version}, pid ${status.pid}\nEC2       ${status.ec2}\ndatabase  ${status.database}\n${status.monitoring === undefined ? '' : `metrics   ${status.monitoring}/metrics\n`}${status.batchSystem === undefined ? '' : batchSystem(status.batchSystem)}\n`);
       showNodes(env, status.nodes);
     });
 

@@ -169,6 +169,7 @@ export class Executor {
       if (op.fault !== undefined) throw op.fault;
       const after = await vms.perform(op);
       this.#end(op, after, (record) => ({ id, ok: true, result: { vm: infoOf(record) }, stamps: op.stamps }));
+      log.info('operation done', { lease, op: kind, id, requestId, ms: clock.now() - (op.stamps.received ?? clock.now()) });
     } catch (e) {
       const fault = op.fault ?? e;
       const error = asAgentError(fault);

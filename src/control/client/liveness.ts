@@ -29,6 +29,7 @@ export interface LivenessOptions {
   readonly onTick: () => void;
   readonly onSilent: () => void;
   readonly onDeaf: () => void;
+  readonly onRoundTrip: (ms: number) => void;
 }
 
 interface Sample {
@@ -36,7 +37,7 @@ interface Sample {
   readonly offset: number;
 }
 
-export function watchLiveness({ clock, silenceMs, ping, onTick, onSilent, onDeaf }: LivenessOptions): Liveness {
+export function watchLiveness({ clock, silenceMs, ping, onTick, onSilent, onDeaf, onRoundTrip }: LivenessOptions): Liveness {
   const sent = new Map<number, { mono: number; wall: number }>();
   const samples: Sample[] = [];
   let next = 1;
@@ -73,6 +74,7 @@ export function watchLiveness({ clock, silenceMs, ping, onTick, onSilent, onDeaf
       if (at === undefined) return false;
       for (const older of sent.keys()) if (older <= n) sent.delete(older);
       const roundTrip = clock.monotonic() - at.mono;
+      onRoundTrip(roundTrip);
       samples.push({ roundTrip, offset: agentClock - (at.wall + roundTrip / 2) });
       if (samples.length > SAMPLES) samples.shift();
       return true;

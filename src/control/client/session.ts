@@ -126,6 +126,7 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
       ping: (n) => write({ ping: n }),
       onTick: () => { spare = spareCharacters = 0; },
       onSilent: () => end(`silent for ${options.silenceMs} ms`, 'broken'),
+      onRoundTrip: (ms) => ctx.meter?.roundTrip(ms),
       onDeaf: () => breach('it talks, and answers no ping'),
     });
     events.onOpen(line.hello);

@@ -25,7 +25,7 @@ const WINDOW_MS = 60_000;
 const LINES_EACH = 5;
 const LINES_ALL = 200;
 
-export function createRefusals({ clock, log }: Context): Refusals {
+export function createRefusals({ clock, log, meter }: Context): Refusals {
   const counts: Record<RefusalCode, number> = { Malformed: 0, NotAuthenticated: 0, NotInJob: 0, Replayed: 0, SlotEnded: 0, TooLarge: 0, Busy: 0, Unavailable: 0 };
   let began = clock.monotonic();
   let lines = 0;
@@ -41,6 +41,7 @@ export function createRefusals({ clock, log }: Context): Refusals {
     counts,
     note(refused) {
       counts[refused.code] += 1;
+      meter?.refused('pilot', refused.code);
       if (clock.monotonic() - began >= WINDOW_MS) nextWindow();
       const key = refused.proved ? refused.slot : refused.peer;
       const already = written.get(key) ?? 0;
