@@ -4,6 +4,7 @@ import * as m0001 from './0001_leases.ts';
 import * as m0002 from './0002_slots.ts';
 import * as m0003 from './0003_policies.ts';
 import * as m0004 from './0004_processes.ts';
+import * as m0005 from './0005_events.ts';
 
 export interface Migration {
   readonly name: string;
@@ -15,4 +16,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0002_slots', up: m0002.up },
   { name: '0003_policies', up: m0003.up },
   { name: '0004_processes', up: m0004.up },
+  { name: '0005_events', up: m0005.up },
 ];

@@ -6,6 +6,8 @@ export interface Io {
   readonly width: number;
   /** A person watches `err`: progress may be shown there. */
   readonly watched: boolean;
+  /** True when nobody reads `out` any more. */
+  readonly gone?: () => boolean;
   /** One line from the person; null when none is there to ask. */
   ask(question: string): Promise<string | null>;
 }

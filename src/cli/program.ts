@@ -5,6 +5,7 @@ import { StartError } from '../platform/errors.ts';
 import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addEventsCommand } from './commands/events.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addKillAllCommand } from './commands/kill-all.ts';
 import { addLeaseCommands } from './commands/leases.ts';
@@ -75,8 +76,8 @@ Examples:
   nimbus lease list
 ${EXIT_CODES}`);
   for (const add of [
-    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addPolicyCommands, addUsageCommand,
-    addSlotCommands, addKillAllCommand, addDoctorCommand, addProcessesCommand,
+    addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addEventsCommand, addPolicyCommands,
+    addUsageCommand, addSlotCommands, addKillAllCommand, addDoctorCommand, addProcessesCommand,
   ]) {
     add(root, deps);
   }

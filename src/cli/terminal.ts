@@ -6,13 +6,18 @@ const WIDTH = 80;
 
 export function terminal(): Io {
   // `nimbus … | head` closes the pipe early; that is no failure.
-  process.stdout.on('error', (e: NodeJS.ErrnoException) => { if (e.code !== 'EPIPE') throw e; });
+  let gone = false;
+  process.stdout.on('error', (e: NodeJS.ErrnoException) => {
+    if (e.code !== 'EPIPE') throw e;
+    gone = true;
+  });
   const columns = Number(process.env['COLUMNS']);
   return {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     width: process.stdout.isTTY ? process.stdout.columns : Number.isInteger(columns) && columns >= 40 ? columns : WIDTH,
     watched: process.stderr.isTTY,
+    gone: () => gone,
     ask,
   };
 }

@@ -7,7 +7,7 @@ import type { Nic, UsageInterval } from '../lease/types.ts';
 import type { MessageState } from '../pilot/protocol.ts';
 import type { ProcessView } from './processes.ts';
 import type { SlotNodeView, SlotView } from './slots/types.ts';
-import type { Caller, ImageView } from './types.ts';
+import type { Caller, EventView, ImageView } from './types.ts';
 
 export interface UserView {
   readonly name: string;
@@ -242,6 +242,28 @@ export interface BreakdownView {
   readonly summary: readonly SummaryRow[];
 }
 
+/** What happened to a lease, with whose and where it is. */
+export interface SiteEvent extends EventView {
+  /** Where this event stands: what comes after it is asked for by this. */
+  readonly cursor: string;
+  readonly user: string | null;
+  /** Where the lease is now; null when it has no node any more. */
+  readonly node: string | null;
+}
+export interface EventPage {
+  readonly events: readonly SiteEvent[];
+  /** How far was read. */
+  readonly cursor: string;
+  /** There is more to read already. */
+  readonly more: boolean;
+}
+/** Which events; nothing = all. */
+export interface EventChoice {
+  readonly lease?: string | undefined;
+  readonly user?: string | undefined;
+  readonly node?: string | undefined;
+}
+
 export interface AdminManager {
   /** The services on the database: those that live, and those that have ended in the last hour. */
   readonly processes: { list(): Promise<readonly ProcessView[]> };
@@ -300,6 +322,12 @@ export interface AdminManager {
     unassign(name: string, user: string): Promise<PolicyAssignment>;
     /** What would become of a request of the user, without making anything. */
     explain(caller: Caller, user: string, request: ExplainedRequest): Promise<Explanation>;
+  };
+  readonly events: {
+    /** In the order in which their transactions ended: none appears later below one that was read. */
+    after(choice: EventChoice, cursor: string): Promise<EventPage>;
+    /** The newest, oldest first, among the newest 50,000 of the site. */
+    newest(choice: EventChoice, most: number): Promise<EventPage>;
   };
   readonly usage: {
     sinks(): Promise<UsageSinkView[]>;

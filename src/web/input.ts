@@ -61,6 +61,18 @@ export const leaseQuery = z.strictObject({
   limit: z.coerce.number<string>().int().min(1).max(1000).default(1000),
   after: z.string().regex(LEASE_ID, 'must be a lease id').optional(),
 });
+/** Transaction and id of an event; PostgreSQL has 64 bits for the one and 63 for the other. */
+const cursor = z.string().regex(/^\d{1,20}\.\d{1,19}$/, 'must be the cursor of an event').refine((text) => {
+  const [txid = '', id = ''] = text.split('.');
+  return BigInt(txid) < 2n ** 64n && BigInt(id) < 2n ** 63n;
+}, 'must be the cursor of an event');
+export const eventQuery = z.strictObject({
+  lease: z.string().regex(LEASE_ID, 'must be a lease id').optional(),
+  user: name.optional(),
+  node: name.optional(),
+  after: cursor.optional(),
+  last: z.coerce.number<string>().int().min(0).max(1000).default(50),
+});
 export const newEnd = z.union([
   z.strictObject({ duration: z.string() }).transform(({ duration }, ctx) => {
     const durationS = parseDuration(duration);

@@ -2,6 +2,7 @@
 import type { AdminManager } from '../admin-types.ts';
 import { breakdownAdministration } from './breakdown.ts';
 import type { AdminDeps } from './deps.ts';
+import { eventAdministration } from './events.ts';
 import { imageAdministration } from './images.ts';
 import { networkAdministration } from './networks.ts';
 import { nodeAdministration } from './nodes.ts';
@@ -21,5 +22,6 @@ export function createAdminManager(deps: AdminDeps): AdminManager {
     policies: policyAdministration(deps),
     usage: usageAdministration(deps),
     processes: { list: () => deps.processes?.list() ?? Promise.resolve([]) },
+    events: eventAdministration(deps),
   };
 }
