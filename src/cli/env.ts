@@ -73,7 +73,10 @@ export async function each<T>(env: Env, items: readonly string[], act: (item: st
       report.push({ item, ok: true, result: result ?? null });
       if (!env.json) env.io.out(`${printable(done(result, item))}\n`);
     } catch (e) {
-      if (e instanceof Unreachable) throw e;
+      if (e instanceof Unreachable) {
+        if (env.json && report.length > 0) env.say(report, '');
+        throw e;
+      }
       failed += 1;
       report.push({ item, ok: false, error: asJson(e) });
       if (!env.json) env.io.err(`${printable(item)}: ${refusal(e)}`);

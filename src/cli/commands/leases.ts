@@ -4,15 +4,15 @@ import { breakdown } from '../../lease/phases.ts';
 import type { BreakdownView } from '../../manager/admin-types.ts';
 import type { EventView, LeaseChange, LeaseView } from '../../manager/types.ts';
 import { graceLeftS, waitingText } from '../../manager/waiting.ts';
-import { breakdownText } from '../breakdown.ts';
+import { breakdownText, stepsTable } from '../breakdown.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
 import { UsageError } from '../exit.ts';
 import { date, left, time } from '../format.ts';
 import { printable } from '../io.ts';
+import { allLeases } from '../leases.ts';
 import { renderTable } from '../table.ts';
 
-const PAGE = 1000;
 /** Leases of which a list says what they wait for; more of them would hide the list. */
 const MOST_EXPLAINED = 20;
 
@@ -65,15 +65,6 @@ function standing(l: LeaseView, now: number): string | null {
   return l.waiting === null ? null : waitingText(l.waiting);
 }
 
-async function allLeases(env: Env, o: { user?: string; all?: boolean }): Promise<LeaseView[]> {
-  const found: LeaseView[] = [];
-  for (;;) {
-    const page = await env.client.get<LeaseView[]>('/v1/leases', { user: o.user, live: String(o.all !== true), limit: String(PAGE), after: found.at(-1)?.id });
-    found.push(...page);
-    if (page.length < PAGE) return found;
-  }
-}
-
 /** Where the guest answers, and nothing else. */
 function reachText(l: LeaseView): string {
   if (l.reach === null) return '-';
@@ -98,7 +89,7 @@ Examples:
       }
       if (GROUP_ID.test(id)) throw new UsageError(`${id} is a group; its times are shown with --breakdown, its leases by: nimbus lease list`);
       const l = await env.client.get<LeaseView & { events: EventView[] }>(path`/v1/leases/${id}`);
-      env.say(l, describe(env, l));
+      env.say({ ...l, breakdown: breakdown(l.phases) }, describe(env, l));
     });
 }
 
@@ -122,10 +113,9 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
     endOf(l, now),
     ...Object.entries(l.tags).map(([k, v]): [string, string] => ['tag', `${k} = ${v}`]),
   ];
-  const steps = breakdown(l.phases).filter((s) => s.group !== 'end');
-  if (steps.length > 0) facts.push(['start', steps.map((s) => `${s.name} ${Math.round(s.ms)} ms`).join(', ')]);
+  const steps = breakdown(l.phases);
   const head = facts.map(([k, v]) => `${k.padEnd(9)} ${printable(v)}`).join('\n');
-  return `${head}\n\n${events(env, l)}`;
+  return [head, events(env, l).trimEnd(), ...(steps.length === 0 ? [] : [stepsTable(steps, env.io.width).trimEnd()])].join('\n\n');
 }
 
 function endOf(l: LeaseView, now: number): [string, string] {

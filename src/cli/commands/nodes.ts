@@ -5,6 +5,7 @@ import { each, envOf, type CliDeps, type Env } from '../env.ts';
 import { ipv4, list, wholeNumber } from '../format.ts';
 import { printable } from '../io.ts';
 import { addNode, upgradeNode, type AddNodeOptions } from '../node-add.ts';
+import { drainNodes, removeNodes, type WaitOptions } from '../node-leave.ts';
 
 const GUEST_ADDRESS = "address of the node at which users reach guests behind forwarded ports (default: what the host's name leads to)";
 
@@ -12,16 +13,9 @@ export function addNodeCommands(program: Command, deps: CliDeps): void {
   const node = program.command('node').description('machines that run VMs');
   addCommand(node, deps);
   listCommand(node, deps);
-  switchCommand(node, deps, 'drain', 'give nodes no new leases; those they hold live on', false);
-  switchCommand(node, deps, 'activate', 'give drained nodes leases again', true);
-
-  node.command('remove <names...>')
-    .description('forget nodes that hold no leases')
-    .addHelpText('after', '\nExample:\n  nimbus node drain n3 && nimbus node remove n3')
-    .action(async (names: string[], _o: unknown, command: Command) => {
-      const env = envOf(command, deps);
-      await each(env, names, (name) => env.client.delete(path`/v1/nodes/${name}`), (_r, name) => `${name} was removed`);
-    });
+  drainCommand(node, deps);
+  activateCommand(node, deps);
+  removeCommand(node, deps);
 
   node.command('upgrade <names...>')
     .description("put this version's agent on SSH nodes; VMs run on")
@@ -93,13 +87,39 @@ export function showNodes(env: Env, nodes: readonly NodeView[]): void {
   for (const n of nodes) if (!n.reachable && n.lastError !== null) env.io.err(`${printable(`${n.name}: ${n.lastError}`)}\n`);
 }
 
-function switchCommand(node: Command, deps: CliDeps, verb: string, description: string, active: boolean): void {
-  node.command(`${verb} <names...>`)
-    .description(description)
-    .addHelpText('after', `\nExample:\n  nimbus node ${verb} n3 n4`)
+function drainCommand(node: Command, deps: CliDeps): void {
+  node.command('drain <names...>')
+    .description('give nodes no new leases; those they hold live on')
+    .option('--wait', 'until they hold none; their leases end when their time is over')
+    .option('--timeout <duration>', 'with --wait: how long', '1h')
+    .addHelpText('after', `
+Examples:
+  nimbus node drain n3 n4
+  nimbus node drain n3 n4 --wait --timeout 2d
+
+With --wait, exit code 1 when a node still holds leases after that time.`)
+    .action((names: string[], o: WaitOptions & { wait?: boolean }, command: Command) => drainNodes(envOf(command, deps), names, o));
+}
+
+function activateCommand(node: Command, deps: CliDeps): void {
+  node.command('activate <names...>')
+    .description('give drained nodes leases again')
+    .addHelpText('after', '\nExample:\n  nimbus node activate n3 n4')
     .action(async (names: string[], _o: unknown, command: Command) => {
       const env = envOf(command, deps);
-      await each(env, names, (name) => env.client.patch<NodeView>(path`/v1/nodes/${name}`, { active }),
-        (n) => (active ? `${n.name} takes leases` : `${n.name} takes no new leases; it holds ${n.leases}`));
+      await each(env, names, (name) => env.client.patch<NodeView>(path`/v1/nodes/${name}`, { active: true }), (n) => `${n.name} takes leases`);
     });
+}
+
+function removeCommand(node: Command, deps: CliDeps): void {
+  node.command('remove <names...>')
+    .description('forget nodes; refused while they hold leases')
+    .option('--end-leases', 'drain them and end the leases on them first')
+    .option('--timeout <duration>', 'with --end-leases: how long to wait for the ends', '5m')
+    .option('--why <text>', 'with --end-leases: for the record of the leases')
+    .addHelpText('after', `
+Examples:
+  nimbus node drain n3 --wait && nimbus node remove n3
+  nimbus node remove n3 n4 --end-leases --why "rack 2 goes"`)
+    .action((names: string[], o: WaitOptions & { endLeases?: boolean; why?: string }, command: Command) => removeNodes(envOf(command, deps), names, o));
 }
