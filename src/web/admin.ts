@@ -10,9 +10,12 @@ import type { DataDir } from '../platform/datadir.ts';
 import { withDeadline } from '../platform/deadline.ts';
 import { newRequestId } from '../platform/ids.ts';
 import { socketDir } from '../platform/socket-path.ts';
+import { VERSION } from '../platform/version.ts';
 import { adminRouter, type AdminServices, type Handler } from './routes.ts';
 
 export const ADMIN_SOCKET = 'admin.sock';
+/** By it the command knows that a nimbus service answers, and which. */
+export const VERSION_HEADER = 'x-nimbus-version';
 const MAX_BODY = 8 * 1024 * 1024;
 const MAX_CONNECTIONS = 64;
 const CLOSE_MS = 5000;
@@ -61,6 +64,10 @@ function adminApp(ctx: Context, services: AdminServices): express.Express {
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
+  app.use((_req, res, next) => {
+    res.setHeader(VERSION_HEADER, VERSION);
+    next();
+  });
   app.use(express.json({ limit: MAX_BODY, strict: false }));
   app.use('/v1', adminRouter(services, (handler) => (req, res) => void answer(ctx, handler, req, res)));
   app.use((req: Request) => { throw new Fault('ActionUnknown', `There is no ${req.method} ${req.path}.`); });
