@@ -14,7 +14,7 @@ interface ServeOptions {
 
 /** Runs until SIGTERM or SIGINT; a second signal does not wait for the clean end. */
 async function serve(options: ServeOptions): Promise<void> {
-  const config = readConfig(options.config);
+  const config = readConfig(options.config, { files: true });
   const opened = openLog(realClock, config.log);
   const ctx = { clock: realClock, random: realRandom, log: opened.log };
   const asked = new Promise<NodeJS.Signals>((resolve) => {

@@ -7,6 +7,7 @@ import { UsageError } from './exit.ts';
 
 /** As many as a /16 has. */
 const MOST = 65_536;
+const MOST_SHOWN = 20;
 
 export function newAddresses(texts: readonly string[], o: { hostname?: string; mac?: string; file?: string }): NewAddress[] {
   const ips = texts.flatMap(range);
@@ -34,10 +35,14 @@ function readPool(file: string): NewAddress[] {
   } catch (e) {
     throw new UsageError(`${file} cannot be read: ${reasonText(e)}`);
   }
-  return text.split('\n').flatMap((line, i) => {
+  const wrong: number[] = [];
+  const addresses = text.split('\n').flatMap((line, i) => {
     const [ip = '', hostname, mac, ...rest] = line.replace(/#.*/, '').split(/\s+/).filter((w) => w !== '');
     if (ip === '') return [];
-    if (parseIPv4(ip) === undefined || rest.length > 0) throw new UsageError(`${file}, line ${i + 1}: must be IP [HOSTNAME [MAC]]`);
+    if (parseIPv4(ip) === undefined || rest.length > 0) wrong.push(i + 1);
     return [{ ip, hostname, mac }];
   });
+  if (wrong.length === 0) return addresses;
+  const shown = `${wrong.slice(0, MOST_SHOWN).join(', ')}${wrong.length > MOST_SHOWN ? ' …' : ''}`;
+  throw new UsageError(`${file}, ${wrong.length === 1 ? 'line' : 'lines'} ${shown}: must be IP [HOSTNAME [MAC]]`);
 }

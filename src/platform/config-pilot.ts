@@ -32,7 +32,7 @@ const pilot = z.strictObject({
   /** A request that has waited so long is given up */
   pending_timeout: duration.default(86_400),
   /** From SIGTERM to SIGKILL; 0 = read from the batch system, else 30 s */
-  grace: z.union([z.literal(0), duration]).default(0),
+  grace: z.union([z.literal(0), duration], 'must be a time like "30s", or 0').default(0),
   /** A pilot whose channel is down and that was not heard for so long is gone */
   silence: duration.default(90),
   /** Time that a pilot may take before its node is ready and after its leases are over */

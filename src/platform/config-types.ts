@@ -4,7 +4,7 @@ import { parseDuration } from '../lease/duration.ts';
 import { isName } from '../lease/ids.ts';
 
 /** Seconds, written as `"90m"`, `"1d12h"`, `"PT2H"` or a number of seconds. */
-export const duration = z.union([z.string(), z.number()]).transform((v, ctx) => {
+export const duration = z.union([z.string(), z.number()], 'must be a time like "90m", "2h" or "1d12h", or seconds').transform((v, ctx) => {
   const seconds = parseDuration(String(v));
   if (seconds === undefined) {
     ctx.addIssue({ code: 'custom', message: `"${v}" is no duration; write e.g. "90m", "2h" or "1d12h"` });

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
+import { contradictions, unreadableFiles, type Readable } from './config-check.ts';
 import { duration, listen, name, positive } from './config-types.ts';
 import { outsideSections } from './config-outside.ts';
 import { pilotSections } from './config-pilot.ts';
@@ -110,7 +111,7 @@ export const configSchema = z.strictObject({
   }).prefault({}),
   monitoring: z.strictObject({
     /** /healthz, /readyz and /metrics; empty = nowhere */
-    listen: z.union([z.literal(''), listen]).default('127.0.0.1:8445'),
+    listen: z.union([z.literal(''), listen], 'must be HOST:PORT, or empty').default('127.0.0.1:8445'),
   }).prefault({}),
   log: z.strictObject({
     level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
@@ -130,7 +131,7 @@ export class ConfigError extends Error {
 }
 
 /** @throws ConfigError */
-export function parseConfig(text: string, file: string): Config {
+export function parseConfig(text: string, file: string, options: { files?: boolean } = {}): Config {
   let raw: unknown;
   try {
     raw = parse(text);
@@ -138,15 +139,59 @@ export function parseConfig(text: string, file: string): Config {
     throw new ConfigError(file, [e instanceof TomlError ? `line ${e.line}: ${e.message.split('\n')[0] ?? ''}` : String(e)]);
   }
   const parsed = configSchema.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  throw new ConfigError(file, parsed.error.issues.map((i) => {
-    const key = i.path.join('.') || '(top level)';
-    return i.code === 'unrecognized_keys' ? `${key}: unknown key ${i.keys.join(', ')}` : `${key}: ${i.message}`;
-  }));
+  const readable = parsed.success ? parsed.data : readableSections(raw as Readonly<Record<string, unknown>>);
+  const mistakes = [...(parsed.success ? [] : parsed.error.issues.map(sentence)), ...contradictions(readable), ...(options.files === true ? unreadableFiles(readable) : [])];
+  if (parsed.success && mistakes.length === 0) return parsed.data;
+  throw new ConfigError(file, mistakes);
 }
 
-/** @throws ConfigError */
-export function readConfig(file: string | undefined): Config {
+/** What is wrong with one key keeps nobody from hearing of what is wrong with the others: each section without its wrong keys. */
+function readableSections(raw: Readonly<Record<string, unknown>>): Readable {
+  return Object.fromEntries(Object.entries(configSchema.shape).flatMap(([section, schema]) => {
+    const first = (schema as z.ZodType).safeParse(raw[section]);
+    if (first.success) return [[section, first.data]];
+    const rest = structuredClone(raw[section]);
+    for (const issue of first.error.issues) for (const path of issue.code === 'unrecognized_keys' ? issue.keys.map((k) => [...issue.path, k]) : [issue.path]) takeOut(rest, path);
+    const second = (schema as z.ZodType).safeParse(rest);
+    return second.success ? [[section, second.data]] : [];
+  })) as Readable;
+}
+
+function takeOut(from: unknown, path: readonly PropertyKey[]): void {
+  const holder = path.slice(0, -1).reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined), from);
+  const last = path.at(-1);
+  if (typeof holder === 'object' && holder !== null && !Array.isArray(holder) && last !== undefined) Reflect.deleteProperty(holder, last);
+}
+
+function sentence(issue: z.core.$ZodIssue): string {
+  const key = issue.path.join('.') || '(top level)';
+  if (issue.code === 'invalid_type') return `${key}: must be ${KINDS[issue.expected] ?? issue.expected}${issue.message.endsWith('received undefined') ? ', and is missing' : ''}`;
+  if (issue.code !== 'unrecognized_keys') return `${key}: ${issue.message.replace(/^(?:Invalid|Too) \w+: expected (?:\w+ to (?:be|have) )?/, 'must be ')}`;
+  return `${key}: unknown key ${issue.keys.join(', ')}; allowed are ${allowedAt(issue.path).join(', ')}`;
+}
+
+const KINDS: Readonly<Record<string, string>> = { string: 'text in quotes', number: 'a number', int: 'a whole number', boolean: 'true or false', array: 'a list', object: 'a table', record: 'a table' };
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly items?: JsonSchema;
+  readonly additionalProperties?: JsonSchema | boolean;
+}
+
+/** Keys of the table at `path`. */
+function allowedAt(path: readonly PropertyKey[]): string[] {
+  let at: JsonSchema | undefined = z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+  for (const step of path) {
+    at = typeof step === 'number' ? at?.items : at?.properties?.[String(step)] ?? (typeof at?.additionalProperties === 'object' ? at.additionalProperties : undefined);
+  }
+  return Object.keys(at?.properties ?? {});
+}
+
+/**
+ * @param options `files`: the files that it names must be there too
+ * @throws ConfigError
+ */
+export function readConfig(file: string | undefined, options: { files?: boolean } = {}): Config {
   if (file === undefined) return configSchema.parse({});
   let text: string;
   try {
@@ -154,5 +199,5 @@ export function readConfig(file: string | undefined): Config {
   } catch (e) {
     throw new ConfigError(file, [`cannot be read: ${reasonText(e)}`]);
   }
-  return parseConfig(text, file);
+  return parseConfig(text, file, options);
 }

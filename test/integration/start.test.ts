@@ -42,7 +42,9 @@ describe('a start that fails', { timeout: 90_000 }, () => {
   });
 
   it('because of the TLS files', () => {
-    expectFailed(serve('[ec2]\nlisten = "127.0.0.1:0"\ntls_certificate = "/nowhere.pem"\ntls_key = "/nowhere.pem"'), /tls_certificate = "\/nowhere\.pem".*: no such file/);
+    expect(serve('[ec2]\nlisten = "127.0.0.1:0"\ntls_certificate = "/nowhere.pem"\ntls_key = "/nowhere.pem"')).toEqual({
+      status: 2, said: expect.stringMatching(/nimbus\.toml: 2 mistakes\n {2}ec2\.tls_certificate: "\/nowhere\.pem" must be a file that the service can read: no such file or directory\n {2}ec2\.tls_key: .*\n$/) as string,
+    });
     writeFileSync(join(root, 'nimbus.toml.pem'), 'no certificate');
     const file = JSON.stringify(join(root, 'nimbus.toml.pem'));
     const result = serve(`[ec2]\nlisten = "127.0.0.1:0"\ntls_certificate = ${file}\ntls_key = ${file}`);

@@ -48,7 +48,7 @@ export function addSiteCommands(program: Command, deps: CliDeps): void {
     .action((o: { check?: string }, command: Command) => {
       const env = envOf(command, deps);
       const text = readFileSync(packageFile('etc/nimbus.toml'), 'utf8');
-      if (o.check !== undefined) env.say(readConfig(o.check), `${o.check} is right`);
+      if (o.check !== undefined) env.say(readConfig(o.check, { files: true }), `${o.check} is right`);
       else env.say(env.json ? parseConfig(text, 'etc/nimbus.toml') : null, text);
     });
 }

@@ -1,0 +1,95 @@
+/** What single keys cannot tell: values that contradict each other, and files that cannot be read. Sentences with their keys. */
+import { accessSync, constants, statSync } from 'node:fs';
+import { reasonText } from './errors.ts';
+import { hostAndPort } from './http/address.ts';
+
+interface Tls {
+  readonly tls_certificate: string;
+  readonly tls_key: string;
+}
+/** Of the configuration, what is looked at here; sections that could not be read are missing. */
+export interface Readable {
+  readonly ec2?: Tls & { readonly listen: string };
+  readonly pilot?: Tls & { readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string };
+  readonly monitoring?: { readonly listen: string };
+  readonly scheduler?: { readonly mode: 'greedy-static' | 'pilot' };
+  readonly network?: { readonly forward_ports: string };
+  readonly local_nodes?: ReadonlyArray<{ readonly name: string }>;
+  readonly lease?: { readonly default_type: string; readonly default_duration: number; readonly max_duration: number };
+  readonly types?: Readonly<Record<string, unknown>>;
+  readonly login_node?: { readonly key: string };
+}
+
+export function contradictions(c: Readable): string[] {
+  return [...halfTls(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c)];
+}
+
+function halfTls(c: Readable): string[] {
+  return (['ec2', 'pilot'] as const).flatMap((section) => {
+    const { tls_certificate: certificate = '', tls_key: key = '' } = c[section] ?? {};
+    if ((certificate === '') === (key === '')) return [];
+    const [missing, given] = certificate === '' ? ['tls_certificate', 'tls_key'] : ['tls_key', 'tls_certificate'];
+    return [`${section}.${missing}: must be set, as ${section}.${given} is; or leave both empty for HTTP`];
+  });
+}
+
+/** Every address takes all of them: `0.0.0.0:80` and `127.0.0.1:80` are one port. */
+const EVERYWHERE = new Set(['', '*', '0.0.0.0', '::']);
+
+function listeners(c: Readable): string[] {
+  const all = [
+    ['ec2.listen', c.ec2?.listen], ['pilot.listen', c.scheduler?.mode === 'pilot' ? c.pilot?.listen : undefined], ['monitoring.listen', c.monitoring?.listen],
+  ] as const;
+  const open = all.flatMap(([key, listen]) => (listen === undefined || listen === '' ? [] : [{ key, ...hostAndPort(listen) }]));
+  const tooLarge = open.filter((o) => Number(o.port) > 65_535).map((o) => `${o.key}: the port must be 0 to 65535`);
+  const same = open.flatMap((a, i) => open.slice(0, i)
+    .filter((b) => a.port === b.port && a.port !== '0' && (a.host === b.host || EVERYWHERE.has(a.host) || EVERYWHERE.has(b.host)))
+    .map((b) => `${a.key}: must be another port than that of ${b.key}, ${b.port}`));
+  return [...tooLarge, ...same];
+}
+
+function forwardPorts({ network }: Readable): string[] {
+  if (network === undefined) return [];
+  const [from = 0, to = 0] = network.forward_ports.split('-').map(Number);
+  return from >= 1 && from <= to && to <= 65_535 ? [] : ['network.forward_ports: must be FROM-TO with 1 <= FROM <= TO <= 65535'];
+}
+
+function localNodes({ local_nodes: nodes = [] }: Readable): string[] {
+  return nodes.flatMap(({ name }, i) => {
+    const first = nodes.findIndex((n) => n.name === name);
+    return first === i ? [] : [`local_nodes.${i}.name: must be another name than that of local_nodes.${first}, ${name}`];
+  });
+}
+
+function leases({ lease, types }: Readable): string[] {
+  if (lease === undefined) return [];
+  const found: string[] = [];
+  if (types !== undefined && !Object.hasOwn(types, lease.default_type)) found.push(`lease.default_type: must be one of [types]: ${Object.keys(types).join(', ') || 'there are none'}`);
+  if (lease.default_duration > lease.max_duration) found.push('lease.default_duration: must not be longer than lease.max_duration');
+  return found;
+}
+
+/** Files that the service reads at its start. Who only administers it need not be able to. */
+export function unreadableFiles(c: Readable): string[] {
+  const pilotMode = c.scheduler?.mode === 'pilot';
+  const files: ReadonlyArray<readonly [key: string, file: string | undefined]> = [
+    ['ec2.tls_certificate', c.ec2?.tls_certificate], ['ec2.tls_key', c.ec2?.tls_key],
+    ...(pilotMode ? [
+      ['pilot.tls_certificate', c.pilot?.tls_certificate], ['pilot.tls_key', c.pilot?.tls_key], ['pilot.tls_ca', c.pilot?.tls_ca],
+      ['pilot.ssh_known_hosts', c.pilot?.ssh_known_hosts], ['login_node.key', c.login_node?.key],
+    ] as const : []),
+  ];
+  return files.flatMap(([key, file]) => {
+    const why = file === undefined || file === '' ? undefined : whyNotReadable(file);
+    return why === undefined ? [] : [`${key}: "${file ?? ''}" must be a file that the service can read: ${why}`];
+  });
+}
+
+function whyNotReadable(file: string): string | undefined {
+  try {
+    accessSync(file, constants.R_OK);
+    return statSync(file).isFile() ? undefined : 'it is none';
+  } catch (e) {
+    return reasonText(e);
+  }
+}
