@@ -1,19 +1,34 @@
 /** The running service, as administrators look at it. */
+import type { ControlClient } from './control/types.ts';
 import { examine } from './doctor/index.ts';
+import { askNodes, ownNodes } from './doctor/nodes.ts';
 import { batchSite } from './doctor/site.ts';
-import type { Finding } from './doctor/types.ts';
+import type { DoctorSite, Finding } from './doctor/types.ts';
 import type { BatchSystemView } from './manager/admin-types.ts';
 import { commandEnvironment, localRunner } from './pilot/lrm/runner.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
+import { errorText } from './platform/errors.ts';
 import { VERSION } from './platform/version.ts';
 import type { PilotMode } from './service-pilot.ts';
 import type { Db } from './store/db.ts';
 
-export async function lookAtAll(ctx: Context, config: Config, db: Db, pilotMode: PilotMode | undefined): Promise<Finding[]> {
+export interface Watched {
+  readonly ctx: Context;
+  readonly config: Config;
+  readonly db: Db;
+  readonly control: ControlClient;
+  readonly places: DoctorSite['places'];
+  readonly pilotMode: PilotMode | undefined;
+}
+
+export async function lookAtAll({ ctx, config, db, control, places, pilotMode }: Watched): Promise<Finding[]> {
   const reached = pilotMode?.reached() ?? null;
+  // One sentence on a database that is away, not one of each check that needs it.
+  const rows = await ownNodes(db).catch((e: unknown) => ({ missing: errorText(e) }));
+  const away = 'missing' in rows;
   return examine({
-    ctx, config, db, version: VERSION, serving: true, local: localRunner(ctx.clock, commandEnvironment(process.env)),
+    ctx, config, db: away ? rows : db, places, nodes: away ? [] : await askNodes(ctx, rows, control), version: VERSION, serving: true, local: localRunner(ctx.clock, commandEnvironment(process.env)),
     batch: reached === null ? null : await batchSite(ctx.clock, config, reached.lrm, [reached.contact]),
   });
 }

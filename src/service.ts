@@ -104,7 +104,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const session = `nimbus ${ctx.random.bytes(8).toString('hex')}`;
   const { db, address, databaseKind } = await openDatabase(ctx, config, dir, session, onStop);
   const others = await joinOthers({ ctx, db, address, session, dataDir: dir.root }, onStop);
-  const repository = createImageRepository({ ctx, db, directory: config.images.directory || dir.images });
+  const repository = createImageRepository({ ctx, db, directory: imagesIn(config, dir) });
   const pilotMode = config.scheduler.mode === 'pilot' ? createPilotMode(ctx, config, operatingKey(dir.keys).privateFile, onStop) : undefined;
   const control = createControlClient(ctx, {
     imageSource: (image) => repository.open(image),
@@ -125,7 +125,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
     handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing, processes: others.processes, decision,
   });
   await startUsageSinks(ctx, config, db, onStop);
-  await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, processes: others.processes, host: hostname(), imagesDir: config.images.directory || dir.images, machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
+  await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, processes: others.processes, host: hostname(), imagesDir: imagesIn(config, dir), machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
   // What nodes say at once is written with their names.
   await pool.ready();
   await parts.monitor.start();
@@ -134,12 +134,14 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   });
   parts.start();
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
-  const look = { doctor: () => lookAtAll(ctx, config, db, pilotMode), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
+  const look = { doctor: () => lookAtAll({ ctx, config, db, control, places: { data: dir.root, images: imagesIn(config, dir) }, pilotMode }), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
   const monitoringUrl = await monitoring.open({ db, recorder: parts.manager.work.recorder, dispatcher: parts.dispatcher });
   const ready = await openDoors({ monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
+
+const imagesIn = (config: Config, dir: DataDir): string => config.images.directory || dir.images;
 
 async function openDatabase(
   ctx: Context, config: Config, dir: DataDir, session: string, onStop: (what: string, step: Undo) => void,

@@ -5,11 +5,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OfflineSite, Place, WithoutService } from './cli/without-service.ts';
+import { createControlClient } from './control/client/client.ts';
 import { createPilotChannels } from './control/client/pilot-channels.ts';
+import { createTransports } from './control/client/transports.ts';
 import { operatingKey } from './control/ssh/keys.ts';
 import { examine } from './doctor/index.ts';
+import { askNodes, ownNodes } from './doctor/nodes.ts';
 import { batchSite } from './doctor/site.ts';
-import type { DoctorSite } from './doctor/types.ts';
+import type { DoctorSite, NodeLook } from './doctor/types.ts';
 import { killAllOffline } from './manager/admin/kill-all-offline.ts';
 import { killJobs } from './manager/admin/kill-all-jobs.ts';
 import { slotAdministration } from './manager/admin/slots.ts';
@@ -28,6 +31,7 @@ import { errorText, reasonText, StartError } from './platform/errors.ts';
 import { newRequestId } from './platform/ids.ts';
 import { lockDataDir } from './platform/lock.ts';
 import { openLog } from './platform/log.ts';
+import { packageFile } from './platform/package-file.ts';
 import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
@@ -91,8 +95,11 @@ export function withoutService(base: Pick<Context, 'clock' | 'random'>): Without
       const config = readConfig(place.config);
       const ctx = context(opened, config, existsSync(dataDirAt(place.data).log) ? dataDirAt(place.data) : undefined);
       const batch = config.scheduler.mode === 'pilot' ? await batchSite(ctx.clock, config, batchSystem(ctx, config, place, opened).lrm) : null;
+      const db = await databaseOrWhyNot(ctx, config, place, opened);
+      const { root, images } = dataDirAt(place.data);
       const findings = await examine({
-        ctx, config, version: VERSION, serving: false, batch, db: await databaseOrWhyNot(ctx, config, place, opened),
+        ctx, config, version: VERSION, serving: false, batch, db, nodes: 'missing' in db ? [] : await nodesOf(ctx, config, db, place, opened),
+        places: { data: root, images: config.images.directory || images },
         local: localRunner(ctx.clock, commandEnvironment(process.env)),
       });
       await opened.close();
@@ -133,6 +140,20 @@ async function databaseOrWhyNot(ctx: Context, config: Config, place: Place, open
   } catch (e) {
     return { missing: errorText(e) };
   }
+}
+
+/** Each is reached as the service would reach it; agents that nobody else needs go with this command. */
+async function nodesOf(ctx: Context, config: Config, db: Db, place: Place, opened: Opened): Promise<readonly NodeLook[]> {
+  const rows = await ownNodes(db).catch(() => []);
+  if (rows.length === 0) return [];
+  const control = createControlClient(ctx, {
+    imageSource: () => { throw new Error('nothing is started here'); },
+    transport: createTransports(ctx, { agentProgram: packageFile('dist/workspace-control.cjs'), privateKeyFile: operatingKey(dataDirAt(place.data).keys).privateFile }),
+    silenceMs: config.control.silence_ms, reconnectMaxMs: config.control.reconnect_max_ms,
+  });
+  opened.add(() => control.close());
+  control.setNodes(rows.map(({ id, name, access }) => ({ id, name, access })));
+  return askNodes(ctx, rows, control);
 }
 
 function batchSystem(ctx: Context, config: Config, place: Place, opened: Opened): ReturnType<typeof createBatchSystem> {

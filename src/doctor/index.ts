@@ -6,6 +6,7 @@ import { withDeadline } from '../platform/deadline.ts';
 import { errorText } from '../platform/errors.ts';
 import { batchSystem } from './checks/batch-system.ts';
 import { caps } from './checks/caps.ts';
+import { certificates } from './checks/certificates.ts';
 import { clocks } from './checks/clocks.ts';
 import { database } from './checks/database.ts';
 import { epilogue } from './checks/epilogue.ts';
@@ -14,15 +15,21 @@ import { notification } from './checks/notification.ts';
 import { onNodes } from './checks/on-nodes.ts';
 import { partition } from './checks/partition.ts';
 import { pilotProgram } from './checks/pilot-program.ts';
+import { pools } from './checks/pools.ts';
+import { ports } from './checks/ports.ts';
 import { service } from './checks/service.ts';
+import { schema } from './checks/schema.ts';
 import { sharedDirectory } from './checks/shared-directory.ts';
+import { storage } from './checks/storage.ts';
 import { transport } from './checks/transport.ts';
+import { vmm } from './checks/vmm.ts';
+import { vmmNodes } from './checks/vmm-nodes.ts';
 import { fail } from './findings.ts';
 import type { BatchCheck, Check, DoctorSite, Finding } from './types.ts';
 
 const CHECK_MS = 60_000;
 
-const ALWAYS: readonly Check[] = [service, database];
+const ALWAYS: readonly Check[] = [service, database, schema, ports, certificates, storage, pools, vmmNodes, vmm];
 const PILOT_MODE: readonly BatchCheck[] = [
   batchSystem, partition, grace, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
 ];

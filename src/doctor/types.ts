@@ -2,7 +2,9 @@
 import type { CommandRunner, Lrm, LrmFacts } from '../pilot/lrm/types.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
+import type { NodeStatus } from '../control/protocol.ts';
 import type { Db } from '../store/db.ts';
+import type { NodeAdminRow } from '../store/nodes-admin.ts';
 
 /** `note`: what cannot be seen from here, and how to look. */
 export type Level = 'ok' | 'warn' | 'fail' | 'note';
@@ -24,10 +26,20 @@ export interface DoctorSite {
   readonly serving: boolean;
   /** A sentence says why there is none. */
   readonly db: Db | { readonly missing: string };
+  /** Directories on this machine. */
+  readonly places: { readonly data: string; readonly images: string };
+  /** The service's own nodes, each asked; empty where there is no database. */
+  readonly nodes: readonly NodeLook[];
   /** Runs commands on this machine. */
   readonly local: CommandRunner;
   /** Null in greedy-static mode. */
   readonly batch: BatchSite | null;
+}
+
+/** What a node's agent says of it; a sentence when it does not answer. */
+export interface NodeLook {
+  readonly row: NodeAdminRow;
+  readonly answer: { readonly status: NodeStatus; readonly version: string; readonly clockOffsetMs: number } | { readonly missing: string };
 }
 
 export interface BatchSite {

@@ -4,12 +4,14 @@ import pg from 'pg';
 import { MIGRATIONS, type Migration } from '../../migrations/index.ts';
 import type { Context } from '../platform/context.ts';
 import { StartError } from '../platform/errors.ts';
-import { sqlState, type DbAddress } from './db.ts';
+import { sqlState, statement, type DbAddress } from './db.ts';
 
 /** "nimb" in ASCII; the key of the advisory lock, in the one-argument form (PostgreSQL manual, 9.28.10). */
 const LOCK_KEY = 0x6e696d62;
 const LOCK_WAIT_MS = 60_000;
 const TABLE = 'knex_migrations';
+/** Of a database that a nimbus has opened before. */
+export const appliedMigrations = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
 const LOCK_NOT_AVAILABLE = '55P03';
 const UNDEFINED_TABLE = '42P01';
 

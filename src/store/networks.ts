@@ -87,6 +87,23 @@ export const addressesInTheWay = statement<AddressRow & { network: string }>('ad
   SELECT a.id, host(a.ip) AS ip, a.hostname, a.mac, a.lease_id, n.name AS network FROM network_address a JOIN network n ON n.id = a.network_id
    WHERE (a.network_id = $1 AND (a.ip = ANY($2::inet[]) OR a.hostname = ANY($3::text[]))) OR a.mac = ANY($4::text[]) ORDER BY a.id LIMIT 10`);
 
+/** Addresses that more than one network would give to its guests. */
+export const addressesTwice = statement<{ ip: string; networks: string[]; same_bridge: boolean }>('addresses-twice', `
+  SELECT host(a.ip) AS ip, array_agg(n.name ORDER BY n.name) AS networks, count(DISTINCT n.bridge) < count(*) AS same_bridge
+    FROM network_address a JOIN network n ON n.id = a.network_id GROUP BY a.ip HAVING count(*) > 1 ORDER BY a.ip LIMIT 100`);
+
+/** Gateways and name servers that a network on the same bridge would give to a guest. */
+export const addressesOfOthers = statement<{ ip: string; network: string; other: string; what: 'gateway' | 'name server' }>('addresses-of-others', `
+  SELECT host(a.ip) AS ip, n.name AS network, o.name AS other, CASE WHEN o.gateway = a.ip THEN 'gateway' ELSE 'name server' END AS what
+    FROM network_address a JOIN network n ON n.id = a.network_id JOIN network o ON o.bridge = n.bridge AND (o.gateway = a.ip OR host(a.ip) = ANY(o.dns))
+   ORDER BY a.ip LIMIT 100`);
+
+/** $1 network id, $2 ips: those that another network on the same bridge has, a few of them */
+export const addressesOnBridge = statement<AddressRow & { network: string }>('addresses-on-bridge', `
+  SELECT a.id, host(a.ip) AS ip, a.hostname, a.mac, a.lease_id, o.name AS network
+    FROM network n JOIN network o ON o.bridge = n.bridge AND o.id <> n.id JOIN network_address a ON a.network_id = o.id
+   WHERE n.id = $1 AND a.ip = ANY($2::inet[]) ORDER BY a.id LIMIT 10`);
+
 /** $1 network id, $2 ip */
 export const addressByIp = statement<AddressRow>('address-by-ip', `
   SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address WHERE network_id = $1 AND ip = $2::inet`);

@@ -1,9 +1,12 @@
 /** Nodes that leave, and events that are followed, by the commands as they are typed, against a running service. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { processesWith } from '../support/processes.ts';
 import { askAs, newUser, type Keys } from '../support/query.ts';
 import { NIMBUS, startServe, type Serve } from '../support/serve.ts';
 
@@ -106,5 +109,36 @@ describe('events', () => {
       child.kill('SIGINT');
       await once(child, 'exit');
     }
+  });
+});
+
+describe('doctor', () => {
+  const findings = async (...args: string[]): Promise<{ code: number; found: Array<{ check: string; level: string; what: string }> }> => {
+    const { code, stdout } = await nimbus('doctor', '--json', ...args);
+    return { code, found: JSON.parse(stdout) as Array<{ check: string; level: string; what: string }> };
+  };
+  const about = (found: ReadonlyArray<{ check: string; level: string; what: string }>, check: string): string[] => found.filter((f) => f.check === check).map((f) => `${f.level}: ${f.what}`);
+
+  it('looks at a service that runs, at what was planted in it, and at the same with the service down', async () => {
+    expect((await findings()).code).toBe(0);
+    const file = join(serve.dataDir, 'images', 'common');
+    const [image = ''] = readdirSync(file);
+    renameSync(join(file, image), join(serve.root, image));
+    const running = await findings();
+    expect([running.code, about(running.found, 'image directory')]).toEqual([1, [expect.stringMatching(/^fail: nimbus-guest \(ami-[0-9a-f]+\): its file is missing$/)]]);
+    expect(about(running.found, 'VMM nodes')).toEqual(['ok: 2 of 2 answer']);
+    const text = await nimbus('doctor');
+    expect(Math.max(...text.stdout.split('\n').map((l) => [...l].length))).toBeLessThanOrEqual(80);
+
+    expect(await serve.stop({ keep: true })).toBe(0);
+    const down = await findings('--config', join(serve.root, 'nimbus.toml'));
+    expect(down.code).toBe(1);
+    expect(about(down.found, 'service')).toEqual([expect.stringMatching(/^warn: no service answers/)]);
+    for (const check of ['schema', 'image directory', 'pools', 'VMM nodes', 'agents']) expect(about(down.found, check)).toEqual(about(running.found, check));
+    // What it opened is closed: nothing of it runs, and the service can start.
+    await vi.waitFor(() => expect(processesWith(serve.dataDir)).toEqual([]), { timeout: 20_000 });
+    renameSync(join(serve.root, image), join(file, image));
+    serve = await startServe(SITE.replace(/\[\[local_nodes\]\]\nname = "n3"[^]*/, ''), serve.root);
+    expect((await findings()).code).toBe(0);
   });
 });

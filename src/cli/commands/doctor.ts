@@ -18,7 +18,7 @@ changed. Exit code 1 when something fails.`)
     .action(async (o: { config?: string }, command: Command) => {
       const env = envOf(command, deps);
       const findings = await look(env, { config: o.config, data: dataDirOf(command, deps.env) });
-      env.say(findings, findings.map(text).join('') + total(findings));
+      env.say(findings, findings.map((f) => text(f, env.io.width)).join('') + total(findings));
       const failed = findings.filter((f) => f.level === 'fail').length;
       if (failed > 0) throw new SomeFailed(`${failed} failed`);
     });
@@ -35,8 +35,24 @@ async function look(env: Env, place: { config: string | undefined; data: string 
 
 const WORD: Readonly<Record<Level, string>> = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL', note: 'note' };
 
-function text(f: Finding): string {
-  return [`${WORD[f.level]}  ${f.check}: ${f.what}`, ...f.mend.map((m) => `      ${m}`)].map((l) => `${printable(l)}\n`).join('');
+const INDENT = '      ';
+
+function text(f: Finding, width: number): string {
+  const [first = '', ...rest] = wrapped(printable(`${f.check}: ${f.what}`), width - INDENT.length);
+  // What is indented is to be copied as it stands.
+  const mend = f.mend.map(printable).flatMap((m) => (m.startsWith('  ') ? [m] : wrapped(m, width - INDENT.length)));
+  return [`${WORD[f.level]}  ${first}`, ...[...rest, ...mend].map((l) => INDENT + l)].map((l) => `${l}\n`).join('');
+}
+
+/** Between words; a longer word stands alone. */
+function wrapped(sentence: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of sentence.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || [...last].length + 1 + [...word].length > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
 }
 
 function total(findings: readonly Finding[]): string {

@@ -9,13 +9,13 @@ const answering = statement<{ version: string }>('doctor-database', `SELECT curr
 export const database: Check = {
   name: 'database',
   async look({ db, serving, config }) {
-    if ('missing' in db) return [(serving ? fail : warn)('database', db.missing)];
+    const mend = config.database.url === '' ? 'look at log/postgresql.log in the data directory' : 'look whether the server of database.url runs and lets the service in';
+    if ('missing' in db) return [(serving ? fail : warn)('database', db.missing, mend)];
     try {
       const [row] = await db.query(answering);
       return [ok('database', `PostgreSQL ${row?.version ?? ''} answers`)];
     } catch (e) {
-      return [fail('database', `the database does not answer: ${errorText(e)}`,
-        config.database.url === '' ? 'look at log/postgresql.log in the data directory' : 'look whether the server of database.url runs and lets the service in')];
+      return [fail('database', `the database does not answer: ${errorText(e)}`, mend)];
     }
   },
 };

@@ -6,7 +6,7 @@ import { generateMac } from '../../network/mac.ts';
 import { checkAddresses, checkNetwork, type CheckedAddress } from '../../network/rules.ts';
 import type { Queryable } from '../../store/db.ts';
 import {
-  addressByIp, addressesInTheWay, addressesOf, deleteAddressesOf, deleteFreeAddress, deleteNetwork, insertAddresses, insertNetwork,
+  addressByIp, addressesInTheWay, addressesOf, addressesOnBridge, deleteAddressesOf, deleteFreeAddress, deleteNetwork, insertAddresses, insertNetwork,
   liveLeasesOnNetwork, lockNetwork, networksByName, networksWithUse, type AddressRow, type NetworkRow, type NetworkUseRow,
 } from '../../store/networks.ts';
 import type { AddressView, AdminManager, NetworkView } from '../admin-types.ts';
@@ -55,7 +55,9 @@ export function networkAdministration({ ctx, db, config }: AdminDeps): AdminMana
 
     addAddresses: (name, asked) => db.transaction(async (tx) => {
       const network = await locked(tx, name);
-      return (await insertAll(tx, network, checkAddresses(network, asked))).map((a) => addressView(name, a));
+      const addresses = checkAddresses(network, asked);
+      await refuseOverlap(tx, network, addresses);
+      return (await insertAll(tx, network, addresses)).map((a) => addressView(name, a));
     }),
 
     async addresses(name) {
@@ -76,6 +78,12 @@ export function networkAdministration({ ctx, db, config }: AdminDeps): AdminMana
       });
     },
   };
+}
+
+/** Two guests on one bridge must not have one address. */
+async function refuseOverlap(tx: Queryable, network: NetworkRow, addresses: readonly CheckedAddress[]): Promise<void> {
+  const others = await tx.query(addressesOnBridge, [network.id, addresses.map((a) => a.ip)]);
+  if (others.length > 0) throw new Fault('AddressExists', `Another network on the bridge ${network.bridge ?? ''} has an address of these`, others.map((a) => `${a.ip} is in network ${a.network}`));
 }
 
 /** Throws unless only generated MACs were in the way. */
