@@ -66,6 +66,7 @@ const PARTS = {
     install: 'slurm-wlm-torque libswitch-perl',
   },
   'cgroup-v1': { here: () => process.getuid?.() === 0 && existsSync('/sys/fs/cgroup/freezer'), install: '(run as root, where the freezer of cgroups version 1 is mounted)' },
+  systemd: { here: () => findProgram('systemd-analyze') !== undefined, install: 'systemd' },
   virsh: { here: () => findProgram('virsh') !== undefined, install: 'libvirt-clients' },
   /** Linux lets root change the pool, and has memory for it. */
   hugepages: { here: canReservePages, install: '(run as root where /sys is writable and memory is free)' },
