@@ -2,7 +2,7 @@
  * A control client whose agents live in the test: each node keeps its VMs in a map and does what is asked, unless the test
  * says otherwise. For tests of manager and workers; agents themselves are tested for real elsewhere.
  */
-import type { AgentError, AgentRequest, Done, DoneResult, VmInfo, VmState } from '../../src/control/protocol.ts';
+import type { AgentError, AgentRequest, Done, DoneResult, VmEvent, VmInfo, VmState } from '../../src/control/protocol.ts';
 import type { CallHandlers, ChannelState, ControlClient, NodeCall, NodeRef } from '../../src/control/types.ts';
 import { Fault } from '../../src/lease/faults.ts';
 import type { Clock } from '../../src/platform/context.ts';
@@ -21,6 +21,8 @@ export interface FakeControl extends ControlClient {
   perform(nodeId: number, request: AgentRequest): void;
   setUp(nodeId: number, up: boolean, reason?: string): void;
   exit(nodeId: number, lease: string, reason: string): void;
+  /** As a node says it, true or not. */
+  say(nodeId: number, event: VmEvent): void;
   /** Resolves when a request that `matches` has reached a node. */
   reached(matches: (nodeId: number, request: AgentRequest) => boolean): Promise<AgentRequest>;
 }
@@ -127,6 +129,7 @@ export function createFakeControl(clock: Clock): FakeControl {
       get(nodeId).vms.set(lease, { ...vm, state: 'stopped', reason });
       eventListeners.forEach((l) => l(nodeId, { kind: 'vm-exited', lease, generation: vm.generation, at: clock.now(), reason }));
     },
+    say: (nodeId, event) => eventListeners.forEach((l) => l(nodeId, event)),
     reached: (matches) => new Promise((resolve) => waiters.push({ matches, resolve })),
     close: () => Promise.resolve(),
   };

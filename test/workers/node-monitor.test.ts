@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { statement } from '../../src/store/db.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { failingDb, type FailingDb } from '../support/failing-db.ts';
 import { expectInvariants } from '../support/invariants.ts';
@@ -59,4 +60,44 @@ it('a node that answers something else than its VMs loses no lease', async () =>
   await expect.poll(() => said('could not be followed'), { interval: 5 }).toBe(1);
   await site.settled();
   expect((await see(id))?.state).toBe('Running');
+});
+
+describe('a node that says too much', () => {
+  it('has no more exits under way than are allowed; the rest is learned from its list, and other nodes are served', async () => {
+    const id = await running();
+    // Reports wait for this.
+    let go: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => { go = resolve; });
+    const { recorder } = site.manager.work;
+    const report = recorder.report.bind(recorder);
+    const waiting: string[] = [];
+    recorder.report = async (r) => {
+      waiting.push(r.lease);
+      await gate;
+      return report(r);
+    };
+    for (let n = 0; n < 300; n += 1) site.control.say(1, { kind: 'vm-exited', lease: `i-${String(n).padStart(8, '0')}`, generation: 1, at: 0, reason: '' });
+    site.control.exit(1, id, 'the guest powered off');
+    expect([waiting.length, said('more exits than can be written')]).toEqual([256, 1]);
+    expect(waiting).not.toContain(id);
+    recorder.report = report;
+    go();
+    await site.monitor.reload();
+    await becomes(id, 'Terminated');
+  });
+
+  it('whose channel comes and goes makes no queue: the newest state counts', async () => {
+    const id = await running();
+    let listed = 0;
+    const ask = site.control.ask.bind(site.control);
+    site.control.ask = (nodeId, r) => {
+      if (r.op === 'list') listed += 1;
+      return ask(nodeId, r);
+    };
+    for (let n = 0; n < 100; n += 1) site.control.setUp(1, n % 2 === 1);
+    await site.monitor.stop();
+    expect(listed).toBeLessThanOrEqual(2);
+    expect((await see(id))?.state).toBe('Running');
+    expect(await site.db.query(statement<{ reachable: boolean }>('test-reachable', 'SELECT reachable FROM vmm_node'))).toEqual([{ reachable: true }]);
+  });
 });

@@ -1,11 +1,13 @@
 /** Agents that lie, babble or break off. The channel ends with a reason; nothing else is touched; nothing throws. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { MAX_LINE } from '../../../src/control/protocol.ts';
+import { MAX_LINE, type AgentRequest, type Done, type ImageRef } from '../../../src/control/protocol.ts';
+import type { ChannelState } from '../../../src/control/types.ts';
 import { lineReader } from '../../../src/control/wire.ts';
 import { readAgentLine } from '../../../src/control/client/lines.ts';
-import { echo, fakeNode, HELLO } from './fake-agent.ts';
-import { collect, isDown, isUp, listRequest, overTransports } from './setup.ts';
+import { echo, fakeNode, HELLO, succeed } from './fake-agent.ts';
+import { manualClock } from './manual-clock.ts';
+import { collect, ctx, imageOf, isDown, isUp, listRequest, overTransports, startRequest } from './setup.ts';
 
 const turns = async (n: number): Promise<void> => {
   for (let i = 0; i < n; i += 1) await new Promise((r) => setImmediate(r));
@@ -47,6 +49,47 @@ test.each<[string, (say: (line: unknown) => void, id: string) => void]>([
   babble((l) => node.agents[0]?.say(l), request.id);
   expect(await waiting).toMatchObject([{ lost: 'unreachable', reason: expect.stringMatching(/broke the protocol/) as string }]);
   await client.close();
+});
+
+test('an agent that talks and answers no ping is given up; its pings are not remembered for ever', async () => {
+  const clock = manualClock();
+  // Each ping is heard, and something else is said.
+  const node = fakeNode({ mute: true, onLine: (l, agent) => { if ('ping' in l) agent.say({ ack: [] }); } });
+  const { client, when } = overTransports([node.transport], { silenceMs: 1_000 }, { ...ctx, clock });
+  await when(1, isUp);
+  let down: ChannelState | undefined;
+  void when(1, isDown).then((s) => { down = s; });
+  for (let pings = 0; pings < 200 && down === undefined; pings += 1) await clock.advance(200);
+  expect(down?.reason).toMatch(/talks, and answers no ping/);
+  expect(node.agents[0]?.heard.filter((l) => 'ping' in l).length).toBeLessThanOrEqual(101);
+  await client.close();
+});
+
+test('of the transfers at a time two go to one node, so that one that takes no image keeps none from the others', async () => {
+  const images = [1, 2, 3, 4].map((n) => imageOf(Buffer.alloc(n, n)));
+  const bytes = new Map(images.map((i) => [i.sha256, Buffer.alloc(i.sizeBytes, i.sizeBytes)]));
+  const lacking = (r: AgentRequest): Done => ({ id: r.id, ok: false, error: { code: 'ImageMissing', message: 'not here' }, stamps: {} });
+  const greedy = fakeNode({ onLine: (l, a) => echo(l, a, lacking) });
+  const taken = new Set<string>();
+  const good = fakeNode({
+    onLine(l, a) {
+      if ('put' in l) {
+        taken.add(l.put.sha256);
+        a.say({ put: { sha256: l.put.sha256, seq: l.put.seq, ok: true, complete: l.put.last } });
+      }
+      echo(l, a, (r) => ('vm' in r && taken.has(r.vm.image.sha256) ? succeed(r) : lacking(r)));
+    },
+  });
+  const { client, when } = overTransports([greedy.transport, good.transport], {
+    maxUploads: 3, imageSource: async function* (i) { yield bytes.get(i.sha256) ?? Buffer.alloc(0); },
+  });
+  await Promise.all([when(1, isUp), when(2, isUp)]);
+  const stuck = collect(client, [{ nodeId: 1, requests: images.slice(0, 3).map((i) => startRequest(i)) }]);
+  await expect.poll(() => greedy.agents[0]?.heard.filter((l) => 'put' in l).length).toBe(2);
+  expect(await collect(client, [{ nodeId: 2, requests: [startRequest(images[3] as ImageRef)] }])).toMatchObject([{ done: { ok: true } }]);
+  expect(greedy.agents[0]?.heard.filter((l) => 'put' in l)).toHaveLength(2);
+  await client.close();
+  await stuck;
 });
 
 test('a line without end is dropped at the bound, before and after the hello', async () => {
