@@ -103,7 +103,7 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
     const [exited, passedOn] = [await exitsOfThisVm(tx, leases, reports), await failuresPassedOn(tx, reports)];
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, deps.self?.id() ?? null);
-    for (const r of reports) if (r.kind === 'saved') await keepImage(tx, r.image, now);
+    for (const r of reports) if (r.kind === 'saved' && leases.get(r.lease)?.node === r.node) await keepImage(tx, r.image, now);
     started = [];
     for (const r of reports) {
       const lease = leases.get(r.lease);
@@ -142,7 +142,7 @@ async function failuresPassedOn(tx: Queryable, reports: readonly Report[]): Prom
 
 /** The intent was this node's, if there is one; the lease is another's. */
 function foreign(liars: Liars, batch: TransitionBatch, lease: LockedLease, r: Report): void {
-  if (r.kind === 'done' || r.kind === 'failed') batch.finish(r.intentId, 'superseded', `node ${r.node} does not hold the lease`);
+  if ('intentId' in r) batch.finish(r.intentId, 'superseded', `node ${r.node} does not hold the lease`);
   liars(r, lease);
 }
 
