@@ -1,4 +1,5 @@
 /** The service's own nodes, asked what they have: once, for all checks. */
+import { hostname } from 'node:os';
 import { createSlots } from '../control/client/slots.ts';
 import type { ControlClient } from '../control/types.ts';
 import { isFault } from '../lease/faults.ts';
@@ -21,6 +22,9 @@ export async function ownNodes(db: Db): Promise<NodeAdminRow[]> {
 export function askNodes(ctx: Context, rows: readonly NodeAdminRow[], control: Pick<ControlClient, 'ask' | 'state'>): Promise<NodeLook[]> {
   const slots = createSlots(AT_ONCE);
   return Promise.all(rows.map((row) => slots.use(async (): Promise<NodeLook> => {
+    const { access } = row;
+    // Of several services on one database, each has nodes beside it.
+    if (access.transport === 'local' && access.machine !== undefined && access.machine !== hostname()) return { row, answer: { missing: `it is on ${access.machine}`, elsewhere: access.machine } };
     try {
       const { result } = await control.ask(row.id, { op: 'status', id: newOperationId(ctx.random), deadlineMs: STATUS_MS });
       const { hello, clockOffsetMs } = control.state(row.id);

@@ -36,10 +36,10 @@ export interface DoctorSite {
   readonly batch: BatchSite | null;
 }
 
-/** What a node's agent says of it; a sentence when it does not answer. */
+/** What a node's agent says of it; a sentence when it does not answer. `elsewhere`: the machine that only its own service looks at. */
 export interface NodeLook {
   readonly row: NodeAdminRow;
-  readonly answer: { readonly status: NodeStatus; readonly version: string; readonly clockOffsetMs: number } | { readonly missing: string };
+  readonly answer: { readonly status: NodeStatus; readonly version: string; readonly clockOffsetMs: number } | { readonly missing: string; readonly elsewhere?: string };
 }
 
 export interface BatchSite {

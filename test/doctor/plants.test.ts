@@ -139,6 +139,15 @@ describe('nodes', () => {
     expect(found).toContain('ok host keys: 2 nodes show the key that is pinned');
   });
 
+  test('one beside another service is that one’s to look at', async () => {
+    const { client } = overTransports([]);
+    const nodes = await askNodes(testContext(), [row({ access: { ...LOCAL, machine: 'head2.example.org' } })], client);
+    const found = (await look({ nodes: [...nodes, node()] })).map(said);
+    expect(found).toContain('note VMM nodes: n1 is beside the service on head2.example.org, which looks after it\non head2.example.org: nimbus doctor');
+    expect(found).toContain('ok VMM nodes: 1 of 1 answers');
+    await client.close();
+  });
+
   test('are asked over their channels, and one that does not answer keeps none from it', async () => {
     const good = fakeNode({ hello: { version: VERSION }, onLine: (l, a) => echo(l, a, (r) => ({ ...succeed(r), result: { status: STATUS } } as never)) });
     const bad = fakeNode({});

@@ -20,13 +20,16 @@ const answers = (n: NodeLook): boolean => !('missing' in n.answer);
 const KEY_CHANGED = /host key/;
 
 function reached(nodes: readonly NodeLook[]): Finding[] {
-  const away = nodes.flatMap(({ row, answer }) => ('missing' in answer && !KEY_CHANGED.test(answer.missing)
+  const away = nodes.flatMap(({ row, answer }) => ('missing' in answer && answer.elsewhere === undefined && !KEY_CHANGED.test(answer.missing)
     ? [fail(CHECK, `${row.name} (${where(row.access)}) does not answer: ${answer.missing}`, ...wayTo(row.access, row.name))] : []));
+  const elsewhere = nodes.flatMap(({ row, answer }) => ('missing' in answer && answer.elsewhere !== undefined
+    ? [note(CHECK, `${row.name} is beside the service on ${answer.elsewhere}, which looks after it`, `on ${answer.elsewhere}: nimbus doctor`)] : []));
   const up = nodes.filter(answers).length;
   const drained = nodes.filter((n) => !n.row.active).map((n) => n.row.name);
   return [
     ...away,
-    ...(up > 0 ? [ok(CHECK, `${up} of ${nodes.length} ${up === 1 ? 'answers' : 'answer'}`)] : []),
+    ...elsewhere,
+    ...(up > 0 ? [ok(CHECK, `${up} of ${nodes.length - elsewhere.length} ${up === 1 ? 'answers' : 'answer'}`)] : []),
     ...(drained.length > 0 ? [note(CHECK, `${drained.join(', ')} ${drained.length === 1 ? 'is' : 'are'} drained and ${drained.length === 1 ? 'gets' : 'get'} no leases`, `nimbus node activate ${drained[0] ?? ''}`)] : []),
   ];
 }
