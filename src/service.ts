@@ -16,6 +16,7 @@ import type { AdminManager, BatchSystemView } from './manager/admin-types.ts';
 import { createManager, type FullManager } from './manager/index.ts';
 import { createNodePool, type NodePool } from './manager/pool.ts';
 import { agentConfig, firstStart } from './manager/first-start.ts';
+import type { FsckOptions, FsckReport } from './fsck/types.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { openDataDir, type DataDir } from './platform/datadir.ts';
@@ -28,6 +29,7 @@ import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
+import { fsckOfService } from './service-fsck.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { joinOthers, type Others } from './service-others.ts';
 import { createAdminServer } from './web/admin.ts';
@@ -126,7 +128,8 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   parts.start();
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
   const look = { doctor: () => lookAtAll(ctx, config, db, pilotMode), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
-  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
+  const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (ids) => parts.dispatcher.handOver(ids), nodesChanged: () => parts.monitor.reload(), dir });
+  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
@@ -191,7 +194,7 @@ function startWork(
 async function openDoors(
   d: {
     ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
-    pilots: string | undefined; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+    pilots: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
   },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
@@ -203,7 +206,7 @@ async function openDoors(
   const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
-    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor,
+    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor, fsck: d.fsck,
   });
   onStop('admin door', () => adminServer.close());
   if (d.readyFile !== undefined) {

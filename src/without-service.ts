@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OfflineSite, Place, WithoutService } from './cli/without-service.ts';
+import { fileURLToPath } from 'node:url';
 import { createPilotChannels } from './control/client/pilot-channels.ts';
 import { operatingKey } from './control/ssh/keys.ts';
 import { examine } from './doctor/index.ts';
@@ -31,11 +32,14 @@ import { openLog } from './platform/log.ts';
 import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
-import { migrate } from './store/migrate.ts';
+import { migrate, refuseOther } from './store/migrate.ts';
+import { fsckWithoutService } from './service-fsck.ts';
 
 /** The batch system is asked this often while jobs go, ms. */
 const POLL_MS = 1_000;
 const LOG = 'without-service.log';
+/** The bundled agent, beside this program. */
+const AGENT_PROGRAM = fileURLToPath(new URL('workspace-control.cjs', import.meta.url));
 
 type Undo = () => Promise<void> | void;
 
@@ -97,6 +101,17 @@ export function withoutService(base: Pick<Context, 'clock' | 'random'>): Without
       });
       await opened.close();
       return findings;
+    }),
+
+    fsck: (place, options) => opening(async (opened) => {
+      const config = readConfig(place.config);
+      const dir = existing(place, config);
+      const ctx = context(opened, config, dir);
+      const db = await openDatabase(ctx, config, dir, opened, false);
+      await refuseOther(db);
+      const report = await fsckWithoutService({ ctx, config, db, dir, agentProgram: AGENT_PROGRAM }, options);
+      await opened.close();
+      return report;
     }),
   };
 }

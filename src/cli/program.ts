@@ -5,6 +5,7 @@ import { StartError } from '../platform/errors.ts';
 import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addFsckCommand } from './commands/fsck.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addKillAllCommand } from './commands/kill-all.ts';
 import { addLeaseCommands } from './commands/leases.ts';
@@ -75,7 +76,7 @@ Examples:
 ${EXIT_CODES}`);
   for (const add of [
     addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand,
-    addSlotCommands, addKillAllCommand, addDoctorCommand, addProcessesCommand,
+    addSlotCommands, addKillAllCommand, addDoctorCommand, addFsckCommand, addProcessesCommand,
   ]) {
     add(root, deps);
   }

@@ -1,5 +1,6 @@
 /** What `nimbus` does itself where no service answers; composed outside, as it needs the whole house. */
 import type { Finding } from '../doctor/types.ts';
+import type { FsckOptions, FsckReport } from '../fsck/types.ts';
 import type { KilledSlot, SlotChoice } from '../manager/admin-types.ts';
 import type { JobOutcome } from '../manager/admin/kill-all-jobs.ts';
 import type { SlotView } from '../manager/slots/types.ts';
@@ -33,4 +34,5 @@ export interface WithoutService {
   /** The batch system alone: cancels its jobs that are slots. */
   killJobs(place: Place, wait: { node: string | undefined; waitMs: number }): Promise<JobOutcome[]>;
   doctor(place: Place): Promise<readonly Finding[]>;
+  fsck(place: Place, options: FsckOptions): Promise<FsckReport>;
 }

@@ -79,6 +79,9 @@ export const slotQuery = z.strictObject({ ...slotChoice, live: flag.default(true
 export const killAll = z.strictObject({ ...slotChoice, why: line(500).default('') });
 export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().optional() });
 
+export const fsckQuery = z.strictObject({ deep: flag.default(false) });
+export const fsckRepair = z.strictObject({ deep: z.boolean().default(false) });
+
 /** @throws Fault ParameterInvalid with a reason for each mistake */
 export function check<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);

@@ -2,6 +2,7 @@
 import { Router, type Request, type Response } from 'express';
 import { Fault } from '../lease/faults.ts';
 import type { Finding } from '../doctor/types.ts';
+import type { FsckOptions, FsckReport } from '../fsck/types.ts';
 import type { AdminManager, BatchSystemView } from '../manager/admin-types.ts';
 import type { Caller, LeaseChange, Manager } from '../manager/types.ts';
 import * as input from './input.ts';
@@ -27,6 +28,7 @@ export interface AdminServices {
   readonly agentConfig?: Readonly<Record<string, unknown>>;
   /** Looks whether everything that the service needs is there. */
   readonly doctor?: () => Promise<readonly Finding[]>;
+  readonly fsck?: (options: FsckOptions) => Promise<FsckReport>;
 }
 
 /** The answer becomes JSON; undefined becomes 204. */
@@ -36,7 +38,7 @@ type Route = readonly [Method, string, Handler];
 
 export function adminRouter(services: AdminServices, run: (handler: Handler) => (req: Request, res: Response) => void): Router {
   const router = Router();
-  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin)];
+  const all = [...site(services), ...checks(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin)];
   for (const [method, path, handler] of all) router[method](path, run(handler));
   return router;
 }
@@ -53,6 +55,17 @@ function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
     ['get', '/status', async () => ({ ...status(), nodes: await admin.nodes.list() })],
     ['get', '/agent', async () => ({ operatingKey: await admin.nodes.operatingKey(), agentConfig: agentConfig ?? null })],
     ['get', '/usage', (req) => admin.usage.list(input.check(input.usageQuery, req.query))],
+  ];
+}
+
+function checks({ fsck }: AdminServices): Route[] {
+  const check = (options: FsckOptions): Promise<FsckReport> => {
+    if (fsck === undefined) throw new Fault('Unsupported', 'This service does not check its database.');
+    return fsck(options);
+  };
+  return [
+    ['get', '/fsck', (req) => check({ repair: false, deep: input.check(input.fsckQuery, req.query).deep })],
+    ['post', '/fsck', (req) => check({ repair: true, deep: input.check(input.fsckRepair, req.body ?? {}).deep })],
   ];
 }
 
