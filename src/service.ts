@@ -28,6 +28,7 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
+import { backupOf } from './service-backup.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
 import { fsckOfService } from './service-fsck.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
@@ -129,7 +130,8 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
   const look = { doctor: () => lookAtAll(ctx, config, db, pilotMode), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
   const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (ids) => parts.dispatcher.handOver(ids), nodesChanged: () => parts.monitor.reload(), dir });
-  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, ...look }, onStop);
+  const backup = backupOf({ ctx, config, address, dir });
+  const ready = await openDoors({ ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, backup, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
@@ -194,7 +196,7 @@ function startWork(
 async function openDoors(
   d: {
     ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
-    pilots: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+    pilots: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; backup: ReturnType<typeof backupOf>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
   },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
@@ -206,7 +208,7 @@ async function openDoors(
   const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
-    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor, fsck: d.fsck,
+    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor, fsck: d.fsck, backup: d.backup,
   });
   onStop('admin door', () => adminServer.close());
   if (d.readyFile !== undefined) {

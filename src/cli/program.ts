@@ -4,6 +4,7 @@ import { ConfigError } from '../platform/config.ts';
 import { StartError } from '../platform/errors.ts';
 import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
+import { addBackupCommands } from './commands/backup.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addFsckCommand } from './commands/fsck.ts';
 import { addImageCommands } from './commands/images.ts';
@@ -76,7 +77,7 @@ Examples:
 ${EXIT_CODES}`);
   for (const add of [
     addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addUsageCommand,
-    addSlotCommands, addKillAllCommand, addDoctorCommand, addFsckCommand, addProcessesCommand,
+    addSlotCommands, addKillAllCommand, addDoctorCommand, addFsckCommand, addBackupCommands, addProcessesCommand,
   ]) {
     add(root, deps);
   }

@@ -80,6 +80,7 @@ export const killAll = z.strictObject({ ...slotChoice, why: line(500).default(''
 export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().optional() });
 
 export const fsckQuery = z.strictObject({ deep: flag.default(false) });
+export const backupQuery = z.strictObject({ images: flag.default(false) });
 export const fsckRepair = z.strictObject({ deep: z.boolean().default(false) });
 
 /** @throws Fault ParameterInvalid with a reason for each mistake */

@@ -1,4 +1,5 @@
 /** What the administrators' door offers: one line a request, each one call of the manager. `docs/operations.md` lists them. */
+import type { Readable } from 'node:stream';
 import { Router, type Request, type Response } from 'express';
 import { Fault } from '../lease/faults.ts';
 import type { Finding } from '../doctor/types.ts';
@@ -29,9 +30,11 @@ export interface AdminServices {
   /** Looks whether everything that the service needs is there. */
   readonly doctor?: () => Promise<readonly Finding[]>;
   readonly fsck?: (options: FsckOptions) => Promise<FsckReport>;
+  /** The bytes of a backup. */
+  readonly backup?: (options: { images: boolean }) => Readable;
 }
 
-/** The answer becomes JSON; undefined becomes 204. */
+/** The answer becomes JSON, or bytes where it is a stream; undefined becomes 204. */
 export type Handler = (request: Request, caller: Caller) => Promise<unknown>;
 type Method = 'get' | 'post' | 'patch' | 'put' | 'delete';
 type Route = readonly [Method, string, Handler];
@@ -58,13 +61,18 @@ function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
   ];
 }
 
-function checks({ fsck }: AdminServices): Route[] {
+function checks({ fsck, backup }: AdminServices): Route[] {
   const check = (options: FsckOptions): Promise<FsckReport> => {
     if (fsck === undefined) throw new Fault('Unsupported', 'This service does not check its database.');
     return fsck(options);
   };
   return [
     ['get', '/fsck', (req) => check({ repair: false, deep: input.check(input.fsckQuery, req.query).deep })],
+    ['get', '/backup', (req) => {
+      const { images } = input.check(input.backupQuery, req.query);
+      if (backup === undefined) throw new Fault('Unsupported', 'This service makes no backups.');
+      return Promise.resolve(backup({ images }));
+    }],
     ['post', '/fsck', (req) => check({ repair: true, deep: input.check(input.fsckRepair, req.body ?? {}).deep })],
   ];
 }
