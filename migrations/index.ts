@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import * as m0001 from './0001_leases.ts';
 import * as m0002 from './0002_slots.ts';
 import * as m0004 from './0004_processes.ts';
+import * as m0006 from './0006_retention.ts';
 
 export interface Migration {
   readonly name: string;
@@ -13,4 +14,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0001_leases', up: m0001.up },
   { name: '0002_slots', up: m0002.up },
   { name: '0004_processes', up: m0004.up },
+  { name: '0006_retention', up: m0006.up },
 ];

@@ -37,6 +37,7 @@ import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
 import { createSaver } from './workers/saving.ts';
+import { createPruner } from './workers/pruner.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -183,12 +184,15 @@ function startWork(
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());
+  const pruner = createPruner(ctx, () => manager.work.prune());
   onStop('sweeper', () => sweeper.stop());
+  onStop('pruner', () => pruner.stop());
   return {
     manager, monitor, dispatcher,
     start() {
       dispatcher.start();
       sweeper.start();
+      pruner.start();
     },
   };
 }

@@ -12,7 +12,7 @@ const LOCK_WAIT_MS = 60_000;
 const TABLE = 'knex_migrations';
 const LOCK_NOT_AVAILABLE = '55P03';
 const UNDEFINED_TABLE = '42P01';
-const APPLIED = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
+export const APPLIED = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
 
 /**
  * @returns names of the migrations that were run

@@ -7,6 +7,8 @@ import type { Statement } from '../../src/store/db.ts';
 export const FIXTURES = fileURLToPath(new URL('../fixtures/upgrade/', import.meta.url));
 export const STATEMENTS = join(FIXTURES, 'statements.json');
 export const DATABASES = { greedy: join(FIXTURES, 'greedy.backup'), pilot: join(FIXTURES, 'pilot.backup') };
+/** What the release said to its database after the backup was made: leases from their creation to their end. */
+export const TRACES = { greedy: join(FIXTURES, 'greedy.trace.json'), pilot: join(FIXTURES, 'pilot.trace.json') };
 
 export interface ReleaseStatements {
   readonly version: string;
@@ -15,7 +17,7 @@ export interface ReleaseStatements {
   readonly statements: ReadonlyArray<{ readonly name: string; readonly text: string }>;
 }
 
-const STORE = fileURLToPath(new URL('../../src/store/', import.meta.url));
+export const STORE = fileURLToPath(new URL('../../src/store/', import.meta.url));
 
 /** Every prepared statement of the store, by name. */
 export async function statementsNow(): Promise<ReleaseStatements['statements']> {

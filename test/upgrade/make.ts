@@ -10,8 +10,9 @@ import { checkBackup } from '../../src/backup/check.ts';
 import { VERSION } from '../../src/platform/version.ts';
 import { statement } from '../../src/store/db.ts';
 import { openTestDatabase } from '../support/database.ts';
-import { DATABASES, FIXTURES, STATEMENTS, statementsNow, type ReleaseStatements } from './fixtures.ts';
+import { DATABASES, FIXTURES, STATEMENTS, statementsNow, TRACES, type ReleaseStatements } from './fixtures.ts';
 import { greedySite, pilotSite } from './sites.ts';
+import { recordingDb, type RecordingDb } from './trace.ts';
 
 it('statements', async () => {
   mkdirSync(FIXTURES, { recursive: true });
@@ -22,7 +23,8 @@ it('statements', async () => {
 
 it.each([['greedy', greedySite] as const, ['pilot', pilotSite] as const])('%s', { timeout: 120_000 }, async (mode, make) => {
   const server = await openTestDatabase();
-  const site = await make();
+  let trace: RecordingDb | undefined;
+  const { site, goOn } = await make((db) => (trace = recordingDb(db)));
   const [name] = await site.db.query(statement<{ name: string }>('test-name', 'SELECT current_database() AS name'));
   const nothing = mkdtempSync(join(tmpdir(), 'up-'));
 
@@ -31,6 +33,11 @@ it.each([['greedy', greedySite] as const, ['pilot', pilotSite] as const])('%s', 
     createWriteStream(DATABASES[mode]),
   );
   expect((await checkBackup(DATABASES[mode])).rows['lease']).toBeGreaterThan(10);
+  if (trace === undefined) throw new Error('nothing is recorded');
+  trace.recording = true;
+  await goOn();
+  trace.recording = false;
+  writeFileSync(TRACES[mode], `[\n${trace.steps.map((s) => JSON.stringify(s)).join(',\n')}\n]\n`);
   await site.close();
   await server.close();
 });
