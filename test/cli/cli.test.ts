@@ -300,7 +300,7 @@ describe('endings', () => {
     for (const argv of [[], ['serve'], ['status'], ['config'], ['usage'], ['kill-all'], ['doctor'], ['fsck'], ['backup'], ['restore'], ...Object.entries({
       user: ['add', 'list', 'remove', 'key'], node: ['add', 'list', 'drain', 'activate', 'remove', 'upgrade'], image: ['add', 'list', 'remove'],
       network: ['add', 'list', 'remove', 'address'], 'network address': ['add', 'list', 'remove'], lease: ['list', 'show', 'extend', 'destroy', 'console'],
-      slot: ['list', 'show', 'kill'],
+      slot: ['list', 'show', 'kill'], key: ['show', 'rotate'],
     }).flatMap(([group, verbs]) => verbs.filter((v) => v !== 'address').map((v) => [...group.split(' '), v]))]) {
       const help = await nimbus([...argv, '--help']);
       expect(help.code).toBe(0);
