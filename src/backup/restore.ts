@@ -71,7 +71,7 @@ async function refuseOtherKeys({ keys }: Places, file: string): Promise<void> {
 
 /** @throws StartError when a service has the database open, or something is in it and shall stay */
 async function makeRoom(client: pg.Client, replace: boolean): Promise<void> {
-  const { rows: [others] } = await client.query<{ n: number }>("SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'nimbus' AND pid <> pg_backend_pid()");
+  const { rows: [others] } = await client.query<{ n: number }>("SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^nimbus( |$)' AND pid <> pg_backend_pid()");
   if ((others?.n ?? 0) > 0) throw new StartError(`a nimbus service has the database open (${others?.n} connections); stop it first`);
   const tables = await tablesOf(client);
   const { rows: [ours] } = await client.query<{ known: boolean }>("SELECT to_regclass('knex_migrations') IS NOT NULL AS known");
@@ -96,12 +96,19 @@ async function load(client: pg.Client, file: string, places: Places): Promise<vo
     const rows = new RowWriter(client);
     for await (const read of readRecords(file)) await take(client, rows, files, read);
     await rows.end();
+    await endServices(client);
     await files.settle();
     await client.query('COMMIT');
   } catch (e) {
     await files.drop();
     throw e instanceof StartError ? e : new StartError(`the backup could not be restored; the database is as empty as before: ${(e as Error).message}`, { cause: e });
   }
+}
+
+/** Those that ran when the backup was made do not run on this database: the next one takes over what they had claimed. */
+async function endServices(client: pg.Client): Promise<void> {
+  const { rows: [known] } = await client.query<{ known: boolean }>("SELECT to_regclass('process') IS NOT NULL AS known");
+  if (known?.known === true) await client.query('UPDATE process SET ended_at = clock_timestamp(), lost = true WHERE ended_at IS NULL');
 }
 
 async function take(client: pg.Client, rows: RowWriter, files: FileWriter, { record, body }: ReadRecord): Promise<void> {

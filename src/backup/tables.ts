@@ -8,6 +8,8 @@ export interface Table {
   readonly name: string;
   /** Those that a backup carries: what the server generates, or stamps with its own transaction, is made anew. */
   readonly columns: readonly string[];
+  /** Unlogged: lost with the server, and missed by nobody. */
+  readonly passing: boolean;
 }
 
 export interface SequenceState {
@@ -19,8 +21,8 @@ export interface SequenceState {
 
 /** Tables after those that their foreign keys name. */
 export async function tablesOf(client: ClientBase): Promise<Table[]> {
-  const { rows } = await client.query<{ name: string; columns: string[]; needs: string[] }>(`
-    SELECT c.relname AS name,
+  const { rows } = await client.query<{ name: string; columns: string[]; needs: string[]; passing: boolean }>(`
+    SELECT c.relname AS name, c.relpersistence = 'u' AS passing,
            ARRAY(SELECT a.attname::text FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                     AND coalesce(pg_get_expr(d.adbin, d.adrelid), '') NOT LIKE '%pg_current_xact_id()%' ORDER BY a.attnum) AS columns,
@@ -32,9 +34,9 @@ export async function tablesOf(client: ClientBase): Promise<Table[]> {
   while (order.length < rows.length) {
     const next = rows.filter((t) => !done.has(t.name) && t.needs.every((n) => done.has(n)));
     if (next.length === 0) throw new Error('the tables need each other in a circle');
-    for (const { name, columns } of next) {
+    for (const { name, columns, passing } of next) {
       done.add(name);
-      order.push({ name, columns });
+      order.push({ name, columns, passing });
     }
   }
   return order;

@@ -40,7 +40,7 @@ async function* recordsOf({ ctx, address, places, version, images }: BackupSourc
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const { rows: schema } = await client.query<{ name: string }>('SELECT name FROM knex_migrations ORDER BY id');
     yield writer.record({ kind: 'backup', format: FORMAT, nimbus: version, at: new Date(ctx.clock.now()).toISOString(), schema: schema.map((m) => m.name), images });
-    for (const table of await tablesOf(client)) yield* rowsOf(client, table, writer);
+    for (const table of await tablesOf(client)) if (!table.passing) yield* rowsOf(client, table, writer);
     for (const state of await sequencesOf(client)) yield writer.record({ kind: 'sequence', ...state });
     for (const file of [...await keyFiles(places), ...(images ? await imageFiles(client, places) : [])]) yield* fileRecords(file, writer);
     yield writer.end();

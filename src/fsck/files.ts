@@ -69,5 +69,6 @@ async function filesIn(directory: string): Promise<string[]> {
     throw e;
   });
   const below = await Promise.all(entries.map(async (e) => (e.isDirectory() ? (await readdir(join(directory, e.name))).map((file) => join(e.name, file)) : [e.name])));
-  return below.flat().filter((file) => !(file.split('/').at(-1) ?? '').startsWith(INCOMING)).sort();
+  // Marks of the repository itself begin with a dot, as drafts do.
+  return below.flat().filter((file) => !file.startsWith('.') && !(file.split('/').at(-1) ?? '').startsWith(INCOMING)).sort();
 }

@@ -215,6 +215,17 @@ describe('VMs', () => {
     c.site.control.node(other).vms.delete(id);
   });
 
+  it('a lease whose VM runs on another node than the table says is not ended for that', async () => {
+    const id = await c.id(RUNNING);
+    const right = await place(id);
+    const other = Number(await c.id(`SELECT id FROM vmm_node WHERE id <> ${right}`));
+    await c.break('UPDATE lease SET node_id = $2::text::bigint WHERE id = $1', id, String(other));
+    const { problems } = await c.fsck({ repair: true });
+    expect(problems.map((p) => [p.rule, p.repairs]).sort()).toEqual([['vm-elsewhere', false], ['vm-gone', false]]);
+    await c.break('UPDATE lease SET node_id = $2::text::bigint WHERE id = $1', id, String(right));
+    await c.fsck({ repair: true });
+  });
+
   it('a node that does not answer is a note, no finding', async () => {
     const node = Number(await c.id('SELECT min(id) AS id FROM vmm_node'));
     c.site.control.setUp(node, false);

@@ -172,5 +172,6 @@ it('the release’s migrations are the first of this version’s, unchanged in n
 it('every statement of the store is exported, so that it is found and kept for the next version', async () => {
   const written = readdirSync(STORE).filter((f) => f.endsWith('.ts')).flatMap((f) => [...readFileSync(join(STORE, f), 'utf8').matchAll(/\bstatement(?:<[^(]*>)?\('([a-z-]+)'/g)].map(([, name = '']) => name));
   expect(written.length).toBeGreaterThan(100);
-  expect((await statementsNow()).map((s) => s.name)).toEqual(expect.arrayContaining(written));
+  const found = new Set((await statementsNow()).map((s) => s.name));
+  expect(written.filter((name) => !found.has(name))).toEqual([]);
 });
