@@ -5,6 +5,7 @@ import * as m0002 from './0002_slots.ts';
 import * as m0003 from './0003_policies.ts';
 import * as m0004 from './0004_processes.ts';
 import * as m0005 from './0005_events.ts';
+import * as m0006 from './0006_retention.ts';
 
 export interface Migration {
   readonly name: string;
@@ -17,4 +18,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0003_policies', up: m0003.up },
   { name: '0004_processes', up: m0004.up },
   { name: '0005_events', up: m0005.up },
+  { name: '0006_retention', up: m0006.up },
 ];

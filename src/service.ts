@@ -17,6 +17,7 @@ import { createManager, type FullManager } from './manager/index.ts';
 import { createNodePool, type NodePool } from './manager/pool.ts';
 import { agentConfig, firstStart } from './manager/first-start.ts';
 import type { SiteDecision } from './manager/site-decision.ts';
+import type { FsckOptions, FsckReport } from './fsck/types.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { openDataDir, type DataDir } from './platform/datadir.ts';
@@ -28,15 +29,18 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
+import { backupOf } from './service-backup.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
 import { siteDecision, startUsageSinks } from './service-outside.ts';
 import { createMonitoring, type Monitoring } from './service-monitoring.ts';
+import { fsckOfService } from './service-fsck.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { joinOthers, type Others } from './service-others.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
 import { createSaver } from './workers/saving.ts';
+import { createPruner } from './workers/pruner.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -136,7 +140,9 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
   const look = { doctor: () => lookAtAll({ ctx, config, db, control, places: { data: dir.root, images: imagesIn(config, dir) }, pilotMode }), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
   const monitoringUrl = await monitoring.open({ db, recorder: parts.manager.work.recorder, dispatcher: parts.dispatcher });
-  const ready = await openDoors({ monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, ...look }, onStop);
+  const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (ids) => parts.dispatcher.handOver(ids), nodesChanged: () => parts.monitor.reload(), dir });
+  const backup = backupOf({ ctx, config, address, dir });
+  const ready = await openDoors({ monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, backup, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
@@ -193,13 +199,16 @@ function startWork(
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());
+  const pruner = createPruner(ctx, () => manager.work.prune());
   onStop('sweeper', () => sweeper.stop());
+  onStop('pruner', () => pruner.stop());
   return {
     manager, monitor, dispatcher,
     start() {
       Object.assign(beats, { dispatcher: monitoring.watch('dispatcher'), sweeper: monitoring.watch('sweeper'), monitor: monitoring.watch('node monitor') });
       dispatcher.start();
       sweeper.start();
+      pruner.start();
     },
   };
 }
@@ -207,7 +216,7 @@ function startWork(
 async function openDoors(
   d: {
     ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
-    pilots: string | undefined; monitoringUrl: string | undefined; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+    pilots: string | undefined; monitoringUrl: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; backup: ReturnType<typeof backupOf>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
   },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
@@ -219,7 +228,7 @@ async function openDoors(
   const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }), ...(d.monitoringUrl === undefined ? {} : { monitoring: d.monitoringUrl }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
-    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor,
+    status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor, fsck: d.fsck, backup: d.backup,
   });
   onStop('admin door', () => adminServer.close());
   if (d.readyFile !== undefined) {

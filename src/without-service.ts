@@ -4,7 +4,11 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { checkBackup } from './backup/check.ts';
+import { restoreBackup } from './backup/restore.ts';
 import type { OfflineSite, Place, WithoutService } from './cli/without-service.ts';
+import { fileURLToPath } from 'node:url';
 import { createControlClient } from './control/client/client.ts';
 import { createPilotChannels } from './control/client/pilot-channels.ts';
 import { createTransports } from './control/client/transports.ts';
@@ -35,11 +39,15 @@ import { packageFile } from './platform/package-file.ts';
 import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
-import { migrate } from './store/migrate.ts';
+import { migrate, refuseOther } from './store/migrate.ts';
+import { backupOf, backupPlaces } from './service-backup.ts';
+import { fsckWithoutService } from './service-fsck.ts';
 
 /** The batch system is asked this often while jobs go, ms. */
 const POLL_MS = 1_000;
 const LOG = 'without-service.log';
+/** The bundled agent, beside this program. */
+const AGENT_PROGRAM = fileURLToPath(new URL('workspace-control.cjs', import.meta.url));
 
 type Undo = () => Promise<void> | void;
 
@@ -105,6 +113,38 @@ export function withoutService(base: Pick<Context, 'clock' | 'random'>): Without
       await opened.close();
       return findings;
     }),
+
+    backup: (place, options, to) => opening(async (opened) => {
+      const config = readConfig(place.config);
+      const dir = existing(place, config);
+      const ctx = context(opened, config, dir);
+      const address = await databaseAddress(ctx, config, dir, opened);
+      await pipeline(backupOf({ ctx, config, address, dir })(options), to);
+      await opened.close();
+    }),
+
+    restore: (place, file, { replace }) => opening(async (opened) => {
+      const config = readConfig(place.config);
+      // Told before a data directory is made for it.
+      await checkBackup(file);
+      const dir = openDataDir(place.data);
+      const ctx = context(opened, config, dir);
+      const address = await databaseAddress(ctx, config, dir, opened);
+      const restored = await restoreBackup({ ctx, address, places: backupPlaces(config, dir), replace }, file);
+      await opened.close();
+      return restored;
+    }),
+
+    fsck: (place, options) => opening(async (opened) => {
+      const config = readConfig(place.config);
+      const dir = existing(place, config);
+      const ctx = context(opened, config, dir);
+      const db = await openDatabase(ctx, config, dir, opened, false);
+      await refuseOther(db);
+      const report = await fsckWithoutService({ ctx, config, db, dir, agentProgram: AGENT_PROGRAM }, options);
+      await opened.close();
+      return report;
+    }),
   };
 }
 
@@ -117,15 +157,18 @@ function existing(place: Place, config: Config): DataDir {
   return openDataDir(place.data);
 }
 
-async function openDatabase(ctx: Context, config: Config, dir: DataDir, opened: Opened, migrating: boolean): Promise<Db> {
+/** Where the database is, with the lock of the data directory: no service starts meanwhile. */
+async function databaseAddress(ctx: Context, config: Config, dir: DataDir, opened: Opened): Promise<DbAddress> {
   const lock = await lockDataDir(ctx, dir);
   opened.add(() => lock.release());
-  let address: DbAddress = { connectionString: config.database.url };
-  if (config.database.url === '') {
-    const embedded = await startEmbedded(ctx, { dataDir: dir.root, bin: config.database.bin });
-    opened.add(() => embedded.stop());
-    address = embedded.address;
-  }
+  if (config.database.url !== '') return { connectionString: config.database.url };
+  const embedded = await startEmbedded(ctx, { dataDir: dir.root, bin: config.database.bin });
+  opened.add(() => embedded.stop());
+  return embedded.address;
+}
+
+async function openDatabase(ctx: Context, config: Config, dir: DataDir, opened: Opened, migrating: boolean): Promise<Db> {
+  const address = await databaseAddress(ctx, config, dir, opened);
   if (migrating) {
     await migrate(ctx, address).catch((e: unknown) => { throw e instanceof StartError ? e : new StartError(`the database cannot be used: ${reasonText(e)}`, { cause: e }); });
   }

@@ -19,7 +19,7 @@ const FLOORS = [
   ['src/scheduler', 'src/authorization', 'src/accounting', 'src/network', 'src/images', 'src/control'],
   ['src/pilot'],
   ['src/manager'],
-  ['src/doctor'],
+  ['src/backup', 'src/doctor', 'src/fsck'],
   ['src/ec2', 'src/web', 'src/cli', 'src/workers', 'src/pilot/door', 'src/monitoring'],
   ['src/demo'],
   ['src'],

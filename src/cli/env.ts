@@ -7,6 +7,7 @@ import { StartError } from '../platform/errors.ts';
 import { createAdminClient, type AdminClient } from './client.ts';
 import { Refused, SomeFailed, Unreachable, UsageError } from './exit.ts';
 import { printable, type Io } from './io.ts';
+import type { KeyRotation, RotationOptions } from './key-rotation.ts';
 import type { NodeInstaller } from './node-installer.ts';
 import type { WithoutService } from './without-service.ts';
 import { renderTable, type Column } from './table.ts';
@@ -24,6 +25,7 @@ export interface CliDeps {
   /** Runs the service until it is told to stop. */
   readonly serve: (options: ServeOptions) => Promise<void>;
   readonly installer: NodeInstaller;
+  readonly keyRotation: (options: RotationOptions) => Promise<KeyRotation>;
   /** What commands do themselves where no service runs. */
   readonly withoutService: WithoutService;
 }

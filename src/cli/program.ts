@@ -4,9 +4,13 @@ import { ConfigError } from '../platform/config.ts';
 import { StartError } from '../platform/errors.ts';
 import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
+import { sshKeyRotation } from './key-rotation.ts';
+import { addBackupCommands } from './commands/backup.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addEventsCommand } from './commands/events.ts';
+import { addFsckCommand } from './commands/fsck.ts';
 import { addImageCommands } from './commands/images.ts';
+import { addKeyCommands } from './commands/keys.ts';
 import { addKillAllCommand } from './commands/kill-all.ts';
 import { addLeaseCommands } from './commands/leases.ts';
 import { addNetworkCommands } from './commands/networks.ts';
@@ -19,7 +23,7 @@ import { addUsageCommand } from './commands/usage.ts';
 import { addUserCommands } from './commands/users.ts';
 import { asJson, refusal, type CliDeps } from './env.ts';
 import { EXIT, SomeFailed, Unreachable, UsageError } from './exit.ts';
-import { sshInstaller } from './ssh-installer.ts';
+import { quiet, sshInstaller } from './ssh-installer.ts';
 import { terminal } from './terminal.ts';
 
 export type { CliDeps, ServeOptions } from './env.ts';
@@ -38,7 +42,7 @@ Exit codes:
 
 /** `serve` and `withoutService` compose what the commands cannot know; the rest is the real machine unless a test gives its own. */
 export function buildCli(given: Pick<CliDeps, 'serve' | 'withoutService'> & Partial<CliDeps>): Cli {
-  const deps: CliDeps = { clock: realClock, env: process.env, installer: sshInstaller, ...given, io: given.io ?? terminal() };
+  const deps: CliDeps = { clock: realClock, env: process.env, installer: sshInstaller, keyRotation: sshKeyRotation(quiet), ...given, io: given.io ?? terminal() };
   return {
     async run(argv) {
       const json = argv.includes('--json');
@@ -77,7 +81,8 @@ Examples:
 ${EXIT_CODES}`);
   for (const add of [
     addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addEventsCommand, addPolicyCommands,
-    addUsageCommand, addSlotCommands, addKillAllCommand, addDoctorCommand, addProcessesCommand,
+    addUsageCommand, addSlotCommands, addKillAllCommand, addDoctorCommand, addFsckCommand,
+    addBackupCommands, addKeyCommands, addProcessesCommand,
   ]) {
     add(root, deps);
   }

@@ -17,12 +17,12 @@ import type { InstallRequest, InstallWatcher, NodeInstaller } from './node-insta
 /** What goes wrong comes back as a rejection; the lines between are for the service's log only. */
 const silent = (): void => undefined;
 const noLog: Log = { debug: silent, info: silent, warn: silent, error: silent, debugging: false, child: () => noLog };
-const ctx: Context = { clock: realClock, random: realRandom, log: noLog };
+export const quiet: Context = { clock: realClock, random: realRandom, log: noLog };
 
 export const sshInstaller: NodeInstaller = {
   async install(request, watcher) {
     const { host, port, user } = request;
-    const report = await installNode(ctx, {
+    const report = await installNode(quiet, {
       target: { host, port, user },
       trust: { hostKey: request.hostKey, knownHosts: knownHosts(request), confirm: (shown) => watcher.trust(shown) },
       identities: await identities(request),

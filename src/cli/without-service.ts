@@ -1,5 +1,8 @@
 /** What `nimbus` does itself where no service answers; composed outside, as it needs the whole house. */
+import type { Writable } from 'node:stream';
+import type { Restored } from '../backup/restore.ts';
 import type { Finding } from '../doctor/types.ts';
+import type { FsckOptions, FsckReport } from '../fsck/types.ts';
 import type { KilledSlot, SlotChoice } from '../manager/admin-types.ts';
 import type { JobOutcome } from '../manager/admin/kill-all-jobs.ts';
 import type { SlotView } from '../manager/slots/types.ts';
@@ -33,4 +36,7 @@ export interface WithoutService {
   /** The batch system alone: cancels its jobs that are slots. */
   killJobs(place: Place, wait: { node: string | undefined; waitMs: number }): Promise<JobOutcome[]>;
   doctor(place: Place): Promise<readonly Finding[]>;
+  backup(place: Place, options: { images: boolean }, to: Writable): Promise<void>;
+  restore(place: Place, file: string, options: { replace: boolean }): Promise<Restored>;
+  fsck(place: Place, options: FsckOptions): Promise<FsckReport>;
 }

@@ -12,6 +12,7 @@ import { ownedNodes } from './placing/owned.ts';
 import type { Placer } from './placing/types.ts';
 import { nodeCases, type NodeCases } from './nodes.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
+import { prune, type Pruned } from './retention.ts';
 import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
 import { createSignatures } from './signatures.ts';
@@ -31,6 +32,8 @@ export interface WorkerManager {
   readonly nodes: NodeCases;
   readonly recorder: Recorder;
   sweep(): Promise<number>;
+  /** Removes a batch of what is old. */
+  prune(): Promise<Pruned>;
   /** Pilot mode's work; also after the mode was changed, for slots that are left. */
   readonly slots: SlotWork;
 }
@@ -103,7 +106,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     site: siteCases(deps),
     signatures: createSignatures(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
-    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, slots: slotWork(deps) },
+    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, prune: () => prune(deps), slots: slotWork(deps) },
   };
 }
 

@@ -71,7 +71,8 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
   }
 }
 
-function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
+/** The lease should have a VM on its node, and `vm`, which the node has, is none that lives. */
+export function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
   if (vm?.state === 'running' || vm?.state === 'paused' || vm?.state === 'starting') return false;
   return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease.state) && vm?.state === 'stopped' && vm.generation === lease.generation);
 }

@@ -97,9 +97,14 @@ export class TransitionBatch {
   again(lease: LockedLease, kind: IntentKind, requestId: string | null): boolean {
     if (lease.node_id === null || lease.generation > HIGHEST_AGAIN) return false;
     lease.generation *= 2;
+    this.redo(lease, kind, requestId);
+    return true;
+  }
+
+  /** What its node was to do was lost: once more, above it. */
+  redo(lease: LockedLease, kind: IntentKind, requestId: string | null): void {
     this.touch(lease, {});
     this.intend(lease, kind, requestId);
-    return true;
   }
 
   /** Ends a lease whose node is no more: nobody is left whose word its end could wait for. */

@@ -102,6 +102,15 @@ export const configSchema = z.strictObject({
     /** Charged time of a lease is rounded up to a multiple of this */
     charge_granularity: duration.default(60),
   }).prefault({}),
+  /** How long is kept what is over; 0 = for ever */
+  retention: z.strictObject({
+    /** Ended leases, with their events, their work, tags and client tokens */
+    leases: z.union([z.literal(0), duration]).default(90 * 86_400),
+    /** Ended slots, with their nodes and what their pilots said */
+    slots: z.union([z.literal(0), duration]).default(90 * 86_400),
+    /** Closed usage records */
+    usage: z.union([z.literal(0), duration]).default(0),
+  }).prefault({}),
   ...outsideSections,
   simulated: z.strictObject({
     start_ms: z.int().nonnegative().default(150),

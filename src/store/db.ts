@@ -24,9 +24,10 @@ export interface Queryable {
 export interface Db extends Queryable {
   /**
    * One transaction. `fn` must only use `tx`. Rolled back when it rejects. After `Unavailable` it may have been committed
-   * all the same: the answer to the COMMIT may be what was lost.
+   * all the same: the answer to the COMMIT may be what was lost. `snapshot`: every statement sees the same moment, and
+   * nothing is written.
    */
-  transaction<T>(fn: (tx: Queryable) => Promise<T>): Promise<T>;
+  transaction<T>(fn: (tx: Queryable) => Promise<T>, kind?: 'snapshot'): Promise<T>;
   /** Connections now; `waiting`: who waits for one. */
   readonly connections?: { readonly total: number; readonly idle: number; readonly waiting: number };
   close(): Promise<void>;
@@ -98,11 +99,11 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
 
   return {
     query: (s, values) => run(pool, s, values),
-    async transaction(fn) {
+    async transaction(fn, kind) {
       const client = await asked(pool.connect());
       let broken: Error | undefined;
       try {
-        await asked(client.query('BEGIN'));
+        await asked(client.query(kind === 'snapshot' ? 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' : 'BEGIN'));
         const result = await fn({ query: (s, values) => run(client, s, values) });
         const { command } = await asked(client.query('COMMIT'));
         // A transaction in which a statement failed and was not heard of is rolled back by its COMMIT.

@@ -13,7 +13,7 @@ export interface KeyPairRow {
 const COLUMNS = 'id, name, type, public_key, fingerprint, created_at';
 
 /** $1 account, $2 name */
-const keyPairByName = statement<KeyPairRow>('key-pair-by-name', `SELECT ${COLUMNS} FROM key_pair WHERE account_id = $1 AND name = $2`);
+export const keyPairByName = statement<KeyPairRow>('key-pair-by-name', `SELECT ${COLUMNS} FROM key_pair WHERE account_id = $1 AND name = $2`);
 
 export async function findKeyPair(q: Queryable, accountId: number, name: string): Promise<KeyPairRow | null> {
   return (await q.query(keyPairByName, [accountId, name]))[0] ?? null;

@@ -9,7 +9,7 @@ import { statement, type Db, type DbAddress } from './db.ts';
 const CHANNEL = 'nimbus';
 const AGAIN_MS = 1_000;
 
-const notifyAll = statement<never>('notify-all', `SELECT pg_notify('${CHANNEL}', $1)`);
+export const notifyAll = statement<never>('notify-all', `SELECT pg_notify('${CHANNEL}', $1)`);
 
 export interface WakeUps {
   /** Tells every process, this one too; never rejects. */

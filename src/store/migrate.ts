@@ -4,7 +4,7 @@ import pg from 'pg';
 import { MIGRATIONS, type Migration } from '../../migrations/index.ts';
 import type { Context } from '../platform/context.ts';
 import { StartError } from '../platform/errors.ts';
-import { sqlState, statement, type DbAddress } from './db.ts';
+import { sqlState, statement, type DbAddress, type Queryable } from './db.ts';
 
 /** "nimb" in ASCII; the key of the advisory lock, in the one-argument form (PostgreSQL manual, 9.28.10). */
 const LOCK_KEY = 0x6e696d62;
@@ -14,6 +14,7 @@ const TABLE = 'knex_migrations';
 export const appliedMigrations = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
 const LOCK_NOT_AVAILABLE = '55P03';
 const UNDEFINED_TABLE = '42P01';
+export const APPLIED = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
 
 /**
  * @returns names of the migrations that were run
@@ -33,6 +34,18 @@ export async function migrate(ctx: Context, address: DbAddress, migrations: read
     // The end of the session releases the lock.
     await holder.end();
   }
+}
+
+/** Reads the schema that the database has, and changes nothing. @throws StartError when it is not this program's */
+export async function refuseOther(q: Queryable, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
+  const has = await q.query(APPLIED).then((rows) => rows.map((r) => r.name), (e: unknown): string[] => {
+    if (sqlState(e) === UNDEFINED_TABLE) return [];
+    throw e;
+  });
+  const unknown = has.filter((name) => !migrations.some((m) => m.name === name));
+  if (unknown.length > 0) throw new StartError(`the database was written by a newer nimbus (its schema has ${unknown.join(', ')}): use that version`);
+  const missing = migrations.filter((m) => !has.includes(m.name));
+  if (missing.length > 0) throw new StartError(`the database has the schema of an older nimbus (it has not ${missing.map((m) => m.name).join(', ')}): start this version once, or use that one`);
 }
 
 async function lock(client: pg.Client): Promise<void> {

@@ -2,6 +2,8 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express';
 import { Fault, isFault } from '../lease/faults.ts';
 import type { Caller } from '../manager/types.ts';
@@ -83,6 +85,7 @@ async function answer(ctx: Context, handler: Handler, req: Request, res: Respons
     const result = await handler(req, administrator(requestId));
     if (req.method !== 'GET') ctx.log.info('administrator', { requestId, did: `${req.method} ${req.path}` });
     if (result === undefined) res.status(204).end();
+    else if (result instanceof Readable) await pipeline(result, res.type('application/octet-stream'));
     else res.json(result);
   } catch (e) {
     refuse(ctx, e, requestId, res);

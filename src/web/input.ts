@@ -117,6 +117,9 @@ export const explained = z.strictObject({
   duration: duration.optional(),
   tags: z.record(line(128), line(256)).optional(),
 });
+export const fsckQuery = z.strictObject({ deep: flag.default(false) });
+export const backupQuery = z.strictObject({ images: flag.default(false) });
+export const fsckRepair = z.strictObject({ deep: z.boolean().default(false) });
 
 /** @throws Fault ParameterInvalid with a reason for each mistake */
 export function check<T>(schema: z.ZodType<T>, value: unknown): T {

@@ -1,7 +1,9 @@
 /** What the administrators' door offers: one line a request, each one call of the manager. `docs/operations.md` lists them. */
+import type { Readable } from 'node:stream';
 import { Router, type Request, type Response } from 'express';
 import { Fault } from '../lease/faults.ts';
 import type { Finding } from '../doctor/types.ts';
+import type { FsckOptions, FsckReport } from '../fsck/types.ts';
 import type { AdminManager, BatchSystemView } from '../manager/admin-types.ts';
 import type { Caller, LeaseChange, Manager } from '../manager/types.ts';
 import * as input from './input.ts';
@@ -28,16 +30,19 @@ export interface AdminServices {
   readonly agentConfig?: Readonly<Record<string, unknown>>;
   /** Looks whether everything that the service needs is there. */
   readonly doctor?: () => Promise<readonly Finding[]>;
+  readonly fsck?: (options: FsckOptions) => Promise<FsckReport>;
+  /** The bytes of a backup. */
+  readonly backup?: (options: { images: boolean }) => Readable;
 }
 
-/** The answer becomes JSON; undefined becomes 204. */
+/** The answer becomes JSON, or bytes where it is a stream; undefined becomes 204. */
 export type Handler = (request: Request, caller: Caller) => Promise<unknown>;
 type Method = 'get' | 'post' | 'patch' | 'put' | 'delete';
 type Route = readonly [Method, string, Handler];
 
 export function adminRouter(services: AdminServices, run: (handler: Handler) => (req: Request, res: Response) => void): Router {
   const router = Router();
-  const all = [...site(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin), ...policies(services.admin)];
+  const all = [...site(services), ...checks(services), ...users(services.admin), ...nodes(services.admin), ...images(services.admin), ...networks(services.admin), ...leases(services), ...slots(services.admin), ...policies(services.admin)];
   for (const [method, path, handler] of all) router[method](path, run(handler));
   return router;
 }
@@ -59,6 +64,22 @@ function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
       return after === undefined ? admin.events.newest(choice, last) : admin.events.after(choice, after);
     }],
     ['get', '/usage', (req) => admin.usage.list(input.check(input.usageQuery, req.query))],
+  ];
+}
+
+function checks({ fsck, backup }: AdminServices): Route[] {
+  const check = (options: FsckOptions): Promise<FsckReport> => {
+    if (fsck === undefined) throw new Fault('Unsupported', 'This service does not check its database.');
+    return fsck(options);
+  };
+  return [
+    ['get', '/fsck', (req) => check({ repair: false, deep: input.check(input.fsckQuery, req.query).deep })],
+    ['get', '/backup', (req) => {
+      const { images } = input.check(input.backupQuery, req.query);
+      if (backup === undefined) throw new Fault('Unsupported', 'This service makes no backups.');
+      return Promise.resolve(backup({ images }));
+    }],
+    ['post', '/fsck', (req) => check({ repair: true, deep: input.check(input.fsckRepair, req.body ?? {}).deep })],
   ];
 }
 

@@ -28,7 +28,7 @@ async function nimbus(argv: readonly string[], o: Options = {}): Promise<Ran> {
     env: o.env ?? { NIMBUS_DATA: site.dataDir },
     serve: o.serve ?? (() => Promise.reject(new Error('not here'))),
     installer: o.installer ?? { install: () => Promise.reject(new Error('not here')) },
-    withoutService: { open: notHere, killJobs: notHere, doctor: notHere, ...o.withoutService },
+    withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere, ...o.withoutService },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;
@@ -297,10 +297,10 @@ describe('endings', () => {
     const { code, out } = await nimbus(['--version']);
     expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string });
     expect(widest((await nimbus(['network', 'address', '--help'])).out)).toBeLessThanOrEqual(80);
-    for (const argv of [[], ['serve'], ['status'], ['config'], ['usage'], ['kill-all'], ['doctor'], ...Object.entries({
+    for (const argv of [[], ['serve'], ['status'], ['config'], ['usage'], ['kill-all'], ['doctor'], ['fsck'], ['backup'], ['restore'], ...Object.entries({
       user: ['add', 'list', 'remove', 'key'], node: ['add', 'list', 'drain', 'activate', 'remove', 'upgrade'], image: ['add', 'list', 'remove'],
       network: ['add', 'list', 'remove', 'address'], 'network address': ['add', 'list', 'remove'], lease: ['list', 'show', 'extend', 'destroy', 'console'],
-      slot: ['list', 'show', 'kill'],
+      slot: ['list', 'show', 'kill'], key: ['show', 'rotate'],
     }).flatMap(([group, verbs]) => verbs.filter((v) => v !== 'address').map((v) => [...group.split(' '), v]))]) {
       const help = await nimbus([...argv, '--help']);
       expect(help.code).toBe(0);

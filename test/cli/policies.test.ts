@@ -20,8 +20,8 @@ async function nimbus(...argv: string[]): Promise<{ code: number; out: string; e
   const ran = { code: -1, out: '', err: '' };
   const cli = buildCli({
     io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched: false, ask: () => Promise.resolve(null) },
-    clock: { ...realClock, now: () => 3_600_000 }, env: { NIMBUS_DATA: site.dataDir }, serve: notHere, installer: { install: notHere },
-    withoutService: { open: notHere, killJobs: notHere, doctor: notHere },
+    clock: { ...realClock, now: () => 3_600_000 }, env: { NIMBUS_DATA: site.dataDir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere,
+    withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;

@@ -32,7 +32,7 @@ async function nimbus(argv: readonly string[], o: Options = {}): Promise<Ran & {
     // A wait is over at once, and took as long as it says.
     clock: { now: () => NOW, monotonic: () => waited, after: (ms, fn) => { waited += ms; return realClock.after(0, fn); } },
     env: { NIMBUS_DATA: o.data ?? site.dataDir }, serve: notHere, installer: { install: notHere },
-    withoutService: { open: notHere, killJobs: notHere, doctor: notHere, ...o.withoutService },
+    withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere, ...o.withoutService },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;

@@ -35,7 +35,7 @@ async function nimbus(...argv: string[]): Promise<{ code: number; out: string; e
   const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
   const cli = buildCli({
     io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched: false, ask: () => Promise.resolve(null) },
-    env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, withoutService: { open: notHere, killJobs: notHere, doctor: notHere },
+    env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;

@@ -12,7 +12,7 @@ const silent = { out: () => undefined, err: () => undefined, ask: () => Promise.
 
 /** The commander tree with every action taken out. */
 function idle(): Command {
-  const root = program({ clock: realClock, env: {}, io: silent, installer: sshInstaller, serve: () => Promise.resolve(), withoutService: {} as never }, false);
+  const root = program({ clock: realClock, env: {}, io: silent, installer: sshInstaller, keyRotation: () => Promise.reject(new Error('not here')), serve: () => Promise.resolve(), withoutService: {} as never }, false);
   const still = (command: Command): void => {
     // Some that have commands below them do something by themselves; those have options.
     if (command.commands.length === 0 || (command.parent !== null && command.options.length > 0)) command.action(() => undefined);

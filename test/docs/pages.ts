@@ -35,7 +35,7 @@ export const prose = ({ text }: Page): string => text.replace(FENCE, '');
 export function commandLines(page: Page): string[] {
   return blocks(page).filter((b) => b.language === 'sh')
     .flatMap((b) => b.text.replace(/\\\n\s*/g, ' ').split('\n'))
-    .flatMap((line) => line.replace(/\s+#.*$/, '').split(/\s(?:&&|\||>|2>&1)\s/))
+    .flatMap((line) => line.replace(/\s+#.*$/, '').split(/\s(?:&&|\|\|?|>>?|2>&1)\s/))
     .map((line) => line.replace(/\s&$/, '').trim());
 }
 

@@ -33,7 +33,7 @@ test('its command line is one that the program takes, and its ready file is the 
   let given: unknown;
   const root = program({
     clock: realClock, env: {}, io: { out: () => undefined, err: () => undefined, ask: () => Promise.resolve(null), width: 80, watched: false },
-    installer: {} as never, withoutService: {} as never, serve: (o) => { given = o; return Promise.resolve(); },
+    installer: {} as never, withoutService: {} as never, keyRotation: {} as never, serve: (o) => { given = o; return Promise.resolve(); },
   });
   root.parse(words, { from: 'user' });
   expect(given).toEqual({ config: '/etc/nimbus/nimbus.toml', data: `/var/lib/${value('StateDirectory') ?? ''}`, readyFile: `/run/${value('RuntimeDirectory') ?? ''}/ready.json` });

@@ -25,18 +25,24 @@ interface Server {
 }
 let server: Promise<Server> | undefined;
 
-export async function openTestDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
+export const openTestDatabase = (options: { max?: number } = {}): Promise<TestDatabase> => openFrom('nimbus', options);
+
+/** Without a schema. */
+export const openEmptyDatabase = (): Promise<TestDatabase> => openFrom('template0', {});
+
+async function openFrom(template: string, options: { max?: number }): Promise<TestDatabase> {
   const s = await (server ??= startServer());
   s.users += 1;
   const database = `test_${(s.made += 1)}`;
-  await admin(s.embedded.address, `CREATE DATABASE ${database} TEMPLATE nimbus`);
+  await admin(s.embedded.address, `CREATE DATABASE ${database} TEMPLATE ${template}`);
   const address = { ...s.embedded.address, database };
   const db = openDb(address, { max: options.max ?? 4, log: testContext().log });
+  let closed: Promise<void> | undefined;
   return {
     address,
-    db,
+    db: { ...db, close: () => (closed ??= db.close()) },
     async close() {
-      await db.close();
+      await (closed ??= db.close());
       s.users -= 1;
       if (s.users > 0) return;
       server = undefined;

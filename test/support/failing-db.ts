@@ -25,13 +25,13 @@ export function failingDb(db: Db): FailingDb {
     losesCommit: () => false,
     get count() { return count; },
     query: (s, values) => ask(db, s, values),
-    async transaction(fn) {
+    async transaction(fn, kind) {
       const result = await db.transaction(async (tx) => {
         const made = await fn({ query: (s, values) => ask(tx, s, values) });
         count += 1;
         if (failing.fails('COMMIT')) throw databaseAway();
         return made;
-      });
+      }, kind);
       if (failing.losesCommit()) throw databaseAway();
       return result;
     },

@@ -29,3 +29,17 @@ export function withOperateLine(text: string, line: OperateLine, stateDir: strin
   while (others.at(-1) === '') others.pop();
   return [...others, operateLine(line), ''].join('\n');
 }
+
+const keyOf = (publicLine: string): string => publicLine.trim().split(/\s+/)[1] ?? '';
+const isLineOf = (key: string) => (l: string): boolean => !l.trimStart().startsWith('#') && l.split(/\s+/).includes(key);
+
+/** Beside each line of `before` the same for `next`; undefined where no line has `before`. */
+export function withNextKey(text: string, before: string, next: string): string | undefined {
+  const lines = text.split('\n');
+  if (!lines.some(isLineOf(keyOf(before)))) return undefined;
+  if (lines.some(isLineOf(keyOf(next)))) return text;
+  return lines.flatMap((l) => (isLineOf(keyOf(before))(l) ? [l, l.replace(keyOf(before), keyOf(next))] : [l])).join('\n');
+}
+
+/** Without the lines of a key. */
+export const withoutKey = (text: string, publicLine: string): string => text.split('\n').filter((l) => !isLineOf(keyOf(publicLine))(l)).join('\n');

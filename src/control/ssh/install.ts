@@ -28,7 +28,7 @@ const NODE_PLACES = ['node', '/usr/bin/node', '/usr/local/bin/node'];
 const COMMAND_NOT_FOUND = 127;
 const STEP_MS = 30_000;
 const COPY_MS = 600_000;
-const MAX_AUTHORIZED_KEYS = 1024 * 1024;
+export const MAX_AUTHORIZED_KEYS = 1024 * 1024;
 const MAX_SETTINGS = 1024 * 1024;
 
 export interface InstallOptions {
@@ -106,7 +106,7 @@ function refuseSameKey({ identities, operatingPublicLine }: InstallOptions): voi
   }
 }
 
-async function connectAsAdministrator(ctx: Context, { target, identities, trust }: InstallOptions, hostKey: string): Promise<Client> {
+export async function connectAsAdministrator(ctx: Context, { target, identities, trust }: Pick<InstallOptions, 'target' | 'identities' | 'trust'>, hostKey: string): Promise<Client> {
   const pin = readPin(hostKey) ?? Buffer.alloc(0);
   const stop = new AbortController();
   const ms = trust.connectMs ?? STEP_MS;
@@ -188,7 +188,7 @@ async function authorize(files: RemoteFiles, directory: string, command: readonl
 }
 
 /** Opens the channel as the service will, and asks the agent for its node. */
-async function prove(ctx: Context, access: NodeAccess & { transport: 'ssh' }, privateKeyFile: string, say: (s: InstallStep) => void): Promise<{ status: NodeStatus | null; missing: string[] }> {
+export async function prove(ctx: Context, access: NodeAccess & { transport: 'ssh' }, privateKeyFile: string, say: (s: InstallStep) => void): Promise<{ status: NodeStatus | null; missing: string[] }> {
   say({ step: 'prove', text: 'starting the agent with the operating key' });
   const client = createControlClient(ctx, {
     imageSource: () => { throw new Error('no image is sent while a node is added'); },

@@ -1,5 +1,8 @@
-/** The operating key: the service's own, made at first use; nodes let it start the agent and nothing else. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+/**
+ * The operating key: the service's own, made at first use; nodes let it start the agent and nothing else. While it is being
+ * replaced the next one, then the old one, lies beside it.
+ */
+import { chmodSync, chownSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ssh2, { type ParsedKey } from 'ssh2';
 
@@ -9,6 +12,8 @@ const { utils } = ssh2;
 /** Comment of the key, by which its line in a node's authorized_keys is recognized. */
 export const OPERATE_COMMENT = 'nimbus-operate';
 const FILE = 'operate_ed25519';
+const NEXT = `${FILE}.next`;
+const OLD = `${FILE}.old`;
 
 export interface OperatingKey {
   /** OpenSSH private key without passphrase, 0600. */
@@ -21,6 +26,37 @@ export interface OperatingKey {
 export function operatingKey(directory: string): OperatingKey {
   const privateFile = join(directory, FILE);
   if (!existsSync(privateFile)) makeKey(directory, privateFile);
+  return readPair(privateFile);
+}
+
+/** The key that shall follow, made at first use, of the same owner. */
+export function nextKey(directory: string): OperatingKey {
+  const [privateFile, now] = [join(directory, NEXT), statSync(operatingKey(directory).privateFile)];
+  if (!existsSync(privateFile)) makeKey(directory, privateFile);
+  for (const file of [privateFile, `${privateFile}.pub`]) chownSync(file, now.uid, now.gid);
+  return readPair(privateFile);
+}
+
+/** The key before, while nodes may still know it. */
+export function oldKey(directory: string): OperatingKey | undefined {
+  const privateFile = join(directory, OLD);
+  return existsSync(privateFile) ? readPair(privateFile) : undefined;
+}
+
+/** The next key takes the place of the operating key at once; at no moment is there none. */
+export function switchKeys(directory: string): void {
+  const at = (name: string): string => join(directory, name);
+  rmSync(at(OLD), { force: true });
+  linkSync(at(FILE), at(OLD));
+  renameSync(at(NEXT), at(FILE));
+  renameSync(at(`${NEXT}.pub`), at(`${FILE}.pub`));
+}
+
+export function forgetOldKey(directory: string): void {
+  rmSync(join(directory, OLD), { force: true });
+}
+
+function readPair(privateFile: string): OperatingKey {
   if ((statSync(privateFile).mode & 0o077) !== 0) throw new Error(`operating key ${privateFile} can be read by others; run "chmod 600 ${privateFile}"`);
   return { privateFile, publicLine: publicLine(readKey(readFileSync(privateFile), privateFile)) };
 }

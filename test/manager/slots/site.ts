@@ -1,7 +1,8 @@
 /** A site in pilot mode whose batch system and pilots are the test's own words. */
 import type { JobRequest, JobView, Lrm, SubmitAnswer } from '../../../src/pilot/lrm/types.ts';
 import type { NotificationAnswer, PilotMessage } from '../../../src/pilot/protocol.ts';
-import { statement } from '../../../src/store/db.ts';
+import type { Clock } from '../../../src/platform/context.ts';
+import { statement, type Db } from '../../../src/store/db.ts';
 import { openTestSite, type TestSite } from '../../support/site.ts';
 
 export interface WordsLrm extends Lrm {
@@ -65,8 +66,8 @@ const SLOT = statement<Awaited<ReturnType<PilotSite['slot']>>>('test-slot', `
     FROM slot s ORDER BY s.created_at DESC, s.id LIMIT 1`);
 const STATES = statement<{ state: string }>('test-lease-states', 'SELECT state FROM lease ORDER BY seq');
 
-export async function openPilotSite(config: object = {}, lrm = wordsLrm()): Promise<PilotSite> {
-  const site = await openTestSite({ lrm, nodes: [], config: { scheduler: { mode: 'pilot' }, pilot: { poll: 3600 }, ...config } });
+export async function openPilotSite(config: object = {}, lrm = wordsLrm(), over: { clock?: Clock; seenDb?: (db: Db) => Db } = {}): Promise<PilotSite> {
+  const site = await openTestSite({ lrm, nodes: [], ...over, config: { scheduler: { mode: 'pilot' }, pilot: { poll: 3600 }, ...config } });
   const sequence = new Map<string, number>();
   const counters = new Map<string, number>();
   const hex = (n: number): string => site.ctx.random.bytes(n).toString('hex');

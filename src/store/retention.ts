@@ -1,0 +1,53 @@
+/** Statements that remove what is over and old, a batch at a time. */
+import { statement } from './db.ts';
+
+/** Held to the end of the transaction: of several services one prunes. */
+export const mayPrune = statement<{ may: boolean }>('may-prune', 'SELECT pg_try_advisory_xact_lock(7310584022) AS may');
+
+export interface PrunedRows {
+  pruned: number;
+}
+
+/**
+ * $1 ended before, $2 limit: leases with their events, work and tags, and their groups with their client tokens. A group
+ * goes as a whole, when the last of its leases is old.
+ */
+export const pruneLeases = statement<PrunedRows>('prune-leases', `
+  WITH old AS (
+    SELECT l.group_id FROM lease l
+     WHERE l.final AND l.ended_at < $1
+       AND NOT EXISTS (SELECT 1 FROM lease o WHERE o.group_id = l.group_id AND (NOT o.final OR o.holding OR o.ended_at >= $1))
+       AND NOT EXISTS (SELECT 1 FROM lease o JOIN usage_record u ON u.lease_id = o.id WHERE o.group_id = l.group_id AND u.closed_at IS NULL)
+     ORDER BY l.ended_at LIMIT $2
+  ), gone AS (SELECT id FROM lease WHERE group_id IN (SELECT group_id FROM old)),
+     e AS (DELETE FROM event WHERE lease_id IN (SELECT id FROM gone)),
+     i AS (DELETE FROM intent WHERE lease_id IN (SELECT id FROM gone)),
+     t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
+     l AS (DELETE FROM lease WHERE id IN (SELECT id FROM gone) RETURNING id),
+     g AS (DELETE FROM lease_group WHERE id IN (SELECT group_id FROM old))
+  SELECT count(*)::int AS pruned FROM l`);
+
+/** $1 ended before, $2 limit: slots to which no lease refers, with their nodes and what their pilots said. */
+export const pruneSlots = statement<PrunedRows>('prune-slots', `
+  WITH gone AS (
+    SELECT s.id FROM slot s
+     WHERE s.final AND s.ended_at < $1
+       AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)
+       AND NOT EXISTS (SELECT 1 FROM vmm_node v JOIN lease l ON l.node_id = v.id WHERE v.slot_id = s.id)
+       AND NOT EXISTS (SELECT 1 FROM vmm_node v WHERE v.slot_id = s.id AND v.ended_at IS NULL)
+     ORDER BY s.ended_at LIMIT $2
+  ), m AS (DELETE FROM slot_message WHERE slot_id IN (SELECT id FROM gone)),
+     c AS (DELETE FROM slot_sender WHERE slot_id IN (SELECT id FROM gone)),
+     n AS (DELETE FROM slot_node WHERE slot_id IN (SELECT id FROM gone)),
+     v AS (DELETE FROM vmm_node WHERE slot_id IN (SELECT id FROM gone)),
+     s AS (DELETE FROM slot WHERE id IN (SELECT id FROM gone) RETURNING id)
+  SELECT count(*)::int AS pruned FROM s`);
+
+/** $1 closed before, $2 limit: usage records with their intervals, of leases that are gone. */
+export const pruneUsage = statement<PrunedRows>('prune-usage', `
+  WITH gone AS (
+    SELECT u.lease_id FROM usage_record u WHERE u.closed_at < $1 AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)
+     ORDER BY u.closed_at LIMIT $2
+  ), i AS (DELETE FROM usage_interval WHERE lease_id IN (SELECT lease_id FROM gone)),
+     u AS (DELETE FROM usage_record WHERE lease_id IN (SELECT lease_id FROM gone) RETURNING lease_id)
+  SELECT count(*)::int AS pruned FROM u`);

@@ -1,0 +1,273 @@
+/** Each rule: a site that is healthy but for one thing, which is found, said, and mended where there is one right answer. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { expectInvariants } from '../support/invariants.ts';
+import { openTestSite } from '../support/site.ts';
+import { checkedSite, populate, type Checked } from './site.ts';
+
+let c: Checked;
+beforeAll(async () => {
+  c = await checkedSite(await openTestSite());
+  await populate(c);
+});
+afterAll(() => c.close());
+
+const RUNNING = "SELECT id FROM lease WHERE state = 'Running' AND nics::text LIKE '%lab%' ORDER BY seq LIMIT 1";
+const ENDED = "SELECT id FROM lease WHERE state = 'Terminated' ORDER BY seq LIMIT 1";
+
+it('a healthy site has no findings, whether it is served or not', async () => {
+  const report = await c.fsck({ deep: true });
+  expect(report).toEqual({ looked: { leases: 7, nodes: 2, asked: 2, slots: 0, images: 1 }, problems: [], mended: [], notes: [] });
+  expect(await c.fsck({ serving: false })).toMatchObject({ problems: [], notes: [] });
+});
+
+interface Broken {
+  /** A lease, node, intent … that `$1` stands for in `broken` and `{}` in `says`. */
+  readonly of: string;
+  readonly broken: string;
+  readonly says: string | RegExp;
+}
+
+/** What --repair mends, by rule. */
+const MENDED: Readonly<Record<string, Broken>> = {
+  'lease-final': { of: RUNNING, broken: 'UPDATE lease SET final = true WHERE id = $1', says: 'lease {} is Running, but counts as ended' },
+  'lease-holding': { of: ENDED, broken: 'UPDATE lease SET holding = true WHERE id = $1', says: 'lease {} is Terminated and still holds its room' },
+  'lease-not-holding': { of: RUNNING, broken: 'UPDATE lease SET holding = false WHERE id = $1', says: 'lease {} is Running and holds no room' },
+  'lease-ended': { of: ENDED, broken: 'UPDATE lease SET ended_at = NULL WHERE id = $1', says: 'lease {} is Terminated, but nothing says since when' },
+  'lease-end': { of: RUNNING, broken: 'UPDATE lease SET ends_at = NULL WHERE id = $1', says: 'lease {} is Running and would never end' },
+  'lease-idle': {
+    of: RUNNING, says: 'lease {} is Ending, but nothing is to be done for it',
+    broken: "WITH e AS (INSERT INTO event (lease_id, at, to_state, trigger, who) VALUES ($1, now(), 'Ending', 'end', 'test')) UPDATE lease SET state = 'Ending' WHERE id = $1",
+  },
+  'address-kept': {
+    of: ENDED, says: /^address 192\.0\.2\.19 of network lab is kept by lease {}, which is Terminated and holds nothing$/,
+    broken: "UPDATE network_address SET lease_id = $1 WHERE ip = '192.0.2.19'",
+  },
+  'address-lost': { of: RUNNING, broken: 'UPDATE network_address SET lease_id = NULL WHERE lease_id = $1', says: /^lease {} uses address 192\.0\.2\.1\d of network lab, which counts as free$/ },
+  'usage-missing': {
+    of: "SELECT id FROM lease WHERE state = 'Corrupted'", says: 'lease {} (Corrupted) has no usage record',
+    broken: 'DELETE FROM usage_record WHERE lease_id = $1',
+  },
+  'usage-kept-open': {
+    of: ENDED, broken: 'UPDATE usage_interval SET stop_at = NULL WHERE lease_id = $1', says: 'lease {} is Terminated and holds nothing, but is still charged',
+  },
+  'usage-not-counted': { of: RUNNING, broken: 'DELETE FROM usage_interval WHERE lease_id = $1', says: 'lease {} is Running, but is not charged' },
+  'usage-closed-early': { of: RUNNING, broken: 'UPDATE usage_record SET closed_at = now(), charged_minutes = 1 WHERE lease_id = $1', says: 'lease {} is Running, but its usage record is closed' },
+  'usage-unclosed': { of: ENDED, broken: 'UPDATE usage_record SET closed_at = NULL, charged_minutes = NULL WHERE lease_id = $1', says: /its usage record is not closed$/ },
+  'usage-charge': { of: ENDED, broken: 'UPDATE usage_record SET charged_minutes = 0 WHERE lease_id = $1', says: 'lease {} is charged 0 minutes; its intervals are 1' },
+  'usage-reserved': { of: RUNNING, broken: 'UPDATE usage_record SET reserved_s = 7 WHERE lease_id = $1', says: 'lease {} has 7 s reserved, but lasts 86400 s' },
+  'intent-final': {
+    of: "SELECT i.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE l.final AND i.kind = 'remove' LIMIT 1", says: /^the remove {} of lease i-\w+ is still to be done, but the lease is Terminated$/,
+    broken: "UPDATE intent SET state = 'open', finished_at = NULL, next_at = 'infinity' WHERE id = $1",
+  },
+  'intent-old': {
+    of: "SELECT i.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE l.state = 'Running' AND l.generation = i.generation LIMIT 1", says: /generation 1, now 2$/,
+    broken: "WITH i AS (UPDATE intent SET state = 'open', finished_at = NULL, next_at = 'infinity' WHERE id = $1 RETURNING lease_id) UPDATE lease SET generation = 2 FROM i WHERE id = i.lease_id",
+  },
+  'intent-node': {
+    of: "SELECT i.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE l.state = 'Running' AND l.generation = i.generation LIMIT 1", says: /^the start {} of lease i-\w+ is for node n\d, but the lease is on n\d$/,
+    broken: "UPDATE intent i SET state = 'open', finished_at = NULL, next_at = 'infinity', node_id = (SELECT max(id) FROM vmm_node n WHERE n.id <> i.node_id) WHERE id = $1",
+  },
+  'intent-ahead': {
+    of: RUNNING, says: 'lease {} has generation 0, but work of generation 1 was written for it',
+    broken: 'UPDATE lease SET generation = 0 WHERE id = $1',
+  },
+  'intent-doubled': {
+    of: RUNNING, says: 'lease {} has 2 works to be done at once',
+    broken: "INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at) SELECT 'op-' || k, id, node_id, 'reboot', generation, now(), now() FROM lease, unnest(ARRAY['x', 'y']) AS k WHERE id = $1",
+  },
+  'intent-finished': { of: "SELECT id FROM intent WHERE state = 'done' ORDER BY id LIMIT 1", broken: 'UPDATE intent SET finished_at = NULL WHERE id = $1', says: /^the work {} of lease i-\w+ is done, but nothing says since when$/ },
+  'group-empty': {
+    of: "SELECT 'r-0123456789abcdef0' AS id", says: 'group {} has no leases, but answers for client token gamma',
+    broken: "INSERT INTO lease_group (id, account_id, client_token, request_hash, created_at) SELECT $1, min(id), 'gamma', 'x', now() FROM account",
+  },
+  'node-use': { of: 'SELECT id FROM vmm_node ORDER BY memory_used DESC LIMIT 1', broken: 'UPDATE vmm_node SET memory_used = memory_used + 128, cores_used = 0 WHERE id = $1::text::bigint', says: /^node n\d counts \d+ MiB and 0 cores as used; its leases hold \d+ MiB and \d cores$/ },
+};
+
+const matching = (says: string | RegExp, of: string): RegExp =>
+  (typeof says === 'string' ? new RegExp(`^${says.replaceAll(/[().]/g, '\\$&').replace('{}', of)}$`) : new RegExp(says.source.replace('{}', of)));
+
+describe('what has one right answer is mended', () => {
+  it.each(Object.entries(MENDED))('%s', async (rule, { of, broken, says }) => {
+    const id = await c.id(of);
+    await c.break(broken, id);
+    const found = (await c.fsck()).problems.filter((p) => p.rule === rule);
+    expect(found).toEqual([{ rule, of: expect.any(String), what: expect.stringMatching(matching(says, id)), mend: expect.any(String), repairs: true }]);
+    const report = await c.fsck({ repair: true });
+    expect(report).toMatchObject({ problems: [], notes: [] });
+    expect(report.mended.map((p) => p.rule)).toContain(rule);
+    await c.site.dispatcher.poll();
+    await c.site.settled();
+    expect(await c.wrong()).toEqual([]);
+    await expectInvariants(c.site, rule);
+  });
+});
+
+/** What has no right answer that the tables know: found, said, left alone. */
+const SHOWN: Readonly<Record<string, Broken & { readonly undo: string }>> = {
+  'lease-state': { of: RUNNING, broken: "UPDATE lease SET state = 'Flying' WHERE id = $1", undo: "UPDATE lease SET state = 'Running' WHERE id = $1", says: 'lease {} is in the state Flying, which does not exist' },
+  'lease-node': {
+    of: RUNNING, says: 'lease {} is Running, but on no node', undo: "UPDATE lease SET node_id = (SELECT n.id FROM vmm_node n JOIN usage_interval u ON u.node = n.name AND u.lease_id = $1) WHERE id = $1",
+    broken: 'UPDATE lease SET node_id = NULL WHERE id = $1',
+  },
+  'lease-trail': {
+    of: RUNNING, says: 'lease {} is Running, but its trail ends with Paused', undo: "DELETE FROM event WHERE lease_id = $1 AND who = 'test'",
+    broken: "INSERT INTO event (lease_id, at, to_state, trigger, who) VALUES ($1, now(), 'Paused', 'paused', 'test')",
+  },
+  'lease-overdue': {
+    of: RUNNING, says: /^lease {} is Running, but its time was over at /, broken: "UPDATE lease SET ends_at = now() - interval '1 hour' WHERE id = $1",
+    undo: "UPDATE lease SET ends_at = created_at + interval '1 day' WHERE id = $1",
+  },
+  'usage-overlap': {
+    of: ENDED, says: /^lease {} is charged twice for the same time, from 20/,
+    broken: "INSERT INTO usage_interval (lease_id, node, start_at, stop_at, memory_mb, cores) SELECT lease_id, node, start_at, stop_at + interval '1 ms', memory_mb, cores FROM usage_interval WHERE lease_id = $1",
+    undo: 'DELETE FROM usage_interval WHERE id = (SELECT max(id) FROM usage_interval WHERE lease_id = $1)',
+  },
+  'group-torn': {
+    of: 'SELECT group_id AS id FROM lease ORDER BY seq LIMIT 1', says: /^group {} has 3 leases with numbers up to 8: it is not all or none$/,
+    broken: 'UPDATE lease SET launch_index = 7 WHERE group_id = $1 AND launch_index = 2', undo: 'UPDATE lease SET launch_index = 2 WHERE group_id = $1 AND launch_index = 7',
+  },
+  'group-account': {
+    of: 'SELECT group_id AS id FROM lease ORDER BY seq LIMIT 1', says: /^group {} has lease i-\w+ of another user$/,
+    broken: 'UPDATE lease_group SET account_id = (SELECT max(id) FROM account) WHERE id = $1', undo: 'UPDATE lease_group SET account_id = (SELECT min(account_id) FROM lease WHERE group_id = $1) WHERE id = $1',
+  },
+  'token-request': {
+    of: "SELECT id FROM lease_group WHERE client_token = 'alpha'", says: /^group {} does not say which request client token alpha stands for/,
+    broken: "UPDATE lease_group SET request_hash = '' WHERE id = $1", undo: "UPDATE lease_group SET request_hash = 'x' WHERE id = $1",
+  },
+};
+
+describe('what has no one right answer is shown and left alone', () => {
+  it.each(Object.entries(SHOWN))('%s', async (rule, { of, broken, says, undo }) => {
+    const id = await c.id(of);
+    await c.break(broken, id);
+    const report = await c.fsck({ repair: true });
+    expect(report.problems.filter((p) => p.rule === rule)).toEqual([{ rule, of: id, what: expect.stringMatching(matching(says, id)), mend: expect.stringMatching(/\w/), repairs: false }]);
+    await c.break(undo, id);
+    await c.fsck({ repair: true });
+    expect(await c.wrong()).toEqual([]);
+  });
+
+  it('an oversubscribed node', async () => {
+    const id = await c.id('SELECT node_id AS id FROM lease WHERE holding AND node_id IS NOT NULL LIMIT 1');
+    await c.break('UPDATE vmm_node SET memory_mb = 1, memory_used = 1 WHERE id = $1::text::bigint', id);
+    const { problems } = await c.fsck({ repair: true });
+    expect(problems).toEqual([{ rule: 'node-use', of: id, what: expect.stringMatching(/, more than the 1 MiB and \d+ cores that it has$/), mend: 'end leases on it', repairs: false }]);
+    await c.break('UPDATE vmm_node SET memory_mb = 4096 WHERE id = $1::text::bigint', id);
+    await c.fsck({ repair: true });
+    expect(await c.wrong()).toEqual([]);
+  });
+
+  it('two leases with one address', async () => {
+    const id = await c.id(RUNNING);
+    await c.break("UPDATE lease SET nics = (SELECT o.nics FROM lease o WHERE o.id <> $1 AND o.nics::text LIKE '%lab%' AND o.holding LIMIT 1) WHERE id = $1", id);
+    const found = await c.wrong({ repair: true });
+    expect(found).toEqual([expect.stringMatching(new RegExp(`^address-lost: lease ${id} uses address 192\\.0\\.2\\.\\d+ of network lab, which is given to lease i-\\w+$`))]);
+    await c.break("UPDATE lease SET nics = jsonb_set(nics, '{0,ip}', '\"192.0.2.18\"') WHERE id = $1", id);
+    await c.fsck({ repair: true });
+    expect(await c.wrong()).toEqual([]);
+  });
+});
+
+describe('VMs', () => {
+  afterEach(async () => {
+    await c.site.settled();
+    expect(await c.wrong()).toEqual([]);
+  });
+  const place = async (id: string): Promise<number> => Number(await c.id(`SELECT node_id AS id FROM lease WHERE id = '${id}'`));
+
+  it('one that no live lease knows is removed', async () => {
+    const [node] = [Number(await c.id('SELECT min(id) AS id FROM vmm_node'))];
+    c.site.control.perform(node, { op: 'start', id: 'op-1', lease: 'i-0123456789abcdef0', generation: 9, deadlineMs: 1, vm: { memoryMb: 1, cores: 1 } as never });
+    expect(await c.wrong()).toEqual(['vm-unknown: node n1 has the VM i-0123456789abcdef0 (running), which no live lease knows']);
+    expect(await c.fsck({ repair: true })).toMatchObject({ problems: [], mended: [{ rule: 'vm-unknown' }] });
+    expect(c.site.control.node(node).vms.get('i-0123456789abcdef0')?.state).toBe('removed');
+  });
+
+  it('a lease whose VM is gone ends', async () => {
+    const id = await c.id(RUNNING);
+    c.site.control.node(await place(id)).vms.delete(id);
+    expect(await c.wrong()).toEqual([expect.stringMatching(new RegExp(`^vm-gone: lease ${id} is Running, but node n\\d has no VM of it that lives$`))]);
+    expect(await c.fsck({ repair: true })).toMatchObject({ problems: [], mended: [{ rule: 'vm-gone' }] });
+    await c.site.settled();
+    expect((await c.site.manager.leases.describe(c.site.admin, { ids: [id] }))[0]?.state).toBe('Terminated');
+  });
+
+  it('a generation that the node has seen is taken', async () => {
+    const id = await c.id(RUNNING);
+    const { vms } = c.site.control.node(await place(id));
+    const vm = vms.get(id);
+    if (vm === undefined) throw new Error('it runs');
+    vms.set(id, { ...vm, generation: 40 });
+    expect(await c.wrong()).toEqual([expect.stringMatching(/has seen generation 40 of lease i-\w+; the table has \d+$/)]);
+    expect(await c.fsck({ repair: true })).toMatchObject({ problems: [] });
+    await c.site.manager.leases.reboot(c.site.alice, [id]);
+    await c.site.settled();
+    expect((await c.site.manager.leases.describe(c.site.admin, { ids: [id] }))[0]).toMatchObject({ state: 'Running', generation: 41 });
+  });
+
+  it('one on another node than its lease is shown', async () => {
+    const id = await c.id(RUNNING);
+    const other = Number(await c.id(`SELECT id FROM vmm_node WHERE id <> ${await place(id)}`));
+    c.site.control.perform(other, { op: 'start', id: 'op-2', lease: id, generation: 1, deadlineMs: 1, vm: { memoryMb: 1, cores: 1 } as never });
+    expect(await c.wrong({ repair: true })).toEqual([expect.stringMatching(/^vm-elsewhere: node n\d has a VM of lease i-\w+, which is on another node$/)]);
+    c.site.control.node(other).vms.delete(id);
+  });
+
+  it('a lease whose VM runs on another node than the table says is not ended for that', async () => {
+    const id = await c.id(RUNNING);
+    const right = await place(id);
+    const other = Number(await c.id(`SELECT id FROM vmm_node WHERE id <> ${right}`));
+    await c.break('UPDATE lease SET node_id = $2::text::bigint WHERE id = $1', id, String(other));
+    const { problems } = await c.fsck({ repair: true });
+    expect(problems.map((p) => [p.rule, p.repairs]).sort()).toEqual([['vm-elsewhere', false], ['vm-gone', false]]);
+    await c.break('UPDATE lease SET node_id = $2::text::bigint WHERE id = $1', id, String(right));
+    await c.fsck({ repair: true });
+  });
+
+  it('a node that does not answer is a note, no finding', async () => {
+    const node = Number(await c.id('SELECT min(id) AS id FROM vmm_node'));
+    c.site.control.setUp(node, false);
+    expect(await c.fsck()).toMatchObject({ problems: [], looked: { asked: 1 }, notes: ['the VMs of node n1 were not looked at: down'] });
+    c.site.control.setUp(node, true);
+  });
+});
+
+describe('image files', () => {
+  const guest = (): string => join(c.directory, 'common', 'guest');
+
+  it('that are missing, of another size, or of other bytes', async () => {
+    rmSync(guest());
+    expect(await c.wrong()).toEqual([expect.stringMatching(/^image-file: image guest \(ami-\w+\) has no file that can be read: .*: no such file or directory$/)]);
+    writeFileSync(guest(), 'short');
+    expect(await c.wrong()).toEqual([expect.stringMatching(/has 5 bytes instead of 512/)]);
+    writeFileSync(guest(), Buffer.alloc(512, 8));
+    expect(await c.wrong()).toEqual([]);
+    expect(await c.wrong({ deep: true })).toEqual([expect.stringMatching(/^image-digest: .* is not what it was when it was added/)]);
+    writeFileSync(guest(), Buffer.alloc(512, 7));
+    expect(await c.wrong({ deep: true })).toEqual([]);
+  });
+
+  it('that no image has: removed when an interrupted addition left them, shown otherwise', async () => {
+    writeFileSync(join(c.directory, 'common', 'ami-0123456789abcdef0.raw'), 'x');
+    writeFileSync(join(c.directory, 'common', 'notes.txt'), 'mine');
+    const report = await c.fsck({ repair: true });
+    expect(report.mended.map((p) => p.of)).toEqual(['common/ami-0123456789abcdef0.raw']);
+    expect(report.problems.map((p) => [p.of, p.repairs])).toEqual([['common/notes.txt', false]]);
+    rmSync(join(c.directory, 'common', 'notes.txt'));
+    expect(await c.wrong()).toEqual([]);
+  });
+});
+
+it('what cannot be mended is said with the reason, and keeps nothing else from being mended', async () => {
+  const [one, other] = [await c.id(RUNNING), await c.id(ENDED)];
+  await c.break('UPDATE lease SET ends_at = NULL, duration_s = 2147483647, created_at = \'294276-01-01\' WHERE id = $1', one);
+  await c.break('UPDATE lease SET holding = true WHERE id = $1', other);
+  const report = await c.fsck({ repair: true });
+  expect(report.mended.map((p) => p.rule)).toContain('lease-holding');
+  expect(report.notes).toEqual([expect.stringMatching(new RegExp(`^lease ${one} is Running and would never end: it could not be mended: .*out of range`))]);
+  await c.break("UPDATE lease SET ends_at = now() + interval '1 day', duration_s = 86400, created_at = now() WHERE id = $1", one);
+  await c.fsck({ repair: true });
+  expect(await c.wrong()).toEqual([]);
+});
