@@ -36,6 +36,7 @@ import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
 import { createSaver } from './workers/saving.ts';
+import { createQuestions } from './workers/questions.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -167,7 +168,7 @@ function startWork(
 ): Work {
   // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
   const late: { dispatcher?: Dispatcher } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
@@ -179,16 +180,19 @@ function startWork(
     ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id),
   });
   const sweeper = createSweeper(ctx, () => manager.work.sweep());
-  others.follow({ intentsDue: () => dispatcher.poll(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
+  const questions = createQuestions({ ctx, db, control, self: others.processes });
+  others.follow({ intentsDue: () => dispatcher.poll(), questionsAsked: () => questions.look(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());
   onStop('sweeper', () => sweeper.stop());
+  onStop('questions of other services', () => questions.stop());
   return {
     manager, monitor, dispatcher,
     start() {
       dispatcher.start();
       sweeper.start();
+      questions.start();
     },
   };
 }
