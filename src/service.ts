@@ -41,6 +41,7 @@ import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
 import { createSaver } from './workers/saving.ts';
 import { createPruner } from './workers/pruner.ts';
+import { createQuestions } from './workers/questions.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -183,7 +184,7 @@ function startWork(
   const late: { dispatcher?: Dispatcher } = {};
   /** From the start of the work on. */
   const beats: { dispatcher?: () => void; sweeper?: () => void; monitor?: () => void } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
@@ -195,13 +196,15 @@ function startWork(
     ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id), beat: () => beats.monitor?.(),
   });
   const sweeper = createSweeper(ctx, () => manager.work.sweep(), () => beats.sweeper?.());
-  others.follow({ intentsDue: () => dispatcher.poll(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
+  const questions = createQuestions({ ctx, db, control, self: others.processes });
+  others.follow({ intentsDue: () => dispatcher.poll(), questionsAsked: () => questions.look(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());
   const pruner = createPruner(ctx, () => manager.work.prune());
   onStop('sweeper', () => sweeper.stop());
   onStop('pruner', () => pruner.stop());
+  onStop('questions of other services', () => questions.stop());
   return {
     manager, monitor, dispatcher,
     start() {
@@ -209,6 +212,7 @@ function startWork(
       dispatcher.start();
       sweeper.start();
       pruner.start();
+      questions.start();
     },
   };
 }
