@@ -1,4 +1,5 @@
 /** fsck of a running service, and of a site without one. */
+import { hostname } from 'node:os';
 import { createControlClient } from './control/client/client.ts';
 import { createTransports } from './control/client/transports.ts';
 import type { ControlClient } from './control/types.ts';
@@ -50,7 +51,7 @@ export async function fsckWithoutService(
 ): Promise<FsckReport> {
   const control = createControlClient(ctx, {
     imageSource: () => { throw new Error('no image is sent by fsck'); },
-    transport: createTransports(ctx, { agentProgram, privateKeyFile: operatingKey(dir.keys).privateFile }),
+    transport: createTransports(ctx, { agentProgram, privateKeyFile: operatingKey(dir.keys).privateFile, machine: hostname() }),
     silenceMs: config.control.silence_ms, reconnectMaxMs: config.control.reconnect_max_ms,
   });
   try {

@@ -48,3 +48,6 @@ export function ipv4(text: string): string {
 export function list(text: string): string[] {
   return text.split(',').map((t) => t.trim()).filter((t) => t !== '');
 }
+
+/** `1 lease`, `2 leases` */
+export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;

@@ -51,6 +51,14 @@ test('after the switch it goes on with the rest', async () => {
   expect(await rotate(['--without', 'n1'], undefined, true)).toMatchObject({ code: 0, did: ['remove fd00::1', 'finish'] });
 });
 
+test('in pilot mode people have written lines too: nothing begins before they say that the new key is there', async () => {
+  await site.close();
+  site = await openFakeSite(undefined, { batchSystem: { name: 'slurm', nodes: 1, graceS: 30, lastListed: null, listMs: null, lastFailure: null } });
+  site.on('nodes.list', () => [aNode({ name: 'n1', address: 'ops@n1:22' })]);
+  expect(await rotate([])).toMatchObject({ code: 1, did: [], err: expect.stringContaining('put the new key beside the old one there: ssh-ed25519 NEXT\n  then run the command again with --by-hand') as string });
+  expect(await rotate(['--by-hand'])).toMatchObject({ code: 0, did: ['add n1 22', 'switch', 'remove n1', 'finish'] });
+});
+
 test('an unknown node is a mistake of the command line', async () => {
   expect(await rotate(['--without', 'local-1'])).toMatchObject({ code: 2, did: [], err: 'nimbus: no node over SSH is named local-1\n' });
 });

@@ -65,7 +65,7 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
   let keep: TestDatabase;
   let set: SshdSet;
   let admin: { privateFile: string; publicLine: string };
-  let open: { shell: Shell; root: string } | undefined;
+  let open: { line: Shell; root: string } | undefined;
   beforeAll(async () => {
     keep = await openEmptyDatabase();
     set = sshdSet();
@@ -73,7 +73,7 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
   });
   afterEach(async () => {
     await stopService();
-    open?.shell.end();
+    open?.line.end();
     if (open !== undefined) rmSync(open.root, { recursive: true, force: true });
     open = undefined;
   });
@@ -84,7 +84,7 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
 
   const shell = (): Shell => {
     if (open === undefined) throw new Error('no site was opened');
-    return open.shell;
+    return open.line;
   };
   const recipe = (title: string): readonly string[] => {
     const found = RECIPES.get(title);
@@ -96,8 +96,8 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
   const file = (name: string): string => join(shell().dir, name);
 
   async function stopService(): Promise<void> {
-    if (open === undefined || !existsSync(join(open.shell.dir, 'ready.json'))) return;
-    const { pid } = JSON.parse(readFileSync(join(open.shell.dir, 'ready.json'), 'utf8')) as { pid: number };
+    if (open === undefined || !existsSync(join(open.line.dir, 'ready.json'))) return;
+    const { pid } = JSON.parse(readFileSync(join(open.line.dir, 'ready.json'), 'utf8')) as { pid: number };
     process.kill(pid, 'SIGTERM');
     await expect.poll(() => existsSync(`/proc/${pid}`), { timeout: 30_000 }).toBe(false);
   }
@@ -111,7 +111,7 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
     writeFileSync(join(root, 'bin', 'nimbus'), `#!/bin/sh\nif [ "$*" = config ]; then exec ${config}; fi\nexec ${process.execPath} ${NIMBUS} "$@"\n`);
     chmodSync(join(root, 'bin', 'nimbus'), 0o755);
     writeFileSync(join(root, 'home', '.ssh', 'cluster'), readFileSync(admin.privateFile), { mode: 0o600 });
-    open = { root, shell: new Shell(join(root, 'site'), { PATH: `${join(root, 'bin')}:${process.env['PATH'] ?? ''}`, HOME: join(root, 'home') }) };
+    open = { root, line: new Shell(join(root, 'site'), { PATH: `${join(root, 'bin')}:${process.env['PATH'] ?? ''}`, HOME: join(root, 'home') }) };
     await shell().run(install);
   }
 

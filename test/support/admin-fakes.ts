@@ -7,7 +7,7 @@ import type { AdminManager, NodeView } from '../../src/manager/admin-types.ts';
 import type { LeaseView } from '../../src/manager/types.ts';
 import { openDataDir } from '../../src/platform/datadir.ts';
 import { createAdminServer } from '../../src/web/admin.ts';
-import type { AdministeredLeases } from '../../src/web/routes.ts';
+import type { AdministeredLeases, AdminStatus } from '../../src/web/routes.ts';
 import { testContext, type TestContext } from './context.ts';
 
 export interface Call {
@@ -25,7 +25,7 @@ export interface FakeSite {
   close(): Promise<void>;
 }
 
-export async function openFakeSite(dataDir = join(mkdtempSync(join(tmpdir(), 'ad-')), 'data')): Promise<FakeSite> {
+export async function openFakeSite(dataDir = join(mkdtempSync(join(tmpdir(), 'ad-')), 'data'), facts: Partial<AdminStatus> = {}): Promise<FakeSite> {
   const calls: Call[] = [];
   const answers = new Map<string, (...args: never[]) => unknown>();
   const context = testContext();
@@ -46,7 +46,7 @@ export async function openFakeSite(dataDir = join(mkdtempSync(join(tmpdir(), 'ad
   const dir = openDataDir(dataDir);
   const server = await createAdminServer({
     ctx: context, dir, admin, manager: { leases }, agentConfig: { cacheMb: 7 },
-    status: () => ({ version: '0.1.0', pid: 4711, ec2: 'http://127.0.0.1:8444/', database: 'private PostgreSQL' }),
+    status: () => ({ version: '0.1.0', pid: 4711, ec2: 'http://127.0.0.1:8444/', database: 'private PostgreSQL', ...facts }),
   });
   return {
     dataDir, socket: join(dir.run, 'admin.sock'), calls, context,

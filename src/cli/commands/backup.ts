@@ -9,7 +9,7 @@ import type { Restored } from '../../backup/restore.ts';
 import { reasonText } from '../../platform/errors.ts';
 import { dataDirOf, envOf, type CliDeps, type Env } from '../env.ts';
 import { Unreachable, UsageError } from '../exit.ts';
-import { bytes as size } from '../format.ts';
+import { bytes as size, counted } from '../format.ts';
 import type { Place } from '../without-service.ts';
 
 /** A line of progress for so many bytes. */
@@ -127,14 +127,14 @@ async function refuseRunning(env: Env): Promise<void> {
 function summary({ rows, files }: BackupContents): string {
   const of = (table: string): number => rows[table] ?? 0;
   const images = files.filter((f) => f.startsWith('images/')).length;
-  return `${of('lease')} leases, ${of('account')} users, ${of('usage_record')} usage records, ${images === 0 ? 'no images' : `${images} images`}`;
+  return `${counted(of('lease'), 'lease')}, ${counted(of('account'), 'user')}, ${counted(of('usage_record'), 'usage record')}, ${images === 0 ? 'no images' : counted(images, 'image')}`;
 }
 
 function text(r: Restored): string {
   return [
     `restored: ${summary(r)}, as of ${r.at}`,
     ...(r.migrated.length === 0 ? [] : [`the schema was brought up to this version: ${r.migrated.join(', ')}`]),
-    ...(r.missingImages.length === 0 ? [] : [`the files of ${r.missingImages.length} images are not there: ${r.missingImages.join(', ')}`]),
+    ...(r.missingImages.length === 0 ? [] : [`the files of ${counted(r.missingImages.length, 'image')} are not there: ${r.missingImages.join(', ')}`]),
     'start the service, and look at it with: nimbus fsck',
   ].map((l) => `${l}\n`).join('');
 }

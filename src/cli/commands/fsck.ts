@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { FsckOptions, FsckReport, Problem } from '../../fsck/types.ts';
 import { dataDirOf, envOf, type CliDeps, type Env } from '../env.ts';
 import { SomeFailed, Unreachable } from '../exit.ts';
+import { counted } from '../format.ts';
 import { printable } from '../io.ts';
 import type { Place } from '../without-service.ts';
 
@@ -53,7 +54,7 @@ function text({ looked, problems, mended, notes }: FsckReport): string {
     ...problems.flatMap((p) => [`WRONG   ${p.what}`, `        ${way(p)}`]),
     ...notes.map((n) => `note    ${n}`),
   ];
-  const saw = `${looked.leases} leases, ${looked.slots} slots, ${looked.images} images, and the VMs of ${looked.asked} of ${looked.nodes} nodes`;
+  const saw = `${counted(looked.leases, 'lease')}, ${counted(looked.slots, 'slot')}, ${counted(looked.images, 'image')}, and the VMs of ${looked.asked} of ${counted(looked.nodes, 'node')}`;
   return [...lines, ...(lines.length > 0 ? [''] : []), `${saw}: ${total(problems, mended)}`].map((l) => `${printable(l)}\n`).join('');
 }
 

@@ -80,8 +80,11 @@ export const usageRules = [
   rule<{ id: string; charged: number; minutes: number }>({
     name: 'usage-charge',
     // What is charged is rounded up to what the granularity was then: it may be more than the minutes, never less.
-    broken: `SELECT u.lease_id AS id, u.charged_minutes AS charged, ${MINUTES} AS minutes FROM usage_record u
-              WHERE u.closed_at IS NOT NULL AND NOT ${OPEN} AND (u.charged_minutes < ${MINUTES} OR (u.charged_minutes > 0 AND ${MINUTES} = 0))`,
+    // Records are kept for years: all intervals are added up once.
+    broken: `SELECT u.lease_id AS id, u.charged_minutes AS charged, coalesce(i.minutes, 0) AS minutes
+               FROM usage_record u LEFT JOIN (SELECT lease_id, ceil(sum(${millis('start_at', 'stop_at')}) / 60000)::int AS minutes, bool_or(stop_at IS NULL) AS open
+                                                FROM usage_interval GROUP BY lease_id) i ON i.lease_id = u.lease_id
+              WHERE u.closed_at IS NOT NULL AND i.open IS NOT TRUE AND (u.charged_minutes < coalesce(i.minutes, 0) OR (u.charged_minutes > 0 AND coalesce(i.minutes, 0) = 0))`,
     says: (u) => `lease ${u.id} is charged ${u.charged} minutes; its intervals are ${u.minutes}`,
     mend: 'charges its intervals',
     repair: {
