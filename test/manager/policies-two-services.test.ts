@@ -96,3 +96,15 @@ it('a policy that is tightened meanwhile is passed by none who comes after it', 
   // Whoever was granted after the change saw fewer than three.
   expect(granted(after)).toBeLessThanOrEqual(Math.max(0, 3 - then));
 });
+
+it('assigning and changing policies while leases are made and extended waits for nobody who waits for it', async () => {
+  await policies.set('physics', { leases: 1000 }, 'group');
+  const busy = storm(2);
+  for (let i = 0; i < 20; i++) {
+    await policies.assign('physics', 'alice', 'bob');
+    await policies.set('physics', { leases: 1000 - i }, 'group');
+    await policies.admin.unassign('physics', i % 2 === 0 ? 'alice' : 'bob');
+  }
+  const results = await busy;
+  expect(results.flatMap(({ outcome }) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))).toEqual([]);
+});
