@@ -41,7 +41,7 @@ async function populate(db: Db, policies: boolean): Promise<void> {
   await sql(db, 'intervals', `INSERT INTO usage_interval (lease_id, node, start_at, memory_mb, cores) SELECT id, 'n', created_at, 128, 1 FROM lease`);
   await sql(db, 'days', `INSERT INTO usage_day (account_id, day, total) SELECT id, (now() AT TIME ZONE 'UTC')::date - d, 100 * (60 - d) FROM account, generate_series(0, 59) d`);
   await sql(db, 'charged', 'UPDATE account_use SET charged_minutes = 6000');
-  await sql(db, 'site-days', `INSERT INTO usage_site_day (day, part, minutes) SELECT (now() AT TIME ZONE 'UTC')::date - d, p, 6250 FROM generate_series(0, 59) d, generate_series(0, 15) p`);
+  await sql(db, 'site-days', `INSERT INTO usage_site_day (day, part, minutes) SELECT (now() AT TIME ZONE 'UTC')::date - d, p, 12500 FROM generate_series(0, 59) d, generate_series(0, 7) p`);
   if (policies) await addPolicies(db);
   await sql(db, 'analyze', 'ANALYZE');
 }

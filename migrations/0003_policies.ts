@@ -15,7 +15,9 @@ const SUMS = (alias: string): string =>
 
 const DAY_OF = (alias: string): string => `(${alias}.closed_at AT TIME ZONE 'UTC')::date`;
 const DAY = DAY_OF('usage_record');
-const PARTS = 16;
+const PARTS = 8;
+/** The longest period of a policy, and what is charged late. */
+const KEPT_DAYS = 400;
 const CLOSED = 'new_rows n JOIN old_rows o USING (lease_id) WHERE o.closed_at IS NULL AND n.closed_at IS NOT NULL AND n.charged_minutes IS NOT NULL';
 
 const epoch = (column: string): string => `floor(extract(epoch FROM ${column}) * 1000)::bigint`;
@@ -118,6 +120,7 @@ const STATEMENTS = [
      VALUES (account, on_day, minutes + coalesce((SELECT b.total FROM usage_day b WHERE b.account_id = account AND b.day < on_day ORDER BY b.day DESC LIMIT 1), 0))
      ON CONFLICT (account_id, day) DO UPDATE SET total = d.total + minutes;
      UPDATE usage_day l SET total = l.total + minutes WHERE l.account_id = account AND l.day > on_day;
+     DELETE FROM usage_day o WHERE o.account_id = account AND o.day < (SELECT max(b.day) FROM usage_day b WHERE b.account_id = account AND b.day < on_day - ${KEPT_DAYS});
    END $$`,
 
   // Accounting sinks, and what each has yet to be told. A row is numbered when it is first seen for delivery, because transactions
@@ -155,6 +158,7 @@ const STATEMENTS = [
     INSERT INTO usage_site_day AS d (day, part, minutes)
     SELECT ${DAY_OF('n')}, n.account_id % ${PARTS}, sum(n.charged_minutes) FROM ${CLOSED} GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (day, part) DO UPDATE SET minutes = d.minutes + excluded.minutes;
+    DELETE FROM usage_site_day WHERE day < (SELECT max(day) FROM usage_site_day) - ${KEPT_DAYS};
     ${TELL('reservation-moved', 'new_rows n JOIN old_rows o USING (lease_id) JOIN new_rows r USING (lease_id)',
       `'reservedSeconds', n.reserved_s, 'reservedSecondsBefore', o.reserved_s`, 'n.reserved_s <> o.reserved_s')}
     ${TELL('record-closed', 'new_rows n JOIN old_rows o USING (lease_id) JOIN new_rows r USING (lease_id)',

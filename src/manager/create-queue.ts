@@ -86,11 +86,11 @@ async function attemptBatch(deps: ManagerDeps, orders: readonly Order[]): Promis
   const planned: PlannedOrder[] = [];
   const { entries, repeats } = byToken(orders);
   const intentIds = await deps.db.transaction(async (tx) => {
+    // Before tokens are looked up: what another process has just made under one counts already, and its repetition is no new request.
+    const budgets = await openBudgets(tx, deps.config, entries.map((e) => e.order[0].accountId), { now: deps.ctx.clock.now(), lock: true, kind: 'create' });
     await answerRepeats(tx, entries, outcomes);
     const open = entries.filter((e) => !outcomes.has(e.index));
-    if (open.length === 0) return [];
-    const budgets = await openBudgets(tx, deps.config, open.map((e) => e.order[0].accountId), { now: deps.ctx.clock.now(), lock: true, kind: 'create' });
-    await deps.placer.open(tx);
+    if (open.length > 0) await deps.placer.open(tx);
     for (const entry of open) {
       const p = await plan(deps, entry, budgets);
       if (isFault(p)) outcomes.set(entry.index, p);

@@ -18,6 +18,12 @@ export interface Readable {
   readonly lease?: { readonly default_type: string; readonly default_duration: number; readonly max_duration: number };
   readonly types?: Readonly<Record<string, unknown>>;
   readonly login_node?: { readonly key: string };
+  readonly authorization?: OwnCode;
+  readonly usage_sinks?: Readonly<Record<string, OwnCode>>;
+}
+interface OwnCode {
+  readonly module: string;
+  readonly token_file: string;
 }
 
 export function contradictions(c: Readable): string[] {
@@ -74,6 +80,8 @@ export function unreadableFiles(c: Readable): string[] {
   const pilotMode = c.scheduler?.mode === 'pilot';
   const files: ReadonlyArray<readonly [key: string, file: string | undefined]> = [
     ['ec2.tls_certificate', c.ec2?.tls_certificate], ['ec2.tls_key', c.ec2?.tls_key],
+    ['authorization.module', c.authorization?.module], ['authorization.token_file', c.authorization?.token_file],
+    ...Object.entries(c.usage_sinks ?? {}).flatMap(([name, s]) => [[`usage_sinks.${name}.module`, s.module], [`usage_sinks.${name}.token_file`, s.token_file]] as const),
     ...(pilotMode ? [
       ['pilot.tls_certificate', c.pilot?.tls_certificate], ['pilot.tls_key', c.pilot?.tls_key], ['pilot.tls_ca', c.pilot?.tls_ca],
       ['pilot.ssh_known_hosts', c.pilot?.ssh_known_hosts], ['login_node.key', c.login_node?.key],

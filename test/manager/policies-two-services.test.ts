@@ -96,3 +96,26 @@ it('a policy that is tightened meanwhile is passed by none who comes after it', 
   // Whoever was granted after the change saw fewer than three.
   expect(granted(after)).toBeLessThanOrEqual(Math.max(0, 3 - then));
 });
+
+it('a request that was sent to several at once is one request: it takes the limit once and is refused by none', async () => {
+  await policies.set('default', { leases: 2 });
+  for (let round = 0; round < 5; round++) {
+    const groups = await Promise.all(managers.map((m) => m.leases.create(site.alice, request(2, { clientToken: `once-${round}` }))));
+    expect(new Set(groups.map((g) => g.id)).size).toBe(1);
+    expect(groups.filter((g) => !g.repeated)).toHaveLength(1);
+    await site.manager.leases.end(site.alice, groups[0]?.leases.map((l) => l.id) ?? [], 'test');
+    await site.settled();
+  }
+});
+
+it('assigning and changing policies while leases are made and extended waits for nobody who waits for it', async () => {
+  await policies.set('physics', { leases: 1000 }, 'group');
+  const busy = storm(2);
+  for (let i = 0; i < 20; i++) {
+    await policies.assign('physics', 'alice', 'bob');
+    await policies.set('physics', { leases: 1000 - i }, 'group');
+    await policies.admin.unassign('physics', i % 2 === 0 ? 'alice' : 'bob');
+  }
+  const results = await busy;
+  expect(results.flatMap(({ outcome }) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))).toEqual([]);
+});

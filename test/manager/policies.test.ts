@@ -5,6 +5,7 @@ import type { CreateRequest } from '../../src/lease/types.ts';
 import type { Bounds } from '../../src/authorization/settings.ts';
 import type { Caller } from '../../src/manager/types.ts';
 import { statement } from '../../src/store/db.ts';
+import { removeAccount } from '../../src/store/users.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { FakeLrm } from '../support/fake-lrm.ts';
 import { expectInvariants } from '../support/invariants.ts';
@@ -239,6 +240,14 @@ describe('administration', () => {
     await expect(policies.assign('physics', 'carol')).rejects.toMatchObject({ code: 'UserNotFound' });
     await expect(policies.admin.show('nobody')).rejects.toMatchObject({ code: 'PolicyNotFound' });
   });
+});
+
+it('a user who is removed has no policies any more', async () => {
+  await policies.set('physics', { leases: 1 }, 'group');
+  await policies.assign('physics', 'bob');
+  await site.db.query(removeAccount, [site.bob.accountId, new Date()]);
+  expect((await policies.admin.show('physics')).users).toEqual([]);
+  await policies.admin.remove('physics');
 });
 
 describe('explain', () => {

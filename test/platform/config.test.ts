@@ -68,8 +68,18 @@ test.each([
   ['[pilot]\ntls_key = "k"', 'pilot.tls_certificate: must be set, as pilot.tls_key is; or leave both empty for HTTP'],
   ['[scheduler]\nmode = "pilot"\n[pilot]\nlisten = "10.0.0.1:8444"\n[ec2]\nlisten = ":8444"', 'pilot.listen: must be another port than that of ec2.listen, 8444'],
   ['[ec2]\nlisten = "127.0.0.1:70000"', 'ec2.listen: the port must be 0 to 65535'],
+  ['[authorization]\nmodule = "/m.mjs"\nurl = "http://h/"', 'authorization: module and url exclude each other'],
+  ['[authorization]\nmodule = "m.mjs"', 'authorization.module: must be an absolute path, or empty'],
+  ['[usage_sinks.ledger]\nkeep = 5', 'usage_sinks.ledger: needs module or url, one of them'],
 ])('%s is refused', (toml, said) => {
   expect(() => parseConfig(toml, 'my.toml')).toThrow(new ConfigError('my.toml', [said]));
+});
+
+test('a site’s own code that is not there is named with its key', () => {
+  expect(() => parseConfig('[authorization]\nmodule = "/nowhere.mjs"\n[usage_sinks.ledger]\nurl = "http://h/"\ntoken_file = "/nowhere"', 'my.toml', { files: true })).toThrow(new ConfigError('my.toml', [
+    'authorization.module: "/nowhere.mjs" must be a file that the service can read: no such file or directory',
+    'usage_sinks.ledger.token_file: "/nowhere" must be a file that the service can read: no such file or directory',
+  ]));
 });
 
 test('the same port at two addresses is two, and port 0 is none', () => {

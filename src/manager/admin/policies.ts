@@ -1,4 +1,7 @@
-/** Policies and who they are assigned to. What is changed here holds for the next request, whichever process takes it. */
+/**
+ * Policies and who they are assigned to. What is changed here holds for the next request, whichever process takes it. A policy is
+ * locked before an account, as creates do.
+ */
 import { boundsSchema, periodDays, type Bounds } from '../../authorization/settings.ts';
 import { Fault } from '../../lease/faults.ts';
 import { isName } from '../../lease/ids.ts';
@@ -59,8 +62,8 @@ export function policyAdministration(deps: PolicyDeps): AdminManager['policies']
     },
 
     assign: (name, user) => db.transaction(async (tx) => {
-      const account = await lockedAccount(tx, user);
       const policy = await locked(tx, name);
+      const account = await lockedAccount(tx, user);
       if (policy.kind === 'site') throw new Fault('ParameterInvalid', 'The policy site holds for every user; it is assigned to none');
       const [had] = policy.kind === 'template' ? await tx.query(dropTemplateOf, [account.id]) : [];
       const made = await tx.query(assignPolicy, [account.id, policy.id, policy.kind === 'template']);
@@ -69,8 +72,8 @@ export function policyAdministration(deps: PolicyDeps): AdminManager['policies']
     }),
 
     unassign: (name, user) => db.transaction(async (tx) => {
-      const account = await lockedAccount(tx, user);
       const policy = await locked(tx, name);
+      const account = await lockedAccount(tx, user);
       const gone = await tx.query(unassignPolicy, [account.id, policy.id]);
       return { policy: name, user, instead: null, changed: gone.length > 0 };
     }),
