@@ -32,6 +32,11 @@ async function recover({ clock, log, driver, records, vms }: RecoverParts, recor
   const { lease } = record;
   try {
     const vm = await within(clock, FIND_MS, driver.find(vms.place(lease)), () => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`));
+    if (vm === null && record.state === 'starting') {
+      // It never ran: nothing has ended, and the request that was under way comes again.
+      await vms.discard(record);
+      return;
+    }
     if (vm === null) {
       records.save({ ...record, state: 'stopped', pid: null, reach: null, reason: reasonFor(record) });
       return;
@@ -46,6 +51,5 @@ async function recover({ clock, log, driver, records, vms }: RecoverParts, recor
 }
 
 function reasonFor(record: LeaseRecord): string {
-  if (record.state === 'saving' || record.state === 'saved') return 'the agent ended before its disk was fetched';
-  return record.state === 'starting' ? 'the agent ended while the VM was being started' : 'the VM had ended when the agent was started';
+  return record.state === 'saving' || record.state === 'saved' ? 'the agent ended before its disk was fetched' : 'the VM had ended when the agent was started';
 }

@@ -96,6 +96,13 @@ export class Vms {
     }
   }
 
+  /** Removes what an agent that died had made of a VM that it did not come to start. */
+  async discard(record: LeaseRecord): Promise<void> {
+    await this.#end(record.lease);
+    await rm(this.place(record.lease).dir, { recursive: true, force: true });
+    this.#parts.records.save({ ...record, state: 'removed', sha256: null, pid: null, reach: null });
+  }
+
   close(): void {
     for (const lease of [...this.#unwatch.keys()]) this.#stopWatching(lease);
   }
