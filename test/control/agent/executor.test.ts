@@ -207,7 +207,7 @@ describe('restart of the agent', () => {
     void before.ask(request);
     await expect.poll(() => existsSync(join(tmp.dir, 'vms', LEASE))).toBe(true);
     const after = await makeRig(tmp.dir);
-    expect(after.records.get(LEASE)).toMatchObject({ state: 'stopped' });
+    expect(after.records.get(LEASE)).toMatchObject({ state: 'removed' });
     expect(vmOf(await after.ask(request)).state).toBe('running');
     await before.driver.end(before.vms.place(LEASE));
     await before.executor.idle();
