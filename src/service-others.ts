@@ -13,6 +13,7 @@ const CONNECTIONS = 2;
 /** What this process does when something happens to another one, or to itself. */
 export interface Follower {
   intentsDue(): Promise<void>;
+  questionsAsked(): Promise<void>;
   /** It begins another life: nobody knows what it reaches. */
   reborn(): void;
   nodesChanged(): Promise<void>;
@@ -20,7 +21,7 @@ export interface Follower {
 
 export interface Others {
   readonly processes: Processes;
-  tell(what: 'intents'): void;
+  tell(what: 'intents' | 'questions'): void;
   follow(follower: Follower): void;
 }
 
@@ -44,7 +45,7 @@ export async function joinOthers(
   const heartbeat = createHeartbeat(ctx, processes);
   onStop('sign of life', () => heartbeat.stop());
   heartbeat.start();
-  const wakeUps = openWakeUps(ctx, db, address, { session, heard: () => void follower?.intentsDue().catch(failed) });
+  const wakeUps = openWakeUps(ctx, db, address, { session, heard: (what) => void (what === 'questions' ? follower?.questionsAsked() : follower?.intentsDue())?.catch(failed) });
   onStop('wake-ups', () => wakeUps.close());
   return { processes, tell: (what) => wakeUps.tell(what), follow: (f) => { follower = f; } };
 }

@@ -37,6 +37,7 @@ import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
 import { createSaver } from './workers/saving.ts';
+import { createQuestions } from './workers/questions.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -177,7 +178,7 @@ function startWork(
   const late: { dispatcher?: Dispatcher } = {};
   /** From the start of the work on. */
   const beats: { dispatcher?: () => void; sweeper?: () => void; monitor?: () => void } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
@@ -189,17 +190,20 @@ function startWork(
     ctx, db, control, nodes: manager.work.nodes, recorder, nodeName, refreshPool: (nodes) => pool.refresh(nodes), poll: (id) => dispatcher.poll(id), beat: () => beats.monitor?.(),
   });
   const sweeper = createSweeper(ctx, () => manager.work.sweep(), () => beats.sweeper?.());
-  others.follow({ intentsDue: () => dispatcher.poll(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
+  const questions = createQuestions({ ctx, db, control, self: others.processes });
+  others.follow({ intentsDue: () => dispatcher.poll(), questionsAsked: () => questions.look(), reborn: () => monitor.again(), nodesChanged: () => monitor.reload() });
   onStop('recorder', () => recorder.idle());
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());
   onStop('sweeper', () => sweeper.stop());
+  onStop('questions of other services', () => questions.stop());
   return {
     manager, monitor, dispatcher,
     start() {
       Object.assign(beats, { dispatcher: monitoring.watch('dispatcher'), sweeper: monitoring.watch('sweeper'), monitor: monitoring.watch('node monitor') });
       dispatcher.start();
       sweeper.start();
+      questions.start();
     },
   };
 }

@@ -24,6 +24,8 @@ export interface ManagerDeps {
   readonly handOver: HandOver;
   /** Absent: nobody else uses the database. */
   readonly self?: Self | undefined;
+  /** Wakes the other services: there is something for them in the tables. */
+  readonly tellOthers?: ((what: 'intents' | 'questions') => void) | undefined;
   /** Only where the site decides by itself. */
   readonly decision?: SiteDecision | undefined;
 }

@@ -8,6 +8,7 @@ import {
 import { isUnavailable, type Db } from '../store/db.ts';
 import { inHalves } from '../platform/halves.ts';
 import { accountByName } from '../store/users.ts';
+import { createAskNode, type AskNode } from './ask-node.ts';
 import type { ManagerDeps } from './deps.ts';
 import { moveEnd } from './lease-end.ts';
 import { accountOf, checkIds, lockNamed, MOST_NAMED, notFound } from './named-leases.ts';
@@ -29,13 +30,14 @@ export interface LeaseCases extends Cases {
 }
 
 export function leaseCases(deps: ManagerDeps): LeaseCases {
+  const askNode = createAskNode(deps);
   return {
     describe: (caller, query) => describe(deps, caller, query),
     end: (caller, ids, why, o) => change(deps, caller, ids, 'end', why, o?.dryRun ?? false),
     reboot: (caller, ids, o) => change(deps, caller, ids, 'reboot', '', o?.dryRun ?? false),
     forget: (caller, ids, why) => change(deps, caller, ids, 'forget', why, false),
     setEnd: (caller, ids, end, o) => setEnd(deps, caller, ids, end, o?.dryRun ?? false),
-    console: (caller, id, maxBytes) => readConsole(deps, caller, id, maxBytes ?? CONSOLE_BYTES),
+    console: (caller, id, maxBytes) => readConsole(deps, askNode, caller, id, maxBytes ?? CONSOLE_BYTES),
     events: (caller, id) => events(deps, caller, id),
     sweep: () => sweep(deps),
   };
@@ -118,12 +120,12 @@ async function setEnd(deps: ManagerDeps, caller: Caller, ids: readonly string[],
   return describe(deps, caller, { ids });
 }
 
-async function readConsole(deps: ManagerDeps, caller: Caller, id: string, maxBytes: number): Promise<{ bytes: Buffer; at: number }> {
+async function readConsole(deps: ManagerDeps, askNode: AskNode, caller: Caller, id: string, maxBytes: number): Promise<{ bytes: Buffer; at: number }> {
   const [lease] = await deps.db.query(leasePlace, [checkIds([id]), accountOf(caller)]);
   if (lease === undefined) throw notFound([id]);
   const now = deps.ctx.clock.now();
   if (lease.node_id === null || lease.final) return { bytes: Buffer.alloc(0), at: lease.ended_at ?? now };
-  const done = await deps.control.ask(lease.node_id, {
+  const done = await askNode(lease.node_id, {
     op: 'console', id: newOperationId(deps.ctx.random), requestId: caller.requestId, lease: id,
     maxBytes: Math.min(maxBytes, CONSOLE_BYTES), deadlineMs: deps.config.control.operation_deadline_ms,
   });

@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
+import { hasPart } from '../parts.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
 import { groupsByToken, runUntilAnswered, startServices, untilAnswered, type Service, type Services } from '../support/services.ts';
 
@@ -24,6 +25,7 @@ const POOL = 40;
 const openIntents = statement<{ n: number }>('two-open', "SELECT count(*)::int AS n FROM intent WHERE state = 'open'");
 const notRunning = statement<{ id: string }>('two-not-running', "SELECT id FROM lease WHERE NOT final AND state <> 'Running'");
 const running = statement<{ id: string }>('two-running', "SELECT id FROM lease WHERE state = 'Running' ORDER BY id");
+const live = statement<{ id: string }>('two-live', 'SELECT id FROM lease WHERE NOT final ORDER BY id');
 const doubled = statement<{ id: string }>('two-attempts', 'SELECT id FROM intent WHERE attempts > 1');
 const twoLeasesOneAddress = statement<{ ip: string }>('two-addresses', `
   SELECT n->>'ip' AS ip FROM lease l, jsonb_array_elements(l.nics) n WHERE l.holding AND n->>'ip' <> '' AND n->>'network' = 'lan' GROUP BY 1 HAVING count(*) > 1`);
@@ -69,7 +71,7 @@ async function comesToRest(made: readonly Made[], what: string): Promise<void> {
 }
 
 async function endAll(): Promise<void> {
-  const ids = (await services.db.query(running)).map((l) => l.id);
+  const ids = (await services.db.query(live)).map((l) => l.id);
   const both = services.all.map((s) => s.serve.admin);
   await Promise.all(both.map((admin, i) => admin('lease', 'destroy', ...ids.filter((_, n) => n % both.length === i))));
   await expect.poll(() => services.vms(), { timeout: 30_000, interval: 100 }).toEqual([]);
@@ -105,6 +107,30 @@ describe('two services on one database', () => {
     await comesToRest(placed.map((p) => ({ token: `t-${answers.indexOf(p)}`, ids: p[0]?.ids ?? [], ended: false })), 'after a run on the last');
     await endAll();
     expect(await services.db.query(takenAddresses)).toEqual([{ n: 0 }]);
+  });
+
+  it.skipIf(!hasPart('root'))('reach through each other the nodes that only one of them has', { timeout: 120_000 }, async () => {
+    await open({ apart: true });
+    const [first, second] = services.all as [Service, Service];
+    const listed = await second.serve.admin<Array<{ host: string; nodes: number; self: boolean }>>('processes');
+    expect(listed.map((p) => [p.nodes, p.self])).toEqual([[4, false], [0, true]]);
+    expect(new Set(listed.map((p) => p.host)).size).toBe(2);
+    const made = await Promise.all(Array.from({ length: 20 }, (_, n) => runUntilAnswered(() => second.client, `t-${n}`)));
+    await comesToRest(made.map(({ ids }, n) => ({ token: `t-${n}`, ids, ended: false })), 'after requests to the service without nodes');
+    const [id = ''] = made[0]?.ids ?? [];
+    const { answer } = await untilAnswered(() => second.client, { Action: 'GetConsoleOutput', InstanceId: id });
+    const output = /<output>([^<]*)<\/output>/.exec(answer.body)?.[1] ?? '';
+    expect(Buffer.from(output, 'base64').toString()).toContain(`guest ${id} is up`);
+    expect((await untilAnswered(() => second.client, { Action: 'TerminateInstances', 'InstanceId.1': id })).answer.status).toBe(200);
+    await expect.poll(() => services.vms(), { timeout: 20_000 }).not.toContain(id);
+    // Without the service that has the nodes, nothing can be placed, and that is said.
+    await first.serve.kill();
+    await expect.poll(async () => (await second.serve.admin<Array<{ reachable: boolean }>>('node', 'list')).some((n) => n.reachable), { timeout: 20_000, interval: 100 }).toBe(false);
+    const refused = await runUntilAnswered(() => second.client, 'nowhere');
+    expect(refused.answer.body).toContain('InsufficientInstanceCapacity');
+    await services.startAgain(0);
+    await expect.poll(async () => (await runUntilAnswered(() => second.client, 'again')).answer.status, { timeout: 20_000, interval: 200 }).toBe(200);
+    await endAll();
   });
 
   it('lose nothing when one is killed: the other has its work within seconds', { timeout: 180_000 }, async () => {

@@ -39,7 +39,12 @@ export interface ServicesOptions {
   readonly nodes?: number;
   readonly memoryMb?: number;
   readonly toml?: string;
+  /** All but the first are on machines of other names (needs root): its nodes are out of their reach. */
+  readonly apart?: boolean;
 }
+
+/** unshare(1): a host name of its own. */
+const elsewhere = (index: number): string[] => ['unshare', '--uts', '/bin/sh', '-c', `hostname machine-${index + 1} && exec "$@"`, 'sh'];
 
 /** The site's PostgreSQL, as `database.url` names it. */
 export function urlOf({ address }: TestDatabase): string {
@@ -48,7 +53,7 @@ export function urlOf({ address }: TestDatabase): string {
 }
 
 export async function startServices(options: ServicesOptions = {}): Promise<Services> {
-  const { services = 2, nodes = 4, memoryMb = 16_384, toml = '' } = options;
+  const { services = 2, nodes = 4, memoryMb = 16_384, toml = '', apart = false } = options;
   const root = mkdtempSync(join(tmpdir(), 'services-'));
   const database = await openTestDatabase({ max: 4 });
   const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
@@ -58,7 +63,7 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
   const start = (index: number): Promise<Serve> => {
     const place = join(root, `s${index + 1}`);
     mkdirSync(place, { recursive: true });
-    return startServe(config(index), place);
+    return startServe(config(index), place, apart && index > 0 ? elsewhere(index) : []);
   };
   const all: Service[] = [];
   let keys: { accessKey: string; secretKey: string } | undefined;
