@@ -40,7 +40,7 @@ class Node {
     const database = await openTestDatabase();
     plan(root, 0);
     const config = configSchema.parse({
-      database: { url: urlOf(database) }, ec2: { listen: '127.0.0.1:0' }, control: { reconnect_max_ms: 100 }, simulated: { start_ms: 0, stop_ms: 0 },
+      database: { url: urlOf(database) }, ec2: { listen: '127.0.0.1:0' }, monitoring: { listen: '' }, control: { reconnect_max_ms: 100 }, simulated: { start_ms: 0, stop_ms: 0 },
       local_nodes: [{ name: 'n1', driver, memory_mb: 1024, cores: 8 }],
     });
     const service = await startService({ ctx: testContext(), config, dataDir: join(root, 'data'), agentProgram: join(root, 'mortal-agent.cjs') });
