@@ -44,6 +44,8 @@ export class Disk {
   full = false;
   /** Told of each file that was changed. */
   onChange: (file: Inode) => void = () => undefined;
+  /** Told of each name that is gone, with everything below it. */
+  onRemove: (path: string) => void = () => undefined;
 
   constructor(private readonly special: (path: string) => SpecialFile | undefined) {
     this.mkdir('/proc', 0o755, true);
@@ -133,6 +135,7 @@ export class Disk {
     const { parent, name } = this.#place(path);
     parent.children.delete(name);
     drop(found);
+    this.onRemove(posix.resolve('/', path));
   }
 
   list(path: string): string[] {

@@ -46,6 +46,8 @@ export class Machine {
   /** Pages that the kernel has set aside for VMs. */
   hugePages = 0;
   boots = 1;
+  /** Goes up whenever a VM comes, goes or changes. */
+  vmChanges = 0;
   readonly #processes = new Map<number, Process>();
   /** Of each journal: the VMs that are not gone. */
   readonly #vms = new Map<string, Map<string, RunningVm>>();
@@ -54,6 +56,7 @@ export class Machine {
   #pids = 100;
 
   constructor(readonly name: string, readonly memoryMb: number, readonly cores: number, private readonly parts: MachineParts) {
+    this.disk.onRemove = (path) => { for (const journal of this.#vms.keys()) if (journal === path || journal.startsWith(`${path}/`)) this.#forget(journal); };
     this.disk.onChange = (file) => { if (file.path.endsWith(JOURNAL)) this.#follow(file); };
   }
 
@@ -116,9 +119,13 @@ export class Machine {
 
   /** VMs of this journal are killed: what it says of them is no longer so. */
   endVms(journal: string): void {
+    this.disk.remove(journal, { force: true });
+  }
+
+  #forget(journal: string): void {
     this.#vms.delete(journal);
     this.#read.delete(journal);
-    this.disk.remove(journal, { force: true });
+    this.vmChanges += 1;
   }
 
   /** Journals of VMs below a directory. */
@@ -130,8 +137,7 @@ export class Machine {
   vms(): Array<RunningVm & { readonly journal: string }> {
     const found: Array<RunningVm & { readonly journal: string }> = [];
     for (const [path, vms] of this.#vms) {
-      if (this.disk.find(path) === undefined) this.#vms.delete(path);
-      else for (const vm of vms.values()) if (vm.state === 'running' || vm.state === 'paused') found.push({ ...vm, journal: path });
+      for (const vm of vms.values()) if (vm.state === 'running' || vm.state === 'paused') found.push({ ...vm, journal: path });
     }
     return found;
   }
@@ -147,6 +153,7 @@ export class Machine {
       if (vm.state === 'gone') vms.delete(vm.lease);
       else vms.set(vm.lease, vm);
     }
+    this.vmChanges += 1;
     this.#vms.set(path, vms);
     this.#read.set(path, file.data.length);
   }

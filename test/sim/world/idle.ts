@@ -10,7 +10,10 @@ import type { Leap } from './time.ts';
 import { isCalm } from './weather.ts';
 
 /** After a disturbance every poll is made for so long. */
-const CALM_MS = 60_000;
+const CALM_MS = 20_000;
+/** Agents end a silent connection after 15 minutes, pilots after one. */
+const AGENTS_MS = 300_000;
+const PILOTS_MS = 40_000;
 
 interface Due { sweep: number | null; intent: number | null; slots: number }
 const DUE = statement<Due>('sim-due', `
@@ -34,9 +37,9 @@ export class Idle {
   leap(process: Process, worker: Worker | 'control'): Leap {
     if (worker === 'control') {
       const ping = this.site.config.control.silence_ms / 5;
-      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm() };
+      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
     }
-    return { polls: (_ms, background) => background, idle: () => this.#calm() && this.#nothingFor(process, worker) };
+    return { polls: (_ms, background) => background, most: AGENTS_MS, idle: () => this.#calm() && this.#nothingFor(process, worker) };
   }
 
   #calm(): boolean {

@@ -10,6 +10,8 @@ import type { Trace } from './trace.ts';
 import type { Weather } from './weather.ts';
 
 const LATE_MS = 8_000;
+/** What is overtaken comes so much later. */
+const OVERTAKEN_MS = 12_000;
 /** What opens a stream is never touched: without it there is none. */
 const OPENING = ['{"hello"', 'HTTP/1.1'].map((text) => Buffer.from(text));
 /** The end of a stream that was cut is heard after so long. */
@@ -145,7 +147,7 @@ export class SimStream extends Duplex {
     const { network, own } = this;
     network.messages += 1;
     network.onMessage(own, peer.own);
-    const latency = network.latency() + (overtakes ? network.dice.int(1, 2_000) : 0);
+    const latency = network.latency() + (overtakes ? network.dice.int(1, OVERTAKEN_MS) : 0);
     // Copied: the writer may use its buffer again.
     const copy = Buffer.from(bytes);
     if (overtakes) network.time.after(latency, () => peer.receive(copy));

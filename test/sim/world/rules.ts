@@ -6,32 +6,32 @@ export interface Rule {
 
 const over = "('Returned', 'Failed', 'Lost')";
 
+/** `$of(COLUMN)` narrows a rule to the leases that have just changed; without it a rule is about everything. */
 export const AT_EACH_STEP: readonly Rule[] = [
   { says: 'no node is oversubscribed: what it has given is what its leases hold, and not more than it has', broken: `
-      SELECT n.name AS id FROM vmm_node n
-       WHERE n.memory_used > n.memory_mb OR n.cores_used > n.cores
-          OR n.memory_used <> (SELECT coalesce(sum(memory_mb), 0) FROM lease l WHERE l.node_id = n.id AND l.holding)
-          OR n.cores_used <> (SELECT coalesce(sum(cores), 0) FROM lease l WHERE l.node_id = n.id AND l.holding)` },
+      SELECT n.name AS id FROM vmm_node n LEFT JOIN (SELECT node_id, sum(memory_mb) AS memory, sum(cores) AS cores FROM lease WHERE holding GROUP BY node_id) h ON h.node_id = n.id
+       WHERE n.memory_used > n.memory_mb OR n.cores_used > n.cores OR n.memory_used <> coalesce(h.memory, 0) OR n.cores_used <> coalesce(h.cores, 0)` },
   { says: 'a lease that is over holds neither room nor addresses', broken: `
-      SELECT id FROM lease WHERE final AND holding
-       UNION ALL SELECT l.id FROM lease l JOIN network_address a ON a.lease_id = l.id WHERE NOT l.holding` },
+      SELECT l.id FROM lease l WHERE l.final AND l.holding AND $of(l.id)
+       UNION ALL SELECT l.id FROM lease l JOIN network_address a ON a.lease_id = l.id WHERE NOT l.holding AND $of(l.id)` },
   { says: 'a lease has the addresses that it was promised, as long as it holds', broken: `
-      SELECT l.id FROM lease l WHERE l.holding AND jsonb_array_length(l.nics) <> (SELECT count(*) FROM network_address a WHERE a.lease_id = l.id)` },
+      SELECT l.id FROM lease l WHERE l.holding AND jsonb_array_length(l.nics) <> (SELECT count(*) FROM network_address a WHERE a.lease_id = l.id) AND $of(l.id)` },
   { says: 'each lease has one usage record, closed when it holds nothing any more', broken: `
-      SELECT l.id FROM lease l LEFT JOIN usage_record u ON u.lease_id = l.id WHERE u.lease_id IS NULL OR (u.closed_at IS NULL) <> l.holding` },
+      SELECT l.id FROM lease l LEFT JOIN usage_record u ON u.lease_id = l.id WHERE (u.lease_id IS NULL OR (u.closed_at IS NULL) <> l.holding) AND $of(l.id)` },
   { says: 'a lease that runs is counted, and one that holds nothing is not', broken: `
       SELECT l.id FROM lease l LEFT JOIN usage_interval i ON i.lease_id = l.id AND i.stop_at IS NULL
-       WHERE (l.state = 'Running' AND i.id IS NULL) OR (NOT l.holding AND i.id IS NOT NULL)` },
+       WHERE ((l.state = 'Running' AND i.id IS NULL) OR (NOT l.holding AND i.id IS NOT NULL)) AND $of(l.id)` },
   { says: 'intervals of a usage record never overlap', broken: `
       SELECT a.lease_id AS id FROM usage_interval a JOIN usage_interval b ON a.lease_id = b.lease_id AND a.id < b.id
-       WHERE a.start_at < coalesce(b.stop_at, 'infinity') AND b.start_at < coalesce(a.stop_at, 'infinity')` },
+       WHERE a.start_at < coalesce(b.stop_at, 'infinity') AND b.start_at < coalesce(a.stop_at, 'infinity') AND $of(a.lease_id)` },
   { says: 'a lease waits for one intent at most, of its own generation', broken: `
-      SELECT l.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE i.state = 'open' AND (l.final OR i.generation <> l.generation)` },
+      SELECT l.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE i.state = 'open' AND (l.final OR i.generation <> l.generation) AND $of(l.id)` },
   { says: 'what is passing has an intent that will end it', broken: `
       SELECT l.id FROM lease l WHERE l.state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'Ending') AND l.node_id IS NOT NULL
-         AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.lease_id = l.id AND i.state = 'open')` },
+         AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') AND $of(l.id)` },
   { says: 'a group is there whole', broken: `
-      SELECT group_id AS id FROM lease GROUP BY group_id HAVING count(*) <> max(launch_index) + 1` },
+      SELECT l.id FROM lease l WHERE l.launch_index = 0 AND $of(l.id)
+         AND (SELECT count(*) <> max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id)` },
 ];
 
 /** In pilot mode. */

@@ -14,12 +14,16 @@ interface Alarm {
   /** Of a poll: it is leapt over, to the next time that it would come, as long as it would find nothing. */
   readonly every?: number;
   readonly idle?: () => boolean;
+  /** When it is made all the same. */
+  readonly atLast?: number;
 }
 
 /** Which timers of a clock are polls, and when they would find nothing. */
 export interface Leap {
   readonly polls: (ms: number, background: boolean) => boolean;
   readonly idle: () => boolean;
+  /** ms after which a poll is made all the same: what waits for it to come has a patience of its own. */
+  readonly most: number;
 }
 
 /** Whose clock it is: dead, its timers never fire; paused, they fire late. */
@@ -57,7 +61,7 @@ export class VirtualTime {
       monotonic: () => this.#now - born,
       after: (ms, fn, background = false) => {
         const alarm: Alarm = {
-          at: this.#now + Math.max(0, ms), order: (this.#order += 1), fn: undefined, ...(leap?.polls(ms, background) === true ? { every: ms, idle: leap.idle } : {}),
+          at: this.#now + Math.max(0, ms), order: (this.#order += 1), fn: undefined, ...(leap?.polls(ms, background) === true ? { every: ms, idle: leap.idle, atLast: this.#now + leap.most } : {}),
         };
         alarm.fn = () => {
           if (!owner.alive) return;
@@ -78,7 +82,7 @@ export class VirtualTime {
       this.#pop();
       if (top.fn === undefined) continue;
       this.#now = Math.max(this.#now, top.at);
-      if (top.idle?.() !== true) return top.fn;
+      if (top.idle?.() !== true || top.at >= (top.atLast ?? Infinity)) return top.fn;
       this.leapt += 1;
       top.at += top.every ?? 0;
       top.order = this.#order += 1;

@@ -40,7 +40,7 @@ export class Users {
     const user = dice.pick(this.site.users);
     const minCount = dice.int(1, dice.chance(0.3) ? 4 : 2);
     const request: CreateRequest = {
-      minCount, maxCount: minCount + (dice.chance(0.2) ? dice.int(1, 2) : 0), image: 'guest', durationS: dice.int(20, 400),
+      minCount, maxCount: minCount + (dice.chance(0.2) ? dice.int(1, 2) : 0), image: 'guest', durationS: dice.chance(0.5) ? dice.int(5, 60) : dice.int(60, 3_600),
       ...(dice.chance(0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
     };
     this.#send({ user, request });

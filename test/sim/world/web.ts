@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import { IncomingMessage } from 'node:http';
 import type { Answer } from '../../../src/pilot/door/answers.ts';
 import type { HttpAnswer, Web } from '../node/http.ts';
+import type { Violation } from './invariants.ts';
 import { streamEnds } from './network.ts';
 import { never, type Process } from './process.ts';
 import type { Service } from './service.ts';
@@ -22,6 +23,7 @@ const refusal = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { 
 
 export class SimulatedWeb {
   readonly #heard: Posted[] = [];
+  readonly broken: Violation[] = [];
 
   constructor(private readonly site: Site) {}
 
@@ -44,7 +46,12 @@ export class SimulatedWeb {
     ]);
     this.site.trace.add('forged', forged.body);
     const service = this.#service();
-    if (service !== undefined) void this.#ask(service, forged).catch(() => undefined);
+    if (service === undefined) return;
+    this.#ask(service, forged).then(({ status, body }) => {
+      // The same once more may be the first that arrives.
+      const own = this.#heard.some((h) => h.body === forged.body && h.headers['authorization'] === forged.headers['authorization']);
+      if (status === 200 && !own) this.broken.push({ says: 'what is forged is refused', of: `${forged.body} was answered ${body}` });
+    }, () => undefined);
   }
 
   #service(): Service | undefined {
