@@ -20,6 +20,8 @@ export interface Job {
   /** In no list any more. */
   vanished: boolean;
   readonly runs: Map<string, PilotRun>;
+  /** Of each of its hosts. */
+  readonly parts: Map<string, number>;
   /** Which run this is; what was set for an earlier one is void. */
   run: number;
 }
@@ -63,7 +65,7 @@ export class BatchSystem {
     };
     return {
       name: 'slurm',
-      submit: (r) => ask(() => this.#submit(r)), cancel: (id) => ask(() => this.#cancel(id)), shrink: (id, keep) => ask(() => this.#shrink(id, keep)),
+      submit: (r) => ask(() => this.#submit(r)), cancel: (id) => ask(() => this.#cancel(id)), shrink: (id, part, keep) => ask(() => this.#shrink(id, part, keep)),
       list: async () => {
         const begun = process.clock.monotonic();
         const listing = await ask(() => this.#list());
@@ -90,7 +92,7 @@ export class BatchSystem {
   #submit(request: JobRequest): SubmitAnswer {
     if (this.#dice.chance(this.mood.rejects)) return { kind: 'rejected', reason: 'Invalid account' };
     if (this.#dice.chance(this.mood.loses / 2)) return { kind: 'unknown', reason: 'it was not heard' };
-    const job: Job = { jobId: String((this.#submitted += 1)), request, state: 'queued', reason: 'Resources', hosts: [], requeued: false, vanished: false, runs: new Map(), run: 0 };
+    const job: Job = { jobId: String((this.#submitted += 1)), request, state: 'queued', reason: 'Resources', hosts: [], requeued: false, vanished: false, runs: new Map(), parts: new Map(), run: 0 };
     this.jobs.push(job);
     this.site.trace.add('job', job.jobId, request.slotId);
     this.#soon();
@@ -105,10 +107,10 @@ export class BatchSystem {
     return { kind: 'cancelled' };
   }
 
-  #shrink(jobId: string, keep: readonly string[]): CancelAnswer {
+  #shrink(jobId: string, part: number, keep: readonly string[]): CancelAnswer {
     const job = this.jobs.find((j) => j.jobId === jobId);
     if (job?.state !== 'running') return { kind: 'gone' };
-    for (const host of job.hosts.filter((h) => !keep.includes(h))) this.#leave(job, host);
+    for (const host of job.hosts.filter((h) => job.parts.get(h) === part && !keep.includes(h))) this.#leave(job, host);
     return { kind: 'cancelled' };
   }
 
@@ -148,6 +150,7 @@ export class BatchSystem {
     this.site.trace.add('job runs', job.jobId, job.hosts.join());
     job.runs.clear();
     machines.forEach((machine, i) => {
+      job.parts.set(machine.name, parts[i] ?? 0);
       const argv = job.request.parts[parts[i] ?? 0]?.argv ?? [];
       const pilot = startPilot(this.site, machine, argv, job.request.credentials);
       job.runs.set(machine.name, pilot);
@@ -202,7 +205,7 @@ export class BatchSystem {
 
   #leave(job: Job, host: string): void {
     job.runs.get(host)?.process.kill();
-    job.hosts = job.hosts.filter((h) => h !== host || !LIVE.has(job.state));
+    if (LIVE.has(job.state)) job.hosts = job.hosts.filter((h) => h !== host);
     this.#epilogue(job, [host]);
   }
 

@@ -14,14 +14,20 @@ const CALM_MS = 20_000;
 /** Agents end a silent connection after 15 minutes, pilots after one. */
 const AGENTS_MS = 300_000;
 const PILOTS_MS = 40_000;
+/** The slot worker looks at its tables so often, or more often. */
+const LOOK_MS = 5_000;
 
-interface Due { sweep: number | null; intent: number | null; slots: number }
+interface Due { sweep: number | null; intent: number | null; restless: number; waiting_since: number | null }
+/** A slot is at rest while it waits in the queue, or while each of its nodes is there and holds a lease. */
 const DUE = statement<Due>('sim-due', `
   SELECT (SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
-         (SELECT count(*)::int FROM slot WHERE NOT final) AS slots`);
+         (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since,
+         ((SELECT count(*) FROM slot_message WHERE NOT applied) + (SELECT count(*) FROM slot s WHERE NOT s.final AND (s.state NOT IN ('Queued', 'Ready')
+           OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
+               AND (NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding) OR (s.state = 'Ready' AND (n.state <> 'Reserved' OR NOT v.reachable)))))))::int AS restless`);
 
 export class Idle {
-  #due: Due = { sweep: null, intent: null, slots: 0 };
+  #due: Due = { sweep: null, intent: null, restless: 0, waiting_since: null };
   #asked = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
@@ -39,6 +45,8 @@ export class Idle {
       const ping = this.site.config.control.silence_ms / 5;
       return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
     }
+    // The list of the batch system is asked for as often as ever.
+    if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#calm() && this.#nothingFor(process, worker) };
     return { polls: (_ms, background) => background, most: AGENTS_MS, idle: () => this.#calm() && this.#nothingFor(process, worker) };
   }
 
@@ -59,9 +67,11 @@ export class Idle {
       this.#asked = database.writes;
       [this.#due = this.#due] = database.postgres.query(DUE);
     }
-    const { sweep, intent, slots } = this.#due;
+    const { sweep, intent, restless, waiting_since: since } = this.#due;
     const now = process.clock.now();
-    if (worker === 'slots') return slots === 0;
+    // A service that is alone has nobody who would take it for dead.
+    if (worker === 'heartbeat') return this.site.options.services === 1;
+    if (worker === 'slots') return restless === 0 && (since === null || since + this.site.config.pilot.pending_timeout * 1000 > now);
     const due = worker === 'sweeper' ? sweep : intent;
     return due === null || due > now;
   }

@@ -15,6 +15,7 @@ interface Field {
 type Message = { readonly name: string } & Partial<{ readonly fields: Array<string | null> | Field[]; readonly text: string }>;
 type Column = readonly [name: string, parse: (text: string) => unknown];
 
+const OF_ITS_CLOCK = /clock_timestamp|INTO (?:process|question)\b/;
 /** What the server says of a statement that found no row. */
 const NOTHING = /^(?:UPDATE|DELETE|SELECT|INSERT 0) 0$/;
 
@@ -23,6 +24,8 @@ export class Postgres {
   #feed: (bytes: Buffer) => void = () => undefined;
   #answer: Message[] = [];
   #reset = '';
+  /** What its clock shows, ms since the epoch. */
+  now: () => number = () => 0;
   /** The last statement may have changed something. */
   changed = false;
 
@@ -33,6 +36,9 @@ export class Postgres {
 
   static async open(): Promise<Postgres> {
     const engine = await PGlite.create();
+    // The database's own clock is virtual too: what its statements ask for is found before what PostgreSQL has under that name.
+    await engine.exec(`SET sim.now = '0'; CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
+      $$ SELECT pg_catalog.to_timestamp(pg_catalog.current_setting('sim.now')::float8 / 1000) $$; SET search_path = public, pg_catalog`);
     // Migrations ask their knex for nothing but this.
     const raw = (sql: string): Promise<unknown> => engine.exec(sql);
     for (const m of MIGRATIONS) await m.up({ raw } as never);
@@ -56,6 +62,7 @@ export class Postgres {
   /** @throws pg.DatabaseError */
   query<Row>(s: Statement<Row>, values: readonly unknown[] = []): Row[] {
     const columns = this.#columns.get(s.name) ?? this.#prepare(s);
+    if (OF_ITS_CLOCK.test(s.text)) this.simple(`SET sim.now = '${this.now()}'`);
     const answer = this.#send(
       serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) }), serialize.execute({}), serialize.sync());
     this.changed = answer.some((m) => m.name === 'commandComplete' && !NOTHING.test(m.text ?? ''));

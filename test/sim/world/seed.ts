@@ -40,9 +40,9 @@ export interface Outcome {
 /** Between two things that users or fate do. */
 const PAUSE_MS = 2_500;
 /** What was put off for the longest time comes again in this time: retries, reconnection, deadlines; lists of a batch system that did not answer. */
-const PEACE_MS = { owned: 120_000, borrowed: 360_000 };
+const PEACE_MS = { owned: 120_000, borrowed: 200_000 };
 /** A site that is still moving is looked at again for so long; then what is wrong stays wrong. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 160_000;
 /** From the end of every lease to an empty site. */
 const END_MS = { owned: 120_000, borrowed: 600_000 };
 

@@ -8,6 +8,7 @@ import type { Transport } from '../../../src/control/client/transport.ts';
 import type { ControlClient, NodeRef } from '../../../src/control/types.ts';
 import { createManager, type FullManager } from '../../../src/manager/index.ts';
 import { createNodePool } from '../../../src/manager/pool.ts';
+import { createProcesses } from '../../../src/manager/processes.ts';
 import { createInbox } from '../../../src/manager/slots/inbox.ts';
 import { createAuthenticate } from '../../../src/pilot/door/authenticate.ts';
 import type { Answer } from '../../../src/pilot/door/answers.ts';
@@ -21,7 +22,9 @@ import type { Context } from '../../../src/platform/context.ts';
 import { sleep } from '../../../src/platform/deadline.ts';
 import type { Db } from '../../../src/store/db.ts';
 import { createDispatcher, type Dispatcher } from '../../../src/workers/dispatcher.ts';
+import { createHeartbeat } from '../../../src/workers/heartbeat.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../../src/workers/node-monitor.ts';
+import { BATCH_SYSTEM } from '../../../src/manager/slots/reconcile.ts';
 import { createSlotWorker, type SlotWorker } from '../../../src/workers/slots.ts';
 import { createSweeper } from '../../../src/workers/sweeper.ts';
 import type { Machine } from '../node/machine.ts';
@@ -37,11 +40,17 @@ export interface ServiceParts {
   readonly machine: (name: string) => Machine | undefined;
   readonly reachable: (machine: Machine) => boolean;
   readonly image: Buffer;
+  /** Its data directory. */
+  readonly place: string;
+  /** Its number among all lives of all services. */
+  readonly life: number;
+  /** Something is due for the other services on the database. */
+  readonly tellOthers: () => void;
   /** In pilot mode. */
   readonly lrm?: Lrm | undefined;
 }
 
-export type Worker = 'dispatcher' | 'sweeper' | 'monitor' | 'slots';
+export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'monitor' | 'slots';
 
 export interface Door {
   notify(request: Received): Promise<Answer>;
@@ -54,6 +63,9 @@ export interface Service {
   readonly control: ControlClient;
   /** For pilots. */
   readonly door: Door;
+  readonly place: string;
+  /** Another service has said that something is due. */
+  readonly woken: () => void;
   /** It takes requests. */
   readonly ready: boolean;
   /** What is handed over and not recorded yet. */
@@ -70,15 +82,28 @@ export function startService(parts: ServiceParts): Service {
     imageSource: async function* imageBytes() { yield await Promise.resolve(parts.image); },
     transport: (node) => transportTo(parts, channels, node), silenceMs: config.control.silence_ms, reconnectMaxMs: config.control.reconnect_max_ms,
   });
-  const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
   const late: { dispatcher?: Dispatcher; monitor?: NodeMonitor; slots?: SlotWorker } = {};
   const borrowing = parts.lrm === undefined ? undefined : {
     facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(), hostKeys: () => null,
   };
-  const manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const failed = (e: unknown): void => ctx.log.warn('what another service left could not be looked at; the polls will', { error: (e as Error).message });
+  const processes = createProcesses({
+    ctx, db, host: 'host', pid: parts.life, dataDir: parts.place, session: process.name,
+    onChange(what) {
+      if (what === 'reborn') late.monitor?.again();
+      late.monitor?.reload().catch(failed);
+      late.dispatcher?.poll().catch(failed);
+    },
+  });
+  const heartbeat = createHeartbeat(worker('heartbeat'), processes);
+  const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up, self: processes });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing, self: processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
   const { recorder, nodes } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
-  const dispatcher = createDispatcher({ ctx: worker('dispatcher'), db, config, control, recorder, nodeName, imagePath: (file) => `/images/${file}` });
+  const dispatcher = createDispatcher({
+    ctx: worker('dispatcher'), db, config, control, recorder, nodeName, imagePath: (file) => `/images/${file}`, save: () => Promise.reject(new Error('disks are not simulated')),
+    self: processes, elsewhere: (id) => pool.elsewhere(id), tellOthers: parts.tellOthers,
+  });
   const monitor = createNodeMonitor({ ctx: worker('monitor'), db, control, nodes, recorder, nodeName, refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id) });
   const sweeper = createSweeper(worker('sweeper'), () => manager.work.sweep());
   Object.assign(late, { dispatcher, monitor });
@@ -90,18 +115,21 @@ export function startService(parts: ServiceParts): Service {
     notify: (request) => notify(doorParts, authenticate, request),
     upgrade: (request, socket) => channelDoor.upgrade(request, socket, Buffer.alloc(0)),
   };
-  const service = { process, manager, control, door, ready: false, get underWay() { return dispatcher.underWay; } };
+  const service = { process, manager, control, door, ready: false, get underWay() { return dispatcher.underWay; }, place: parts.place, woken: () => void dispatcher.poll().catch(failed) };
 
   const begin = async (): Promise<void> => {
+    await processes.join();
+    heartbeat.start();
     await pool.ready();
     await monitor.start();
     dispatcher.start();
     sweeper.start();
     if (parts.lrm !== undefined) {
-      late.slots = createSlotWorker({ ctx: worker('slots'), config, lrm: parts.lrm, work: manager.work.slots, control, contacts: () => ['http://service:41999'], ca: undefined });
+      late.slots = createSlotWorker({ ctx: worker('slots'), config, lrm: parts.lrm, work: manager.work.slots, control, contacts: () => ['http://service:41999'], ca: undefined, duty: () => processes.take(BATCH_SYSTEM) });
       void late.slots.start();
     }
     service.ready = true;
+    await processes.open({ ec2: 'http://service:8444', pilots: null });
   };
   const supervise = async (): Promise<void> => {
     for (;;) {

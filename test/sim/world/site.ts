@@ -14,7 +14,7 @@ import type { Postgres } from './postgres.ts';
 import { Process } from './process.ts';
 import { Dice } from './random.ts';
 import { startService, type Service, type Worker } from './service.ts';
-import { VirtualTime } from './time.ts';
+import { EPOCH, VirtualTime } from './time.ts';
 import { Trace } from './trace.ts';
 import { CALM, type Weather } from './weather.ts';
 import { SimulatedWeb } from './web.ts';
@@ -91,6 +91,7 @@ export class Site {
     const { postgres } = this.options;
     const now = new Date(this.time.clockOf({ alive: true, pausedUntil: 0, clockOffset: 0 }).now());
     postgres.reset();
+    postgres.now = () => EPOCH + this.time.now;
     const accounts = ['alice', 'bob', 'root'].flatMap((name, i) => postgres.query(ACCOUNT, [name, String(i).padStart(12, '0'), name === 'root', now]).map((r) => r.id));
     if (this.batch === undefined) for (const m of this.machines) postgres.query(NODE, [m.name, NODE_MB, NODE_CORES, now]);
     postgres.query(IMAGE, ['ami-00000000000000001', this.image.length, createHash('sha256').update(this.image).digest('hex'), now]);
@@ -109,13 +110,23 @@ export class Site {
     return this.batch === undefined ? NODE_MB : machine.hugePages * PAGE_MB;
   }
 
+  /** What LISTEN and NOTIFY do; nobody relies on it. */
+  #wakeOthers(teller: Process): void {
+    for (const s of this.ready()) {
+      if (s.process === teller || this.dice.chance(this.weather.lost)) continue;
+      this.time.after(this.network.latency(), () => { if (s.process.alive && s.process.pausedUntil <= this.time.now) s.woken(); });
+    }
+  }
+
   startService(): Service {
     this.#lives += 1;
     const process = new Process(`service${this.#lives}@host`, this.time, this.host);
     const ctx = { clock: process.clock, random: this.dice.fork(`service ${this.#lives}`), log: this.trace.logOf(process) };
+    const taken = new Set(this.services.map((s) => s.place));
+    const place = Array.from({ length: this.options.services }, (_, i) => `/data/${i}`).find((p) => !taken.has(p)) ?? '/data/0';
     const worker = (name: Worker | 'control'): Context => (this.options.leap ? { ...ctx, clock: process.leapingClock(this.idle.leap(process, name)) } : ctx);
     const service = startService({
-      process, ctx, worker, db: this.database.connect(process), config: this.config, image: this.image, lrm: this.batch?.of(process),
+      process, ctx, worker, place, life: this.#lives, tellOthers: () => this.#wakeOthers(process), db: this.database.connect(process), config: this.config, image: this.image, lrm: this.batch?.of(process),
       machine: (name) => this.machines.find((m) => m.name === name),
       reachable: (m) => m.up && !this.network.cutOff.has(m.name) && !this.network.cutOff.has('host'),
     });

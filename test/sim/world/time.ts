@@ -5,7 +5,7 @@
 import type { Clock, Timer } from '../../../src/platform/context.ts';
 
 /** 2026-01-01T00:00:00Z */
-const EPOCH = 1_767_225_600_000;
+export const EPOCH = 1_767_225_600_000;
 
 interface Alarm {
   at: number;
