@@ -46,7 +46,7 @@ export class Database {
     return {
       query: async (s, values) => {
         // Another connection of the pool would read what is committed, which is what this one has as long as it has written nothing.
-        if (this.#holder === process && this.#inTransaction && !this.#dirty && READS.test(s.text)) return this.#ask(process, s, values);
+        if (this.#holder === process && this.#inTransaction && !this.#dirty && !WRITES.test(s.text)) return this.#ask(process, s, values);
         await this.#take(process);
         try {
           return await this.#ask(process, s, values);
@@ -90,7 +90,7 @@ export class Database {
   async #ask<Row>(process: Process, s: Statement<Row>, values?: readonly unknown[]): Promise<Row[]> {
     await this.#before(process, s.name);
     const rows = this.postgres.query(s, values);
-    const writes = this.postgres.changed && !READS.test(s.text);
+    const writes = this.postgres.changed && WRITES.test(s.text);
     this.#dirty ||= writes;
     if (writes && !this.#inTransaction) this.writes += 1;
     this.trace.add('sql', process.name, s.name, rows.length);
@@ -143,4 +143,5 @@ export class Database {
   }
 }
 
-const READS = /^\s*SELECT\b(?![^]*FOR UPDATE)/;
+/** Locks are no changes. */
+const WRITES = /\bINSERT INTO\b|\bDELETE FROM\b|\bUPDATE\s+\w+(?:\s+\w+)?\s+SET\b/;
