@@ -45,7 +45,7 @@ export interface DbAddress {
 
 const TIMESTAMPTZ = 1184;
 const BIGINT = 20;
-const types = {
+export const columnTypes = {
   getTypeParser(oid: number, format?: 'text' | 'binary') {
     if (oid === TIMESTAMPTZ) return (text: string) => Date.parse(text);
     if (oid === BIGINT) return Number;
@@ -61,7 +61,7 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
   const pool = new pg.Pool({
     ...address,
     max: options.max,
-    types,
+    types: columnTypes,
     application_name: options.applicationName ?? 'nimbus',
     statement_timeout: STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,

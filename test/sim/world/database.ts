@@ -1,0 +1,147 @@
+/**
+ * The database as a service process sees it: one connection for all, taken in turn, so that transactions follow each other; it
+ * takes its time, fails, loses the answer to a commit, is away for a while. A process that dies leaves its transaction undone.
+ */
+import { Fault } from '../../../src/lease/faults.ts';
+import type { Db, Queryable, Statement } from '../../../src/store/db.ts';
+import type { Postgres } from './postgres.ts';
+import { never, type Process } from './process.ts';
+import type { Dice } from './random.ts';
+import type { Trace } from './trace.ts';
+import type { Weather } from './weather.ts';
+
+const SLOW_MS = 4_000;
+
+const gone = (): Fault => new Fault('Unavailable', 'The database does not answer now; try again shortly.');
+
+interface Turn {
+  readonly process: Process;
+  readonly begin: () => void;
+}
+
+export class Database {
+  /** Until then nobody is answered, ms of virtual time. */
+  awayUntil = 0;
+  /** Goes up whenever something was written. */
+  writes = 0;
+  statements = 0;
+  /** Called before each statement, and before the answer to a commit: a process may die of it. */
+  onStatement: (process: Process, name: string) => void = () => undefined;
+  #holder: Process | undefined;
+  #inTransaction = false;
+  /** The transaction has written something. */
+  #dirty = false;
+  readonly #queue: Turn[] = [];
+
+  constructor(readonly postgres: Postgres, private readonly dice: Dice, private readonly weather: Weather, private readonly trace: Trace) {}
+
+  /** What stands in the tables is committed. */
+  get atRest(): boolean {
+    return !this.#inTransaction;
+  }
+
+  /** The connections of one process. */
+  connect(process: Process): Db {
+    process.atEnd(() => this.#abandoned(process));
+    return {
+      query: async (s, values) => {
+        // Another connection of the pool would read what is committed, which is what this one has as long as it has written nothing.
+        if (this.#holder === process && this.#inTransaction && !this.#dirty && !WRITES.test(s.text)) return this.#ask(process, s, values);
+        await this.#take(process);
+        try {
+          return await this.#ask(process, s, values);
+        } finally {
+          this.#release(process);
+        }
+      },
+      transaction: (fn) => this.#transaction(process, fn),
+      close: () => Promise.resolve(),
+    };
+  }
+
+  async #transaction<T>(process: Process, fn: (tx: Queryable) => Promise<T>): Promise<T> {
+    await this.#take(process);
+    let over = false;
+    try {
+      this.postgres.simple('BEGIN');
+      this.#inTransaction = true;
+      this.#dirty = false;
+      const result = await fn({ query: (s, values) => this.#ask(process, s, values) });
+      await this.#before(process, 'COMMIT');
+      this.postgres.simple('COMMIT');
+      over = true;
+      if (this.#dirty) this.writes += 1;
+      this.onStatement(process, 'COMMITTED');
+      if (!process.alive) return await never<T>();
+      if (this.dice.chance(this.weather.commitLost)) {
+        this.trace.add('commit not answered', process.name);
+        throw gone();
+      }
+      return result;
+    } catch (e) {
+      if (!over && process.alive) this.postgres.simple('ROLLBACK');
+      throw e;
+    } finally {
+      if (process.alive) this.#inTransaction = false;
+      this.#release(process);
+    }
+  }
+
+  async #ask<Row>(process: Process, s: Statement<Row>, values?: readonly unknown[]): Promise<Row[]> {
+    await this.#before(process, s.name);
+    const rows = this.postgres.query(s, values);
+    const writes = this.postgres.changed && WRITES.test(s.text);
+    this.#dirty ||= writes;
+    if (writes && !this.#inTransaction) this.writes += 1;
+    this.trace.add('sql', process.name, s.name, rows.length);
+    this.onStatement(process, 'answered');
+    return process.alive ? rows : never<Row[]>();
+  }
+
+  async #before(process: Process, name: string): Promise<void> {
+    if (!process.alive) await never();
+    if (this.dice.chance(this.weather.statementSlow)) await new Promise<void>((resolve) => process.clock.after(this.dice.wait(this.dice.chance(0.1) ? SLOW_MS : 40), resolve));
+    this.statements += 1;
+    this.onStatement(process, name);
+    if (!process.alive) await never();
+    if (process.time.now < this.awayUntil || this.dice.chance(this.weather.statementFails)) {
+      this.trace.add('no database', process.name, name);
+      throw gone();
+    }
+  }
+
+  async #take(process: Process): Promise<void> {
+    if (!process.alive) await never();
+    if (this.#holder === undefined) {
+      this.#holder = process;
+      return;
+    }
+    await new Promise<void>((resolve) => this.#queue.push({ process, begin: resolve }));
+    if (!process.alive) await never();
+  }
+
+  #release(process: Process): void {
+    if (!process.alive || this.#holder !== process) return;
+    this.#next();
+  }
+
+  #next(): void {
+    this.#holder = undefined;
+    for (let turn = this.#queue.shift(); turn !== undefined; turn = this.#queue.shift()) {
+      if (!turn.process.alive) continue;
+      this.#holder = turn.process;
+      return turn.begin();
+    }
+  }
+
+  /** The server notices that the connection is closed. */
+  #abandoned(process: Process): void {
+    if (this.#holder !== process) return;
+    if (this.#inTransaction) this.postgres.simple('ROLLBACK');
+    this.#inTransaction = false;
+    this.#next();
+  }
+}
+
+/** Locks are no changes. */
+const WRITES = /\bINSERT INTO\b|\bDELETE FROM\b|\bUPDATE\s+\w+(?:\s+\w+)?\s+SET\b/;

@@ -1,0 +1,167 @@
+/** Looks after each step whether everything holds that must hold, in the tables, in the trail of the leases, and on the machines. */
+import { createHash } from 'node:crypto';
+import { chargedMinutes } from '../../../src/accounting/charge.ts';
+import { statement, type Statement } from '../../../src/store/db.ts';
+import { AT_EACH_STEP, EMPTY, OF_SLOTS, SETTLED, type Rule } from './rules.ts';
+import type { Site } from './site.ts';
+
+export interface Violation {
+  /** The sentence that does not hold. */
+  readonly says: string;
+  readonly of: string;
+}
+
+const all = (name: string, rules: readonly Rule[], of = 'true'): Statement<{ rule: number; id: string }> =>
+  statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken.replace(/\$of\(([^)]*)\)/g, of)}) x`).join(' UNION ALL '));
+const EACH = { rules: AT_EACH_STEP, sql: all('each', AT_EACH_STEP) };
+const CHANGED = { rules: AT_EACH_STEP, sql: all('changed', AT_EACH_STEP, '$1 = ANY($$1::text[])') };
+const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
+const AT_REST = { rules: SETTLED, sql: all('settled', SETTLED) };
+const AT_THE_END = { rules: EMPTY, sql: all('empty', EMPTY) };
+
+interface EventRow { id: number; lease_id: string; from_state: string | null; to_state: string; trigger: string }
+const EVENTS = statement<EventRow>('sim-events', 'SELECT id, lease_id, from_state, to_state, trigger FROM event WHERE id > $1 ORDER BY id');
+interface LeaseFact { id: string; state: string; final: boolean; node: string | null; slot: string | null; memory_mb: number }
+const LEASES = statement<LeaseFact>('sim-leases', `
+  SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE l.id = ANY($1::text[])`);
+const LIVE = statement<LeaseFact>('sim-live', `
+  SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE NOT final`);
+const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: Array<{ start: number; stop: number }> }>('sim-usage', `
+  SELECT r.lease_id, r.charged_minutes, coalesce((SELECT json_agg(json_build_object('start', extract(epoch FROM start_at) * 1000, 'stop', extract(epoch FROM stop_at) * 1000))
+    FROM usage_interval i WHERE i.lease_id = r.lease_id), '[]') AS intervals FROM usage_record r WHERE r.closed_at IS NOT NULL`);
+
+/** So often all leases are looked at, and not those alone that have changed. */
+const ALL_EVERY = 20;
+
+/** What may follow on a state, whatever the product's own table says: a lease never comes back. */
+const WAYS_OUT: Readonly<Record<string, readonly string[]>> = {
+  Ending: ['Terminated'], Terminated: [], Corrupted: ['Ending', 'Terminated'], Running: ['Rebooting', 'Ending'], Rebooting: ['Running', 'Ending', 'Corrupted'],
+};
+
+export class Invariants {
+  readonly #states = new Map<string, string>();
+  /** Lease → machine, of each VM that was there at the last look. */
+  #there = new Map<string, string>();
+  #lastEvent = 0;
+  #looked = -1;
+  #looks = 0;
+  #vmChanges = -1;
+  readonly #pilot: boolean;
+  readonly #story = createHash('sha256');
+  events = 0;
+
+  constructor(private readonly site: Site) {
+    this.#pilot = site.batch !== undefined;
+  }
+
+  /** Digest of the trails of all leases. */
+  story(): string {
+    return this.#story.copy().digest('hex').slice(0, 16);
+  }
+
+  /** After a step. */
+  look(): Violation[] {
+    const { database } = this.site;
+    if (!database.atRest) return [];
+    if (database.writes === this.#looked) return this.#machines();
+    this.#looked = database.writes;
+    this.#looks += 1;
+    const trail = this.#trail();
+    // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.
+    const tables = this.#looks % ALL_EVERY === 0 ? this.#tables(EACH) : this.#tables(CHANGED, [trail.leases]);
+    return [...trail.found, ...tables, ...(this.#pilot ? this.#tables(SLOTS) : []), ...this.#machines()];
+  }
+
+  /** After a while without faults. */
+  settled(): Violation[] {
+    return [...this.#tables(EACH), ...this.#tables(AT_REST), ...this.#vmsAndLeases()];
+  }
+
+  /** After every lease was ended. */
+  empty(): Violation[] {
+    const { batch, machines } = this.site;
+    const kept = machines.filter(() => batch !== undefined).flatMap((m) => (m.hugePages === 0 ? [] : [{ says: 'every borrowed node is given back with all its memory', of: `${m.name} lacks ${m.hugePages} pages` }]));
+    const jobs = (batch?.live() ?? []).map((j) => ({ says: 'no job is left that no slot needs', of: `${j.jobId} of ${j.request.slotId} is ${j.state}` }));
+    const pilots = (batch?.pilots() ?? []).map((p) => ({ says: 'no pilot outlives its slot', of: p.process.name }));
+    const left = machines.flatMap((m) => m.vms().map((vm) => ({ says: 'nothing runs when every lease is over', of: `${vm.lease} on ${m.name}` })));
+    const wrong = this.site.database.postgres.query(USAGE).filter((u) => u.charged_minutes !== chargedMinutes(u.intervals, 0, this.site.config.accounting.charge_granularity));
+    return [...this.#tables(AT_THE_END), ...left, ...kept, ...jobs, ...pilots, ...wrong.map((u) => ({ says: 'a usage record is equal to its intervals', of: `${u.lease_id}: ${u.charged_minutes}` }))];
+  }
+
+  #tables({ rules, sql }: { rules: readonly Rule[]; sql: Statement<{ rule: number; id: string }> }, values: readonly unknown[] = []): Violation[] {
+    return this.site.database.postgres.query(sql, values).map((r) => ({ says: rules[r.rule]?.says ?? '', of: r.id }));
+  }
+
+  #trail(): { found: Violation[]; leases: string[] } {
+    const found: Violation[] = [];
+    const leases = new Set<string>();
+    for (const e of this.site.database.postgres.query(EVENTS, [this.#lastEvent])) {
+      this.#lastEvent = e.id;
+      leases.add(e.lease_id);
+      this.events += 1;
+      this.#story.update(`${this.site.time.now} ${e.lease_id} ${e.to_state} ${e.trigger}\n`);
+      this.site.trace.add('event', e.lease_id, e.from_state ?? '-', e.to_state, e.trigger);
+      const before = this.#states.get(e.lease_id) ?? null;
+      if (e.from_state !== before) found.push({ says: 'the trail of a lease has no gap', of: `${e.lease_id}: ${e.trigger} from ${e.from_state ?? '-'}, it was ${before ?? '-'}` });
+      else if (e.from_state !== e.to_state && WAYS_OUT[before ?? '']?.includes(e.to_state) === false) {
+        found.push({ says: 'a lease never comes back', of: `${e.lease_id}: ${before ?? ''} to ${e.to_state} by ${e.trigger}` });
+      }
+      this.#states.set(e.lease_id, e.to_state);
+    }
+    return { found, leases: [...leases] };
+  }
+
+  /** Only when a VM has come or gone. */
+  #machines(): Violation[] {
+    const changes = this.site.machines.reduce((sum, m) => sum + m.vmChanges, 0);
+    if (changes === this.#vmChanges) return [];
+    this.#vmChanges = changes;
+    const found: Violation[] = [];
+    const there = new Map<string, string>();
+    for (const m of this.site.machines) {
+      for (const vm of m.vms()) {
+        const other = there.get(vm.lease);
+        if (other !== undefined) found.push({ says: 'a lease has one VM at most', of: `${vm.lease} on ${other} and ${m.name}` });
+        there.set(vm.lease, m.name);
+      }
+    }
+    const come = [...there].filter(([lease, name]) => this.#there.get(lease) !== name);
+    this.#there = there;
+    return come.length === 0 ? found : [...found, ...this.#arrivals(come, there)];
+  }
+
+  #arrivals(come: ReadonlyArray<readonly [string, string]>, there: ReadonlyMap<string, string>): Violation[] {
+    const facts = new Map(this.site.database.postgres.query(LEASES, [[...there.keys()]]).map((l) => [l.id, l]));
+    const found: Violation[] = [];
+    for (const [lease, name] of come) {
+      const fact = facts.get(lease);
+      if (fact === undefined) found.push({ says: 'nothing is started that no lease knows', of: `${lease} on ${name}` });
+      else if (machineOf(fact) !== name) found.push({ says: 'a VM is on the node of its lease', of: `${lease} on ${name}, its node is ${fact.node ?? 'none'}` });
+      else if (fact.slot !== null && slotOf(this.site, name, lease) !== fact.slot) found.push({ says: 'a VM is in its slot and nowhere else', of: `${lease} on ${name}, its slot is ${fact.slot}` });
+      else if (fact.final && !this.#pilot) found.push({ says: 'nothing is started after its lease is over', of: `${lease} on ${name}` });
+    }
+    for (const m of this.site.machines) {
+      const mb = [...there].filter(([, name]) => name === m.name).reduce((sum, [lease]) => sum + (facts.get(lease)?.memory_mb ?? 0), 0);
+      if (mb > this.site.roomOf(m)) found.push({ says: 'VMs on a machine have no more memory than it gives', of: `${m.name}: ${mb} MiB of ${this.site.roomOf(m)}` });
+    }
+    return found;
+  }
+
+  /** Of each machine that can be asked: what runs there is what its leases say. */
+  #vmsAndLeases(): Violation[] {
+    const live = this.site.database.postgres.query(LIVE);
+    const known = new Map(live.map((l) => [l.id, l]));
+    const there = new Map(this.site.machines.flatMap((m) => m.vms().map((vm) => [vm.lease, m.name])));
+    return [
+      ...[...there].filter(([lease]) => !known.has(lease)).map(([lease, name]) => ({ says: 'nothing runs that no live lease knows', of: `${lease} on ${name}` })),
+      ...live.filter((l) => l.state === 'Running' && !there.has(l.id)).map((l) => ({ says: 'a lease that runs has a VM', of: `${l.id} on ${l.node ?? '-'}` })),
+    ];
+  }
+}
+
+/** By the directory of the pilot that runs it. */
+const slotOf = (site: Site, machine: string, lease: string): string | undefined =>
+  site.machines.find((m) => m.name === machine)?.vms().find((vm) => vm.lease === lease)?.journal.split('/').find((part) => part.startsWith('sl-'))?.split('.')[0];
+
+/** A borrowed node is called `HOST.SLOT`. */
+const machineOf = (l: LeaseFact): string | undefined => (l.slot === null ? l.node ?? undefined : l.node?.slice(0, -(l.slot.length + 1)));

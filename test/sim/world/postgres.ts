@@ -1,0 +1,102 @@
+/**
+ * The database: PostgreSQL itself, compiled to WebAssembly (PGlite), in this process. It answers before the call returns, so that
+ * nothing but the simulation decides in which order things happen. Statements, values and rows are coded as the `pg` client codes them.
+ */
+import { PGlite } from '@electric-sql/pglite';
+import { parse, serialize, type DatabaseError } from 'pg-protocol';
+import { prepareValue } from 'pg/lib/utils.js';
+import { MIGRATIONS } from '../../../migrations/index.ts';
+import { columnTypes, type Statement } from '../../../src/store/db.ts';
+
+interface Field {
+  readonly name: string;
+  readonly dataTypeID: number;
+}
+type Message = { readonly name: string } & Partial<{ readonly fields: Array<string | null> | Field[]; readonly text: string }>;
+type Column = readonly [name: string, parse: (text: string) => unknown];
+
+const OF_ITS_CLOCK = /clock_timestamp|INTO (?:process|question)\b/;
+/** What the server says of a statement that found no row. */
+const NOTHING = /^(?:UPDATE|DELETE|SELECT|INSERT 0) 0$/;
+
+export class Postgres {
+  readonly #columns = new Map<string, readonly Column[]>();
+  #feed: (bytes: Buffer) => void = () => undefined;
+  #answer: Message[] = [];
+  #reset = '';
+  /** What its clock shows, ms since the epoch. */
+  now: () => number = () => 0;
+  /** The last statement may have changed something. */
+  changed = false;
+
+  private constructor(private readonly engine: PGlite) {
+    const stream = { on: (event: string, fn: (bytes: Buffer) => void) => { if (event === 'data') this.#feed = fn; } };
+    void parse(stream as unknown as NodeJS.ReadableStream, (m) => void this.#answer.push(m as Message));
+  }
+
+  static async open(): Promise<Postgres> {
+    const engine = await PGlite.create();
+    // The database's own clock is virtual too: what its statements ask for is found before what PostgreSQL has under that name.
+    await engine.exec(`SET sim.now = '0'; CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
+      $$ SELECT pg_catalog.to_timestamp(pg_catalog.current_setting('sim.now')::float8 / 1000) $$; SET search_path = public, pg_catalog`);
+    // Migrations ask their knex for nothing but this.
+    const raw = (sql: string): Promise<unknown> => engine.exec(sql);
+    for (const m of MIGRATIONS) await m.up({ raw } as never);
+    const db = new Postgres(engine);
+    // Planned once, so that the same statement does the same however often it was asked: a plan made anew for each value costs more than most of its executions.
+    db.simple('SET timezone = \'UTC\'; SET plan_cache_mode = force_generic_plan; SET synchronous_commit = off');
+    const tables = db.simple('SELECT tablename FROM pg_tables WHERE schemaname = \'public\' ORDER BY 1').map(([name]) => `"${name ?? ''}"`);
+    db.#reset = `TRUNCATE ${tables.join(', ')} RESTART IDENTITY CASCADE`;
+    return db;
+  }
+
+  close(): Promise<void> {
+    return this.engine.close();
+  }
+
+  /** Empty, and numbers begin at 1 again. */
+  reset(): void {
+    this.simple(this.#reset);
+  }
+
+  /** @throws pg.DatabaseError */
+  query<Row>(s: Statement<Row>, values: readonly unknown[] = []): Row[] {
+    const columns = this.#columns.get(s.name) ?? this.#prepare(s);
+    if (OF_ITS_CLOCK.test(s.text)) this.simple(`SET sim.now = '${this.now()}'`);
+    const answer = this.#send(
+      serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) }), serialize.execute({}), serialize.sync());
+    this.changed = answer.some((m) => m.name === 'commandComplete' && !NOTHING.test(m.text ?? ''));
+    const rows: Row[] = [];
+    for (const m of answer) {
+      if (m.name !== 'dataRow') continue;
+      const row: Record<string, unknown> = {};
+      columns.forEach(([name, read], i) => {
+        const text = (m.fields as Array<string | null>)[i] ?? null;
+        row[name] = text === null ? null : read(text);
+      });
+      rows.push(row as Row);
+    }
+    return rows;
+  }
+
+  /** Rows as texts. @throws pg.DatabaseError */
+  simple(sql: string): Array<Array<string | null>> {
+    return this.#send(serialize.query(sql)).filter((m) => m.name === 'dataRow').map((m) => m.fields as Array<string | null>);
+  }
+
+  #prepare(s: Statement<unknown>): readonly Column[] {
+    const answer = this.#send(serialize.parse({ name: s.name, text: s.text }), serialize.describe({ type: 'S', name: s.name }), serialize.sync());
+    const fields = (answer.find((m) => m.name === 'rowDescription')?.fields ?? []) as Field[];
+    const columns = fields.map((f): Column => [f.name, columnTypes.getTypeParser(f.dataTypeID, 'text') as (text: string) => unknown]);
+    this.#columns.set(s.name, columns);
+    return columns;
+  }
+
+  #send(...messages: readonly Buffer[]): Message[] {
+    this.#answer = [];
+    this.#feed(Buffer.from(this.engine.execProtocolRawSync(Buffer.concat(messages))));
+    const refused = this.#answer.find((m) => m.name === 'error');
+    if (refused !== undefined) throw refused as unknown as DatabaseError;
+    return this.#answer;
+  }
+}

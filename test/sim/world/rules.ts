@@ -1,0 +1,72 @@
+/** What must hold in the tables at each moment, as sentences; a row that a rule selects breaks it. */
+export interface Rule {
+  readonly says: string;
+  readonly broken: string;
+}
+
+const over = "('Returned', 'Failed', 'Lost')";
+
+/** `$of(COLUMN)` narrows a rule to the leases that have just changed; without it a rule is about everything. */
+export const AT_EACH_STEP: readonly Rule[] = [
+  { says: 'no node is oversubscribed: what it has given is what its leases hold, and not more than it has', broken: `
+      SELECT n.name AS id FROM vmm_node n LEFT JOIN (SELECT node_id, sum(memory_mb) AS memory, sum(cores) AS cores FROM lease WHERE holding GROUP BY node_id) h ON h.node_id = n.id
+       WHERE n.memory_used > n.memory_mb OR n.cores_used > n.cores OR n.memory_used <> coalesce(h.memory, 0) OR n.cores_used <> coalesce(h.cores, 0)` },
+  { says: 'a lease that is over holds neither room nor addresses', broken: `
+      SELECT l.id FROM lease l WHERE l.final AND l.holding AND $of(l.id)
+       UNION ALL SELECT l.id FROM lease l JOIN network_address a ON a.lease_id = l.id WHERE NOT l.holding AND $of(l.id)` },
+  { says: 'a lease has the addresses that it was promised, as long as it holds', broken: `
+      SELECT l.id FROM lease l WHERE l.holding AND jsonb_array_length(l.nics) <> (SELECT count(*) FROM network_address a WHERE a.lease_id = l.id) AND $of(l.id)` },
+  { says: 'each lease has one usage record, closed when it holds nothing any more', broken: `
+      SELECT l.id FROM lease l LEFT JOIN usage_record u ON u.lease_id = l.id WHERE (u.lease_id IS NULL OR (u.closed_at IS NULL) <> l.holding) AND $of(l.id)` },
+  { says: 'a lease that runs is counted, and one that holds nothing is not', broken: `
+      SELECT l.id FROM lease l LEFT JOIN usage_interval i ON i.lease_id = l.id AND i.stop_at IS NULL
+       WHERE ((l.state = 'Running' AND i.id IS NULL) OR (NOT l.holding AND i.id IS NOT NULL)) AND $of(l.id)` },
+  { says: 'intervals of a usage record never overlap', broken: `
+      SELECT a.lease_id AS id FROM usage_interval a JOIN usage_interval b ON a.lease_id = b.lease_id AND a.id < b.id
+       WHERE a.start_at < coalesce(b.stop_at, 'infinity') AND b.start_at < coalesce(a.stop_at, 'infinity') AND $of(a.lease_id)` },
+  { says: 'a lease waits for one intent at most, of its own generation', broken: `
+      SELECT l.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE i.state = 'open' AND (l.final OR i.generation <> l.generation) AND $of(l.id)` },
+  { says: 'what is passing has an intent that will end it', broken: `
+      SELECT l.id FROM lease l WHERE l.state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'Ending') AND l.node_id IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') AND $of(l.id)` },
+  { says: 'a group is there whole', broken: `
+      SELECT l.id FROM lease l WHERE l.launch_index = 0 AND $of(l.id)
+         AND (SELECT count(*) <> max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id)` },
+];
+
+/** In pilot mode. */
+export const OF_SLOTS: readonly Rule[] = [
+  { says: 'a slot that has ended has no lease that lives, and no node that is not given back', broken: `
+      SELECT s.id FROM slot s JOIN slot_node n ON n.slot_id = s.id WHERE s.final AND n.state NOT IN ${over}
+       UNION ALL SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id JOIN slot s ON s.id = n.slot_id WHERE s.final AND NOT l.final` },
+  { says: 'a node that was given back holds no lease', broken: `
+      SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id WHERE n.state IN ${over} AND l.holding` },
+  { says: 'a lease is on the node of its slot, and waits as long as that has not come', broken: `
+      SELECT l.id FROM lease l JOIN slot_node n ON n.id = l.slot_node_id
+       WHERE (l.node_id IS NOT NULL AND l.node_id IS DISTINCT FROM n.node_id) OR (l.state = 'Pending' AND n.state <> 'Waiting')` },
+  { says: 'a borrowed node is one of the service’s for as long as its slot node lasts', broken: `
+      SELECT v.name AS id FROM vmm_node v LEFT JOIN slot_node n ON n.node_id = v.id
+       WHERE v.slot_id IS NOT NULL AND (n.id IS NULL OR v.slot_id <> n.slot_id OR (n.state IN ${over}) <> (v.ended_at IS NOT NULL))` },
+  { says: 'until all nodes of a slot have reported, one that fails fails them all', broken: `
+      SELECT s.id FROM slot s WHERE s.ready_at IS NULL AND s.state IN ('Starting', 'Queued') AND s.nodes > 1
+         AND EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND n.state = 'Failed')` },
+];
+
+/** When nothing has gone wrong for a while. */
+export const SETTLED: readonly Rule[] = [
+  { says: 'every lease that lives runs, or has failed for good', broken: `
+      SELECT l.id || ' ' || l.state AS id FROM lease l LEFT JOIN slot_node n ON n.id = l.slot_node_id LEFT JOIN slot s ON s.id = n.slot_id
+       WHERE NOT l.final AND l.state NOT IN ('Running', 'Corrupted') AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))` },
+  { says: 'no intent is open', broken: "SELECT lease_id || ' ' || kind AS id FROM intent WHERE state = 'open'" },
+  { says: 'what pilots have said is applied', broken: 'SELECT slot_id AS id FROM slot_message WHERE NOT applied' },
+];
+
+/** When every lease was ended. */
+export const EMPTY: readonly Rule[] = [
+  { says: 'every lease has an end', broken: "SELECT id || ' ' || state AS id FROM lease WHERE NOT final" },
+  { says: 'every usage record is closed and charged', broken: 'SELECT lease_id AS id FROM usage_record WHERE closed_at IS NULL OR charged_minutes IS NULL' },
+  { says: 'no address is taken', broken: 'SELECT host(ip) AS id FROM network_address WHERE lease_id IS NOT NULL' },
+  { says: 'no intent is open', broken: "SELECT lease_id || ' ' || kind AS id FROM intent WHERE state = 'open'" },
+  { says: 'every slot has ended', broken: "SELECT id || ' ' || state AS id FROM slot WHERE NOT final" },
+  { says: 'every borrowed node was given back', broken: 'SELECT name AS id FROM vmm_node WHERE slot_id IS NOT NULL AND ended_at IS NULL' },
+];

@@ -1,0 +1,144 @@
+/** One seed, from an empty site to an empty site: users and faults in turn, then peace, then the end of every lease. */
+import { Faults } from './faults.ts';
+import { Invariants, type Violation } from './invariants.ts';
+import type { Postgres } from './postgres.ts';
+import { Dice } from './random.ts';
+import { Site } from './site.ts';
+import { Users } from './users.ts';
+
+export interface SeedOptions {
+  readonly seed: number;
+  readonly steps: number;
+  /** A site under the load of so many hours, with a fault in each; null = `steps` in close succession. */
+  readonly hours: number | null;
+  readonly nodes: number;
+  /** Nodes are borrowed from a batch system. */
+  readonly pilot: boolean;
+  readonly faults: boolean;
+  readonly leap: boolean;
+  readonly show?: ((line: string) => void) | undefined;
+}
+
+export interface Outcome {
+  /** Of everything that happened. */
+  readonly digest: string;
+  /** Of what happened to leases, and when: the same however polls are leapt over. */
+  readonly story: string;
+  /** With `hours`: rows of each table at the end of each. */
+  readonly hourly: ReadonlyArray<Readonly<Record<string, number>>>;
+  readonly violations: readonly Violation[];
+  readonly simulatedMs: number;
+  readonly statements: number;
+  readonly messages: number;
+  readonly events: number;
+  readonly loopSteps: number;
+  readonly faults: number;
+  readonly answered: number;
+  readonly refused: number;
+}
+
+/** Between two things that users or fate do. */
+const PAUSE_MS = 2_500;
+/** What was put off for the longest time comes again in this time: retries, reconnection, deadlines; lists of a batch system that did not answer. */
+const PEACE_MS = { owned: 120_000, borrowed: 200_000 };
+/** A site that is still moving is looked at again for so long; then what is wrong stays wrong. */
+const PATIENCE_MS = 160_000;
+/** From the end of every lease to an empty site. */
+const END_MS = { owned: 120_000, borrowed: 600_000 };
+
+/** Those that grow with the leases. */
+const TABLES = ['lease', 'event', 'intent', 'usage_interval', 'slot', 'slot_message'] as const;
+const HOUR_MS = 3_600_000;
+/** Between two things that users do, under the load of a day. */
+const LOAD_MS = 300_000;
+const TROUBLE_MS = 60_000;
+
+const USERS = [[6, 'create'], [4, 'end'], [3, 'reboot'], [2, 'extend'], [1, 'describe'], [2, 'repeat']] as const;
+
+export async function runSeed(postgres: Postgres, options: SeedOptions): Promise<Outcome> {
+  const dice = new Dice(`seed ${options.seed}`);
+  const site = new Site({
+    seed: `site ${options.seed}`, postgres, nodes: options.nodes, services: dice.chance(0.3) ? 2 : 1, show: options.show, leap: options.leap,
+    config: {
+      control: { ...(options.hours === null ? {} : { silence_ms: 60_000 }), reconnect_max_ms: 5_000, start_deadline_ms: 30_000, operation_deadline_ms: 10_000 },
+      scheduler: { strategy: dice.pick(['greedy', 'round-robin']), mode: options.pilot ? 'pilot' : 'greedy-static' },
+      pilot: { poll: 10, silence: 20, padding: 30, pending_timeout: 300, leases_per_node: dice.pick([1, 2]) },
+    },
+    simulated: options.faults && dice.chance(0.5) ? { failureRate: 0.05, exits: [{ lease: 'i-0', afterMs: dice.int(100, 60_000) }, { lease: 'i-1', afterMs: 400 }] } : {},
+  });
+  const invariants = new Invariants(site);
+  const users = new Users(site);
+  const faults = new Faults(site);
+  const violations: Violation[] = [];
+  const hourly: Array<Record<string, number>> = [];
+  const broken = (found: readonly Violation[]): void => {
+    for (const v of found) site.trace.add('VIOLATION', v.says, v.of);
+    violations.push(...found);
+  };
+  site.loop.afterStep = () => { if (violations.length === 0) broken(invariants.look()); };
+  const wrong = (e: unknown): void => broken([{ says: 'nothing fails without anybody hearing of it', of: e instanceof Error ? e.stack ?? e.message : String(e) }]);
+  process.on('unhandledRejection', wrong);
+  try {
+    for (let i = 0; i < site.options.services; i += 1) site.startService();
+    await site.loop.pass(1_000);
+    const end = options.hours === null ? Infinity : site.time.now + options.hours * HOUR_MS;
+    for (let i = 0; (options.hours === null ? i < options.steps : site.time.now < end) && violations.length === 0; i += 1) {
+      if (options.hours === null && options.faults && dice.chance(0.4)) faults.happen();
+      else if (options.hours !== null && options.faults && dice.chance(LOAD_MS / HOUR_MS)) await trouble(site, faults);
+      else users[pick(dice)]();
+      await site.loop.pass(options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS));
+      broken([...users.broken.splice(0), ...site.web.broken.splice(0)]);
+      if (site.time.now >= (hourly.length + 1) * HOUR_MS) hourly.push(tableSizes(postgres));
+    }
+    faults.stop();
+    const mode = options.pilot ? 'borrowed' : 'owned';
+    await site.loop.pass(PEACE_MS[mode]);
+    if (violations.length === 0) broken(await untilGone(site, PATIENCE_MS, () => invariants.settled()));
+    if (violations.length === 0) await endAll(site, users);
+    if (violations.length === 0) broken(await untilGone(site, END_MS[mode], () => invariants.empty()));
+    broken(users.broken.splice(0));
+  } finally {
+    for (const s of [...site.services]) s.process.kill();
+    for (const m of site.machines) m.powerOff();
+    await site.loop.settle();
+    process.off('unhandledRejection', wrong);
+  }
+  return {
+    digest: site.trace.digest(), story: invariants.story(), hourly, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events,
+    loopSteps: site.loop.steps, faults: faults.happened, answered: users.answered, refused: users.refused,
+  };
+}
+
+/** Something goes wrong, and somebody mends it. */
+async function trouble(site: Site, faults: Faults): Promise<void> {
+  faults.happen();
+  await site.loop.pass(site.dice.wait(TROUBLE_MS));
+  faults.stop();
+}
+
+function tableSizes(postgres: Postgres): Record<string, number> {
+  return Object.fromEntries(TABLES.map((table) => [table, Number(postgres.simple(`SELECT count(*) FROM ${table}`)[0]?.[0] ?? 0)]));
+}
+
+function pick(dice: Dice): (typeof USERS)[number][1] {
+  let at = dice.next() * USERS.reduce((sum, [weight]) => sum + weight, 0);
+  return USERS.find(([weight]) => (at -= weight) < 0)?.[1] ?? 'create';
+}
+
+/** What was created meanwhile is ended too. */
+async function endAll(site: Site, users: Users): Promise<void> {
+  for (let left = 3; left > 0; left -= 1) {
+    users.endAll();
+    await site.loop.pass(5_000);
+  }
+}
+
+/** What is still wrong when the time is over. */
+async function untilGone(site: Site, ms: number, look: () => readonly Violation[]): Promise<readonly Violation[]> {
+  const end = site.time.now + ms;
+  for (;;) {
+    const found = look();
+    if (found.length === 0 || site.time.now >= end) return found;
+    await site.loop.pass(10_000);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Users: they create, end, reboot and extend leases, ask again with the same token when they were not answered, and remember
+ * what they were promised.
+ */
+import { isFault } from '../../../src/lease/faults.ts';
+import type { Caller, GroupView, Manager } from '../../../src/manager/types.ts';
+import type { CreateRequest } from '../../../src/lease/types.ts';
+import type { Violation } from './invariants.ts';
+import type { Dice } from './random.ts';
+import type { Site } from './site.ts';
+
+/** A user waits for an answer so long. */
+const PATIENCE_MS = 60_000;
+const NOT_NOW: ReadonlySet<string> = new Set(['Unavailable', 'Busy']);
+/** Refusals that a user with these wishes may get. */
+const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused']);
+
+interface Wish {
+  readonly user: Caller;
+  readonly request: CreateRequest;
+}
+
+export class Users {
+  readonly #dice: Dice;
+  /** Creates that were not answered. */
+  readonly #unanswered: Wish[] = [];
+  /** Token → the group that was promised. */
+  readonly #promised = new Map<string, string>();
+  readonly #leases: Array<{ readonly user: Caller; readonly id: string }> = [];
+  readonly broken: Violation[] = [];
+  answered = 0;
+  refused = 0;
+
+  constructor(private readonly site: Site) {
+    this.#dice = site.dice.fork('users');
+  }
+
+  create(): void {
+    const dice = this.#dice;
+    const user = dice.pick(this.site.users);
+    const minCount = dice.int(1, dice.chance(0.3) ? 4 : 2);
+    const request: CreateRequest = {
+      minCount, maxCount: minCount + (dice.chance(0.2) ? dice.int(1, 2) : 0), image: 'guest', durationS: dice.chance(0.5) ? dice.int(5, 60) : dice.int(60, 3_600),
+      ...(dice.chance(0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
+    };
+    this.#send({ user, request });
+  }
+
+  /** The same once more, as a client does that heard nothing, or does not trust what it heard. */
+  repeat(): void {
+    const wish = this.#unanswered.length === 0 ? undefined : this.#dice.pick(this.#unanswered);
+    if (wish?.request.clientToken !== undefined) this.#send(wish);
+    else this.create();
+  }
+
+  end(): void {
+    this.#onLease('end', (m, user, id) => m.leases.end(user, [id], 'enough'));
+  }
+
+  reboot(): void {
+    this.#onLease('reboot', (m, user, id) => m.leases.reboot(user, [id]));
+  }
+
+  extend(): void {
+    const seconds = this.#dice.int(10, 600);
+    this.#onLease('extend', (m, user, id) => m.leases.setEnd(user, [id], { durationS: seconds }));
+  }
+
+  describe(): void {
+    const user = this.#dice.pick(this.site.users);
+    this.#ask('describe', (m) => m.leases.describe(user, {}), () => undefined);
+  }
+
+  /** @returns whether somebody was there to be asked */
+  endAll(): boolean {
+    return this.#ask('end all', async (m) => {
+      const live = await m.leases.describe(this.site.admin, { live: true });
+      if (live.length > 0) await m.leases.end(this.site.admin, live.map((l) => l.id), 'the end');
+    }, () => undefined);
+  }
+
+  #onLease(what: string, how: (m: Manager, user: Caller, id: string) => Promise<unknown>): void {
+    if (this.#leases.length === 0) return this.create();
+    // The latest ones most of the time: the others are over.
+    const lease = this.#leases[Math.max(0, this.#leases.length - 1 - this.#dice.wait(4))] ?? this.#dice.pick(this.#leases);
+    this.#ask(what, (m) => how(m, lease.user, lease.id), () => undefined);
+  }
+
+  #send(wish: Wish): void {
+    this.#unanswered.push(wish);
+    this.#ask('create', (m) => m.leases.create(wish.user, wish.request), (group) => {
+      this.#unanswered.splice(this.#unanswered.indexOf(wish), 1);
+      this.#promise(wish, group);
+    });
+  }
+
+  #promise({ user, request }: Wish, group: GroupView): void {
+    const wrong = (says: string): void => void this.broken.push({ says, of: `${group.id} of ${group.leases.length} for ${JSON.stringify(request)}` });
+    const n = group.leases.length;
+    if (n < request.minCount || n > request.maxCount) wrong('a group is created whole or not at all');
+    const token = request.clientToken;
+    const before = token === undefined ? undefined : this.#promised.get(token);
+    if (before !== undefined && before !== group.id) wrong('a client token names one group for ever');
+    if (token !== undefined) this.#promised.set(token, group.id);
+    if (before === undefined) for (const l of group.leases) this.#leases.push({ user, id: l.id });
+  }
+
+  /** False when nobody was there to be asked. */
+  #ask<T>(what: string, how: (m: Manager) => Promise<T>, onAnswer: (answer: T) => void): boolean {
+    const ready = this.site.ready();
+    if (ready.length === 0) return false;
+    const { manager, process } = this.#dice.pick(ready);
+    const { trace, time } = this.site;
+    let heard = false;
+    const silence = time.after(PATIENCE_MS, () => { heard = true; });
+    trace.add('asks', process.name, what);
+    const done = (how_: string): boolean => {
+      if (heard || !process.alive) return false;
+      heard = true;
+      silence.cancel();
+      trace.add('is answered', what, how_);
+      return true;
+    };
+    how(manager).then(
+      (answer) => {
+        if (!done('yes')) return;
+        this.answered += 1;
+        onAnswer(answer);
+      },
+      (e: unknown) => {
+        if (!done(isFault(e) ? e.code : String(e))) return;
+        this.refused += 1;
+        if (!isFault(e) || !(NOT_NOW.has(e.code) || FAIR.has(e.code))) {
+          this.broken.push({ says: 'a request is refused for a reason, never for a mistake of the program', of: `${what}: ${isFault(e) ? `${e.code}: ${e.message}` : e instanceof Error ? e.stack ?? e.message : String(e)}` });
+        }
+      },
+    );
+    return true;
+  }
+}
