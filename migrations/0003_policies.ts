@@ -31,7 +31,7 @@ const TELL = (kind: string, rows: string, facts: string, where = 'true'): string
   END IF;`;
 
 const trigger = (name: string, table: string, event: 'INSERT' | 'UPDATE', body: string): string[] => [
-  `CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${body} RETURN NULL; END $$`,
+  `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${body} RETURN NULL; END $$`,
   `CREATE TRIGGER ${name} AFTER ${event} ON ${table}
      REFERENCING NEW TABLE AS new_rows${event === 'UPDATE' ? ' OLD TABLE AS old_rows' : ''} FOR EACH STATEMENT EXECUTE FUNCTION ${name}()`,
 ];
@@ -114,7 +114,7 @@ const STATEMENTS = [
   `UPDATE account_use u SET charged_minutes = d.total FROM (SELECT account_id, max(total) AS total FROM usage_day GROUP BY account_id) d WHERE d.account_id = u.account_id`,
   `INSERT INTO usage_site_day (day, part, minutes)
    SELECT ${DAY}, account_id % ${PARTS}, sum(charged_minutes) FROM usage_record WHERE closed_at IS NOT NULL AND charged_minutes IS NOT NULL GROUP BY 1, 2`,
-  `CREATE FUNCTION charge_account(account bigint, on_day date, minutes bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+  `CREATE OR REPLACE FUNCTION charge_account(account bigint, on_day date, minutes bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
      UPDATE account_use u SET charged_minutes = u.charged_minutes + minutes WHERE u.account_id = account;
      INSERT INTO usage_day AS d (account_id, day, total)
      VALUES (account, on_day, minutes + coalesce((SELECT b.total FROM usage_day b WHERE b.account_id = account AND b.day < on_day ORDER BY b.day DESC LIMIT 1), 0))
