@@ -84,6 +84,11 @@ async function makeRoom(client: pg.Client, replace: boolean): Promise<void> {
   if (filled.length > 0 && !replace) throw new StartError(`the database is not empty (${filled.slice(0, 5).join(', ')}${filled.length > 5 ? ' …' : ''}); --replace gives up what is in it`);
   const all = [...tables.map((t) => t.name), ...OF_MIGRATIONS].map((t) => client.escapeIdentifier(t));
   await client.query(`DROP TABLE IF EXISTS ${all.join(', ')}`);
+  // What migrations have made besides; the names are quoted by the server.
+  const { rows: functions } = await client.query<{ name: string }>(`
+    SELECT p.oid::regprocedure::text AS name FROM pg_proc p
+     WHERE $1 AND p.pronamespace = current_schema()::regnamespace AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')`, [ours?.known === true]);
+  for (const { name } of functions) await client.query(`DROP FUNCTION IF EXISTS ${name}`);
 }
 
 async function load(client: pg.Client, file: string, places: Places): Promise<void> {

@@ -211,7 +211,7 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
     await lost.db.close();
     await fresh.db.close();
     const url = ({ address: a }: TestDatabase): string => `postgres://${a.user ?? ''}:${encodeURIComponent(a.password ?? '')}@/${a.database ?? ''}?host=${encodeURIComponent(a.host ?? '')}`;
-    await site(`-e 's|^url = ""|url = "${url(lost)}"|'`);
+    await site(`-e '/^.database/,/^.lease/ s|^url = ""|url = "${url(lost)}"|'`);
     await leases(2, 'default');
     await shell().run('nimbus backup --images nimbus.backup');
     await keep.db.query({ name: 'test-lost', text: `DROP DATABASE ${lost.address.database ?? ''} WITH (FORCE)` });
