@@ -3,8 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 
-/** Nodes report in on their own; what they write is no request's doing. */
-const OF_THEMSELVES = ['vmm_node'];
+/**
+ * Nodes and services report in on their own; what they write is no request's doing. A request that is signed leaves its signature,
+ * so that it does not come twice: that is what it is refused by, and not what it asked for.
+ */
+const OF_THEMSELVES = ['vmm_node', 'node_channel', 'process', 'duty', 'used_signature'];
 
 export interface Contents {
   /** Table → number and digest of its rows. */
