@@ -13,7 +13,7 @@ import { intentRules } from './rules/intents.ts';
 import { leaseRules } from './rules/leases.ts';
 import { addressRules, nodeRules } from './rules/room.ts';
 import { slotMessageRule, slotRules } from './rules/slots.ts';
-import { usageRules } from './rules/usage.ts';
+import { accountChargedRule, usageRules } from './rules/usage.ts';
 import type { FsckOptions, FsckReport, FsckSite, Looked, Problem, Rule } from './types.ts';
 import { knownVms, lookAtVms, mendVms, type VmProblem } from './vms.ts';
 
@@ -32,6 +32,9 @@ const SERVING: readonly Rule[] = [overdueRule, slotMessageRule];
 const COUNTS = statement<{ leases: number; nodes: number; slots: number }>('fsck-counts', `
   SELECT (SELECT count(*)::int FROM lease) AS leases, (SELECT count(*)::int FROM vmm_node WHERE ended_at IS NULL) AS nodes,
          (SELECT count(*)::int FROM slot) AS slots`);
+
+/** Records that were removed are still counted. */
+const rulesOf = ({ config }: FsckSite): readonly Rule[] => (config.retention.usage === 0 ? [...ALWAYS, accountChargedRule] : ALWAYS);
 
 interface Look {
   readonly looked: Looked;
@@ -70,7 +73,7 @@ async function lookTwice(site: FsckSite, options: FsckOptions): Promise<Look> {
 
 async function look(site: FsckSite, { deep }: FsckOptions, suspects?: ReadonlySet<string>): Promise<Look> {
   const now = site.ctx.clock.now();
-  const rules = site.serving ? [...ALWAYS, ...SERVING] : ALWAYS;
+  const rules = [...rulesOf(site), ...(site.serving ? SERVING : [])];
   const { problems, known, images, counts } = await site.db.transaction(async (tx) => {
     const broken: Problem[] = [];
     for (const rule of rules) broken.push(...await rule.look({ tx, site, now }));
@@ -94,7 +97,7 @@ async function mend(site: FsckSite, todo: readonly Problem[]): Promise<Array<[Pr
       if (e instanceof Error) failures.push([p, e.message]);
     });
   };
-  for (const { name, repair } of ALWAYS) {
+  for (const { name, repair } of rulesOf(site)) {
     const mine = todo.filter((p) => p.rule === name);
     if (repair === undefined || mine.length === 0) continue;
     note(mine, await inHalves<Problem, undefined>(mine, async (some) => {
