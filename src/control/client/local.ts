@@ -12,6 +12,8 @@ import type { AgentLink, Transport } from './transport.ts';
 
 /** What an agent may know of the service's environment; the rest may hold secrets. */
 const ENVIRONMENT = ['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'TMPDIR'] as const;
+/** From the end of its output to its own end. */
+const LET_GO_MS = 1_000;
 /** A silent agent is asked to go, then made to. */
 const KILL_AFTER_MS = 1_000;
 
@@ -83,8 +85,11 @@ function linkTo(child: Child, { clock, log }: Context): AgentLink {
       if (closed) return;
       closed = true;
       // An agent whose input ends goes by itself, unless other programs on the node, such as a second service, still use it.
-      // Then it ends its output all the same, and this process must not wait for its end.
-      child.stdout.once('close', letGo);
+      // Then it ends its output all the same, and this process does not wait for its end for long.
+      child.stdout.once('close', () => {
+        const timer = clock.after(LET_GO_MS, letGo);
+        child.once('close', () => timer.cancel());
+      });
       child.stdin.end();
       for (const handle of [child, child.stdout, child.stderr] as ReadonlyArray<{ unref?(): void }>) handle.unref?.();
       if (how === 'broken') kill(child, clock);
