@@ -3,22 +3,13 @@
  * below one that was read already. Read are rows whose transaction is over for sure, in the order of transactions: below a
  * position that was read nothing appears any more. `txid` is text on this side: it has 64 bits.
  */
-import type { LeaseState } from '../lease/states.ts';
 import { statement } from './db.ts';
+import type { EventRow } from './leases.ts';
 
-export interface SiteEventRow {
+export interface SiteEventRow extends EventRow {
   txid: string;
-  id: number;
-  lease_id: string;
   user: string | null;
   node: string | null;
-  at: number;
-  from_state: LeaseState | null;
-  to_state: LeaseState;
-  trigger: string;
-  who: string;
-  why: string;
-  request_id: string | null;
   /** Of what was asked for; the others say only how far was read. */
   wanted: boolean;
 }

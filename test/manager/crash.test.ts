@@ -12,9 +12,13 @@ import { CrashWorld, type Moment } from './crash-world.ts';
 
 let w: CrashWorld;
 let walks = 0;
+let nodesVanish = false;
 beforeAll(async () => { w = await CrashWorld.open(); });
 afterAll(async () => { await w.close(); });
-beforeEach(() => { w.dies = () => false; });
+beforeEach(() => {
+  w.dies = () => false;
+  nodesVanish = false;
+});
 
 const timeOver = statement<never>('crash-over', "UPDATE lease SET ends_at = now() - interval '1 s' WHERE id = $1");
 const groups = statement<{ token: string; n: number; ids: string[] }>('crash-groups', `
@@ -33,7 +37,7 @@ interface Told { token: string; ids?: string[]; extended?: string; ended?: strin
 async function ask<T>(what: () => Promise<T>): Promise<T | undefined> {
   if (!w.alive) await w.rest();
   return what().catch((e: unknown) => {
-    if (w.alive && !(isFault(e) && e.code === 'StateRefused')) throw e;
+    if (w.alive && !(nodesVanish && isFault(e) && e.code === 'StateRefused')) throw e;
     return undefined;
   });
 }
@@ -101,7 +105,7 @@ async function moments(): Promise<Moment[]> {
 }
 
 /** Kills at these moments, counted from now. */
-function killAt(...wanted: number[]): { readonly at: Moment[] } {
+function killAt(...wanted: number[]): { at: Moment[] } {
   const at: Moment[] = [];
   let n = 0;
   w.dies = (m) => {
@@ -119,12 +123,14 @@ describe('the service', { timeout: 240_000 }, () => {
     expect(all.length).toBeGreaterThan(150);
     let died = 0;
     for (let k = 1; k <= all.length; k += 1) {
-      const { at } = killAt(k);
-      await walk(`after a kill at moment ${k}, ${all[k - 1]}`);
-      died += at.length;
+      // What gathers in one statement differs from life to life: a life that was too short for moment k is followed by another.
+      for (let lives = 0, at: Moment[] = []; at.length === 0 && lives < 3; lives += 1) {
+        ({ at } = killAt(k));
+        await walk(`after a kill at moment ${k}, ${all[k - 1]}`);
+        died += at.length;
+      }
     }
-    // What gathers in one statement differs from life to life, more so on a busy machine: a shorter life has no moment k.
-    expect(died).toBeGreaterThan(all.length * 0.8);
+    expect(died).toBeGreaterThan(all.length * 0.9);
   });
 
   it('may be killed again while it recovers', async () => {
@@ -138,6 +144,7 @@ describe('the service', { timeout: 240_000 }, () => {
 
 describe('a node', { timeout: 120_000 }, () => {
   it.each(['with its VMs', 'without its VMs'])('may vanish at any message of a life and come back %s', async (how) => {
+    nodesVanish = true;
     const all = await moments();
     const messages = all.flatMap((m, i) => (/^(before|after) (start|reboot|remove|list|vm-exited)$/.test(m) ? [i + 1] : []));
     expect(messages.length).toBeGreaterThan(8);
