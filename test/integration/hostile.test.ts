@@ -46,6 +46,11 @@ function expectCoded(r: { status: number; code: string; body?: string; text?: st
 }
 
 describe('credentials', () => {
+  // Who is not authenticated leaves nothing at all.
+  let signatures: number;
+  beforeEach(async () => { signatures = await contents.signatures(); });
+  afterEach(async () => { expect(await contents.signatures()).toBe(signatures); });
+
   it('unsigned, of nobody, wrongly signed, of another body, stale, in the future', async () => {
     const body = form(RUN);
     expectCoded(await sendBody(serve, body, FORM), 403, 'MissingAuthenticationToken');

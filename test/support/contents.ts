@@ -12,6 +12,8 @@ const OF_THEMSELVES = ['vmm_node', 'node_channel', 'process', 'duty', 'used_sign
 export interface Contents {
   /** Table → number and digest of its rows. */
   read(): Promise<Readonly<Record<string, string>>>;
+  /** Signatures of requests that were authenticated. */
+  signatures(): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -39,6 +41,10 @@ export async function openContents(dataDir: string): Promise<Contents> {
         found[name] = row?.is ?? '';
       }
       return found;
+    },
+    async signatures() {
+      const { rows: [row] } = await client.query<{ n: number }>('SELECT count(*)::int AS n FROM used_signature');
+      return row?.n ?? NaN;
     },
     close: () => client.end(),
   };
