@@ -26,7 +26,8 @@ export interface Reason {
 export interface SlotEffects extends Effects {
   /** VMM nodes were made or ended. */
   readonly nodesChanged: boolean;
-  readonly changed: boolean;
+  /** Something is to be submitted, or to be given back. */
+  readonly toTend: boolean;
 }
 
 /** Of a lease that was told to be preempted already: that stays the code. */
@@ -142,7 +143,12 @@ export class SlotBatch {
     if (this.touched.size > 0) await tx.query(updateSlots, [JSON.stringify([...this.touched].map(slotRow))]);
     const effects = await this.leases.write(tx);
     if (this.ended.length > 0) await tx.query(endSlotVmmNodes, [this.ended, new Date(this.now)]);
-    return { ...effects, nodesChanged: this.made || this.ended.length > 0, changed: this.touched.size > 0 || this.touchedNodes.size > 0 };
+    return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed };
+  }
+
+  private toTend(): boolean {
+    return [...this.touched].some((s) => s.state === 'Requested' || s.state === 'Releasing')
+      || [...this.touchedNodes.keys()].some((n) => n.state !== 'Waiting' && !(n.state === 'Reserved' && this.holdsLeases(n)));
   }
 }
 
@@ -169,6 +175,6 @@ export async function changeSlots<T>(deps: SlotDeps, slotIds: readonly string[],
     await deps.borrowing?.nodesChanged().catch((e: unknown) => deps.ctx.log.warn('borrowed nodes could not be read; they are again shortly', { error: (e as Error).message }));
   }
   if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
-  if (effects.changed) deps.borrowing?.wake();
+  if (effects.toTend) deps.borrowing?.wake();
   return result;
 }

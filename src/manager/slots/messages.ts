@@ -18,9 +18,11 @@ import { sshAddress } from './ssh-address.ts';
 
 const SLOTS_AT_ONCE = 100;
 
+/** @param slotIds of these, which are known to have some, one batch of them; null: of all that have, until none is left */
 export async function applyMessages(deps: SlotDeps, slotIds: readonly string[] | null): Promise<void> {
+  if (slotIds !== null) return void await applySome(deps, slotIds);
   for (;;) {
-    const rows = await deps.db.query(openMessages, [slotIds]);
+    const rows = await deps.db.query(openMessages, [null]);
     if (rows.length === 0 || !(await applySome(deps, [...new Set(rows.map((r) => r.slot_id))]))) return;
   }
 }
