@@ -33,6 +33,9 @@ export interface UploadsOptions {
 const PAST_TRANSFERS = 256;
 /** Of the transfers that run at a time, so many may go to one node: a slow one, or one that pretends to be, leaves the others room. */
 const MOST_TO_ONE_NODE = 2;
+/** A node that takes less than 1 MiB/s lets those go first who wait; so many slow ones do not keep the others waiting either. */
+const TURN_MS = 5_000;
+const TURN_CHUNKS = (5 * 2 ** 20) / PUT_CHUNK;
 
 interface Transfer {
   sent: number;
@@ -42,6 +45,8 @@ interface Transfer {
   finished: boolean;
   wake: () => void;
   progress: () => void;
+  /** While it waits for its turn nobody can blame the node. */
+  waitsItsTurn: boolean;
 }
 
 export function createUploads(options: UploadsOptions): Uploads {
@@ -110,22 +115,24 @@ function newTransfer(clock: Clock, stallMs: number): Transfer {
       transfer.wake();
     },
     wake: () => undefined,
+    waitsItsTurn: false,
     progress() {
       stall?.cancel();
-      if (transfer.finished) return;
+      if (transfer.finished || transfer.waitsItsTurn) return;
       stall = clock.after(stallMs, () => transfer.finish({ code: 'DeadlineExceeded', message: `No progress of the image for ${stallMs} ms.` }));
     },
   };
   return transfer;
 }
 
-async function pump(image: ImageRef, transfer: Transfer, { source, write }: UploadsOptions): Promise<void> {
+async function pump(image: ImageRef, transfer: Transfer, { source, write, slots, clock }: UploadsOptions): Promise<void> {
   if (transfer.finished) return;
   transfer.progress();
   const chunks = inChunks(source(image), image.sizeBytes);
+  const turns = createTurns(transfer, slots, clock);
   try {
     for (;;) {
-      await windowOpen(transfer);
+      await turns.until(() => transfer.sent - transfer.acknowledged < PUT_WINDOW);
       const next = await Promise.race([chunks.next(), transfer.over]);
       if (next === null || !('value' in next) || next.done === true || transfer.finished) break;
       const { data, last } = next.value;
@@ -133,17 +140,51 @@ async function pump(image: ImageRef, transfer: Transfer, { source, write }: Uplo
       transfer.sent += 1;
       write({ put: { sha256: image.sha256, seq, data: data.toString('base64'), total: image.sizeBytes, last } });
     }
-    await transfer.over;
+    await turns.until(() => false);
   } finally {
+    turns.end();
     // A source that hangs in a read would hang here too; its own deadline ends it.
     void chunks.return(undefined).catch(() => undefined);
   }
 }
 
-async function windowOpen(transfer: Transfer): Promise<void> {
-  while (!transfer.finished && transfer.sent - transfer.acknowledged >= PUT_WINDOW) {
-    await new Promise<void>((resolve) => { transfer.wake = resolve; });
-  }
+interface Turns {
+  /** Resolves when it is so, or the transfer is over. */
+  until(so: () => boolean): Promise<void>;
+  end(): void;
+}
+
+function createTurns(transfer: Transfer, slots: Slots, clock: Clock): Turns {
+  let taken = 0;
+  let slow = false;
+  let timer: Timer;
+  const next = (): void => {
+    slow = transfer.acknowledged - taken < TURN_CHUNKS;
+    taken = transfer.acknowledged;
+    timer = clock.after(TURN_MS, next);
+    if (slow) transfer.wake();
+  };
+  timer = clock.after(TURN_MS, next);
+  return {
+    async until(so) {
+      while (!transfer.finished) {
+        if (slow) {
+          slow = false;
+          if (slots.wanted) await letOthersGo(transfer, slots);
+        } else if (so()) return;
+        else await new Promise<void>((resolve) => { transfer.wake = resolve; });
+      }
+    },
+    end: () => timer.cancel(),
+  };
+}
+
+async function letOthersGo(transfer: Transfer, slots: Slots): Promise<void> {
+  transfer.waitsItsTurn = true;
+  transfer.progress();
+  await slots.pass();
+  transfer.waitsItsTurn = false;
+  transfer.progress();
 }
 
 /** Pieces of PUT_CHUNK bytes, of exactly `total` bytes together. */

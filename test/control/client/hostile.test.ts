@@ -1,7 +1,7 @@
 /** Agents that lie, babble or break off. The channel ends with a reason; nothing else is touched; nothing throws. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { MAX_LINE, type AgentRequest, type Done, type ImageRef } from '../../../src/control/protocol.ts';
+import { MAX_LINE, PUT_CHUNK, PUT_WINDOW, type AgentRequest, type Done, type ImageRef } from '../../../src/control/protocol.ts';
 import type { ChannelState } from '../../../src/control/types.ts';
 import { lineReader } from '../../../src/control/wire.ts';
 import { readAgentLine } from '../../../src/control/client/lines.ts';
@@ -88,6 +88,43 @@ test('of the transfers at a time two go to one node, so that one that takes no i
   await expect.poll(() => greedy.agents[0]?.heard.filter((l) => 'put' in l).length).toBe(2);
   expect(await collect(client, [{ nodeId: 2, requests: [startRequest(images[3] as ImageRef)] }])).toMatchObject([{ done: { ok: true } }]);
   expect(greedy.agents[0]?.heard.filter((l) => 'put' in l)).toHaveLength(2);
+  await client.close();
+  await stuck;
+});
+
+test('nodes that take images slowly, however many, let those go first who wait', async () => {
+  const clock = manualClock();
+  const large = imageOf(Buffer.alloc(20 * PUT_CHUNK, 1));
+  const small = imageOf(Buffer.alloc(100, 2));
+  const lacking = (r: AgentRequest): Done => ({ id: r.id, ok: false, error: { code: 'ImageMissing', message: 'not here' }, stamps: {} });
+  // Each takes a chunk now and then, so that none of them ever stalls.
+  const slow = [1, 2, 3].map(() => fakeNode({ onLine: (l, a) => echo(l, a, lacking) }));
+  const taken = new Set<string>();
+  const good = fakeNode({
+    onLine(l, a) {
+      if ('put' in l) {
+        taken.add(l.put.sha256);
+        a.say({ put: { sha256: l.put.sha256, seq: l.put.seq, ok: true, complete: l.put.last } });
+      }
+      echo(l, a, (r) => ('vm' in r && taken.has(r.vm.image.sha256) ? succeed(r) : lacking(r)));
+    },
+  });
+  const { client, when } = overTransports([...slow.map((n) => n.transport), good.transport], {
+    maxUploads: 2, silenceMs: 10 ** 9, imageSource: async function* (i) { yield Buffer.alloc(i.sizeBytes, i.sha256 === large.sha256 ? 1 : 2); },
+  }, { ...ctx, clock });
+  await Promise.all([1, 2, 3, 4].map((n) => when(n, isUp)));
+  const stuck = collect(client, [1, 2, 3].map((nodeId) => ({ nodeId, requests: [startRequest(large, 10 ** 9)] })));
+  const puts = (n: (typeof slow)[number]): number => n.agents[0]?.heard.filter((l) => 'put' in l).length ?? 0;
+  await expect.poll(() => slow.filter((n) => puts(n) === PUT_WINDOW).length).toBe(2);
+  let done: unknown;
+  void collect(client, [{ nodeId: 4, requests: [startRequest(small, 10 ** 9)] }]).then((answers) => { done = answers; });
+  for (let turn = 0; turn < 10 && done === undefined; turn += 1) {
+    for (const n of slow) if (puts(n) > turn) n.agents[0]?.say({ put: { sha256: large.sha256, seq: turn, ok: true } });
+    await clock.advance(5_000);
+  }
+  expect(done).toMatchObject([{ done: { ok: true } }]);
+  // The third slow one had its turn too.
+  expect(slow.filter((n) => puts(n) > 0)).toHaveLength(3);
   await client.close();
   await stuck;
 });
