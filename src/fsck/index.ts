@@ -7,13 +7,14 @@ import { sleep } from '../platform/deadline.ts';
 import { inHalves } from '../platform/halves.ts';
 import { isUnavailable, statement } from '../store/db.ts';
 import { knownImages, lookAtFiles, removeFile } from './files.ts';
+import { chargedRules } from './rules/charged.ts';
 import { exitRules, overdueRule } from './rules/exits.ts';
 import { groupRules } from './rules/groups.ts';
 import { intentRules } from './rules/intents.ts';
 import { leaseRules } from './rules/leases.ts';
 import { addressRules, nodeRules } from './rules/room.ts';
 import { slotMessageRule, slotRules } from './rules/slots.ts';
-import { accountChargedRule, usageRules } from './rules/usage.ts';
+import { usageRules } from './rules/usage.ts';
 import type { FsckOptions, FsckReport, FsckSite, Looked, Problem, Rule } from './types.ts';
 import { knownVms, lookAtVms, mendVms, type VmProblem } from './vms.ts';
 
@@ -34,7 +35,7 @@ const COUNTS = statement<{ leases: number; nodes: number; slots: number }>('fsck
          (SELECT count(*)::int FROM slot) AS slots`);
 
 /** Records that were removed are still counted. */
-const rulesOf = ({ config }: FsckSite): readonly Rule[] => (config.retention.usage === 0 ? [...ALWAYS, accountChargedRule] : ALWAYS);
+const rulesOf = ({ config }: FsckSite): readonly Rule[] => (config.retention.usage === 0 ? [...ALWAYS, ...chargedRules] : ALWAYS);
 
 interface Look {
   readonly looked: Looked;

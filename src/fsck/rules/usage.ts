@@ -1,6 +1,5 @@
 /** Usage: one record for each lease, equal to its intervals, which do not overlap. */
 import { LOCK_LEASES, nowOf, rule } from '../rule.ts';
-import { statement } from '../../store/db.ts';
 import { list, millis } from '../sql.ts';
 
 /** From its start to its end a VM is counted, whatever is done with it meanwhile. */
@@ -108,29 +107,3 @@ export const usageRules = [
     repair: { lock: LOCK_LEASES, statement: 'UPDATE usage_record u SET reserved_s = l.duration_s FROM lease l WHERE l.id = u.lease_id AND l.id = ANY($1::text[])' },
   }),
 ];
-
-/** What an account was ever charged, and up to each day; true as long as records are kept for ever. */
-const SUMS = `SELECT account_id, day, sum(sum(charged_minutes)) OVER (PARTITION BY account_id ORDER BY day) AS total
-  FROM (SELECT account_id, (closed_at AT TIME ZONE 'UTC')::date AS day, charged_minutes FROM usage_record WHERE closed_at IS NOT NULL) c GROUP BY account_id, day`;
-
-export const accountChargedRule = rule<{ id: string; name: string; counted: number; charged: number }>({
-  name: 'account-charged',
-  broken: `SELECT u.account_id::text AS id, a.name, u.charged_minutes AS counted, coalesce(sum(r.charged_minutes), 0)::bigint AS charged
-             FROM account_use u JOIN account a ON a.id = u.account_id LEFT JOIN usage_record r ON r.account_id = u.account_id AND r.closed_at IS NOT NULL
-            GROUP BY u.account_id, a.name, u.charged_minutes HAVING u.charged_minutes <> coalesce(sum(r.charged_minutes), 0)
-            UNION SELECT account_id::text, a.name, coalesce(d.total, 0), coalesce(s.total, 0)::bigint FROM (${SUMS}) s FULL JOIN usage_day d USING (account_id, day)
-              JOIN account a ON a.id = account_id WHERE d.total IS DISTINCT FROM s.total`,
-  says: (u) => `user ${u.name} counts as charged ${u.counted} minutes in all; the records come to ${u.charged}`,
-  mend: 'adds the records up',
-  repair: {
-    // Of all, as the site's sums are made anew too: whoever closes a record holds the row of its account.
-    lock: statement<unknown>('fsck-lock-account-use', 'SELECT account_id FROM account_use WHERE $1::text[] IS NOT NULL ORDER BY account_id FOR NO KEY UPDATE'),
-    statement: `WITH sums AS MATERIALIZED (SELECT * FROM (${SUMS}) s WHERE account_id = ANY($1::text[]::bigint[])),
-        put AS (INSERT INTO usage_day (account_id, day, total) SELECT account_id, day, total FROM sums ON CONFLICT (account_id, day) DO UPDATE SET total = excluded.total),
-        gone AS (DELETE FROM usage_day d WHERE account_id = ANY($1::text[]::bigint[]) AND NOT EXISTS (SELECT 1 FROM sums s WHERE s.account_id = d.account_id AND s.day = d.day)),
-        site AS MATERIALIZED (SELECT (closed_at AT TIME ZONE 'UTC')::date AS day, (account_id % 16)::smallint AS part, sum(charged_minutes) AS minutes FROM usage_record WHERE closed_at IS NOT NULL GROUP BY 1, 2),
-        site_put AS (INSERT INTO usage_site_day (day, part, minutes) SELECT day, part, minutes FROM site ON CONFLICT (day, part) DO UPDATE SET minutes = excluded.minutes),
-        site_gone AS (DELETE FROM usage_site_day d WHERE NOT EXISTS (SELECT 1 FROM site s WHERE s.day = d.day AND s.part = d.part))
-      UPDATE account_use u SET charged_minutes = coalesce((SELECT max(total) FROM sums s WHERE s.account_id = u.account_id), 0) WHERE account_id = ANY($1::text[]::bigint[])`,
-  },
-});
