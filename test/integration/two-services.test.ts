@@ -36,9 +36,9 @@ interface Made { readonly token: string; readonly ids: readonly string[]; readon
 
 /**
  * Clients that ask until they are answered, each request of any service, and end most of what they got; they go on for
- * `least` answers and until `trouble` is over, which begins when the first twenty are answered.
+ * `least` answers and until `trouble` is over, which begins when the first twenty are answered. `named`: how its tokens begin.
  */
-async function load(least: number, trouble: () => Promise<void> = () => Promise.resolve()): Promise<Made[]> {
+async function load(least: number, trouble: () => Promise<void> = () => Promise.resolve(), named = 't'): Promise<Made[]> {
   const made: Made[] = [];
   const after: { trouble?: Promise<void>; over: boolean } = { over: false };
   let next = 0;
@@ -46,7 +46,7 @@ async function load(least: number, trouble: () => Promise<void> = () => Promise.
     while (next < least || !after.over) {
       const n = next;
       next += 1;
-      const [token, ask] = [`t-${n}`, (attempt: number) => (services.all[(n + attempt) % services.all.length] as Service).client];
+      const [token, ask] = [`${named}-${n}`, (attempt: number) => (services.all[(n + attempt) % services.all.length] as Service).client];
       const { ids, answer } = await runUntilAnswered(ask, token);
       expect(answer.status, answer.body).toBe(200);
       const ended = n % 8 !== 0;
@@ -158,6 +158,23 @@ describe('two services on one database', () => {
       }
     });
     await comesToRest(made, 'after pauses');
+    await endAll();
+  });
+
+  it('are not harmed by one that comes back after a minute, when the other has done all of its work', { timeout: 240_000 }, async () => {
+    await open();
+    const [first] = services.all as [Service, Service];
+    const silent = statement<{ s: number }>('two-silent', 'SELECT extract(epoch FROM clock_timestamp() - heartbeat)::int AS s FROM process WHERE pid = $1 AND lost');
+    const before = await load(100, async () => {
+      first.serve.process.kill('SIGSTOP');
+      await expect.poll(async () => (await services.db.query(silent, [first.serve.pid])).length, { timeout: 30_000, interval: 50 }).toBe(1);
+    }, 'before');
+    await expect.poll(async () => (await services.db.query(silent, [first.serve.pid]))[0]?.s, { timeout: 90_000, interval: 500 }).toBeGreaterThanOrEqual(60);
+    const after = await load(100, async () => {
+      first.serve.process.kill('SIGCONT');
+      await expect.poll(() => first.serve.log(), { timeout: 20_000, interval: 100 }).toContain('it goes on as another');
+    }, 'after');
+    await comesToRest([...before, ...after], 'after a pause of a minute');
     await endAll();
   });
 
