@@ -11,6 +11,7 @@ import { BATCH_SYSTEM } from './manager/slots/reconcile.ts';
 import type { Borrowing } from './manager/slots/types.ts';
 import { createPilotServer } from './pilot/door/server.ts';
 import { createBatchSystem } from './pilot/lrm/index.ts';
+import { MAX_CONTACTS } from './pilot/protocol.ts';
 import type { Lrm } from './pilot/lrm/types.ts';
 import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
@@ -22,8 +23,6 @@ import type { NodeMonitor } from './workers/node-monitor.ts';
 
 /** A batch system that does not answer at the start is waited for no longer; it is asked again and again. */
 const FIRST_POLL_MS = 5_000;
-
-const MOST_CONTACTS = 4;
 
 /** Read anew each time: a site adds nodes while the service runs. */
 function hostKeysOf({ ssh_known_hosts: file, ssh_port: port }: Config['pilot'], address: string): readonly string[] | null {
@@ -64,15 +63,16 @@ export function createPilotMode(ctx: Context, config: Config, operatingKey: stri
       onStop('batch system', () => batch.close());
       const ca = await startStep(`pilot.tls_ca = "${config.pilot.tls_ca}" cannot be read`, () => (config.pilot.tls_ca === '' ? undefined : readFileSync(config.pilot.tls_ca, 'utf8')));
       let url = config.pilot.address;
+      // A pilot that cannot reach this service speaks to another one.
+      const contacts = (): readonly string[] => [...new Set([url, ...processes.pilotDoors()])].slice(0, MAX_CONTACTS);
       const worker = createSlotWorker({
         ctx, config, lrm: batch.lrm, work: work.slots, control, ca,
-        // A pilot that cannot reach this service speaks to another one.
-        contacts: () => [...new Set([url, ...processes.pilotDoors()])].slice(0, MOST_CONTACTS),
+        contacts,
         duty: () => processes.take(BATCH_SYSTEM),
       });
       onStop('slots', () => worker.stop());
       const inbox = createInbox({ ctx, db, stored: (ids) => worker.heard(ids) });
-      const door = createPilotServer(ctx, { inbox, channels }, config.pilot);
+      const door = createPilotServer(ctx, { inbox, channels, contacts }, config.pilot);
       onStop('door for pilots', () => door.close());
       const listening = await startStep(`the listener for pilots cannot be opened (pilot.listen = "${config.pilot.listen}")`, () => door.listen());
       if (url === '') url = listening.url;

@@ -36,6 +36,8 @@ export const ANY_SLOT_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 export const HOST_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 /** Drawn by each pilot process: 16 hex digits. */
 export const PILOT_ID = /^[0-9a-f]{16}$/;
+/** Of one list of contacts. */
+export const MAX_CONTACTS = 8;
 /** 32 hex digits, unique for ever. */
 export const MESSAGE_ID = /^[0-9a-f]{32}$/;
 
@@ -135,6 +137,8 @@ export interface NotificationAnswer {
   readonly at: number;
   /** `release`: give the node back now. `stay`: nothing to do. */
   readonly do: 'stay' | 'release';
+  /** Where services listen now, as in the credentials, the one that answers first. Absent: as before. */
+  readonly contacts?: readonly string[];
 }
 
 /**

@@ -8,7 +8,7 @@ import { ANSWER_MS, asRefusal, type PilotDoorParts, type Received } from './part
 /** No error object: most clients are told so before each request. */
 export const NOT_PROVED: Reason = { code: 'NotAuthenticated', message: 'Digest authentication with the slot\'s own secret (SHA-256, qop=auth-int) is needed.' };
 
-export async function notify({ ctx, inbox, refusals }: PilotDoorParts, authenticate: Authenticate, request: Received): Promise<Answer> {
+export async function notify({ ctx, inbox, refusals, contacts }: PilotDoorParts, authenticate: Authenticate, request: Received): Promise<Answer> {
   const { peer } = request;
   let slot = '';
   let host: string | undefined;
@@ -21,7 +21,9 @@ export async function notify({ ctx, inbox, refusals }: PilotDoorParts, authentic
     slot = who.slot;
     const notification = readNotification(request.body);
     host = notification.host;
-    return acknowledged(await withDeadline(ctx.clock, ANSWER_MS, 'storing', inbox.take(slot, notification, who.proof)));
+    const taken = await withDeadline(ctx.clock, ANSWER_MS, 'storing', inbox.take(slot, notification, who.proof));
+    const known = contacts();
+    return acknowledged(known.length === 0 ? taken : { ...taken, contacts: known });
   } catch (e) {
     const refusal = asRefusal(ctx, e);
     refusals.note({ code: refusal.code, message: refusal.message, slot, proved: slot !== '', peer: peer(), ...(host === undefined ? {} : { host }) });

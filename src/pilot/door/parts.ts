@@ -17,6 +17,8 @@ export interface ChannelDesk {
 export interface PilotDoorParts {
   readonly ctx: Context;
   readonly inbox: Inbox;
+  /** Where pilots find services, this one first; none: as their credentials say. */
+  readonly contacts: () => readonly string[];
   readonly refusals: Refusals;
 }
 

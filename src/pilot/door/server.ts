@@ -32,6 +32,8 @@ export interface PilotServer {
 export interface PilotServerDeps {
   readonly inbox: Inbox;
   readonly channels: ChannelDesk;
+  /** Base URLs at which pilots find services, this one first; absent: as their credentials say. */
+  readonly contacts?: () => readonly string[];
 }
 
 const LIMITS: ServerOptions = {
@@ -59,7 +61,7 @@ type Exchange = (request: Received) => Promise<Answer>;
 export function createPilotServer(ctx: Context, deps: PilotServerDeps, config: Config['pilot'], limits: ServerOptions = {}): PilotServer {
   const secure = config.tls_certificate !== '' && config.tls_key !== '';
   const bodies = createBodyReader(MAX_BODY);
-  const parts: PilotDoorParts = { ctx, inbox: deps.inbox, refusals: createRefusals(ctx) };
+  const parts: PilotDoorParts = { ctx, inbox: deps.inbox, contacts: deps.contacts ?? (() => []), refusals: createRefusals(ctx) };
   const authenticate = createAuthenticate(ctx, deps.inbox);
   const channels = createChannelDoor(parts, authenticate, deps.channels);
   const exchanges = new Map<string, Exchange>([

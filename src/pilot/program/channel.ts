@@ -9,6 +9,7 @@ import type { Peer } from '../../control/agent/connection.ts';
 import type { Log } from '../../control/agent/log.ts';
 import { CHANNEL_PATH, CHANNEL_PROTOCOL, NODE_HEADER, PILOT_HEADER } from '../protocol.ts';
 import type { Credentials } from '../protocol.ts';
+import type { Contacts } from './contacts.ts';
 import { schemeOf } from './http.ts';
 import { Signer } from './own-service.ts';
 import type { PilotName } from './own-service.ts';
@@ -24,6 +25,7 @@ export interface ChannelParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly credentials: Credentials;
+  readonly contacts: Contacts;
   readonly name: PilotName;
   readonly cnonce: string;
   /** 0 ≤ r < 1 */
@@ -65,8 +67,8 @@ export class ServiceChannel {
   }
 
   async #try(): Promise<void> {
-    const { credentials, clock, log, serve } = this.#parts;
-    const base = credentials.contacts[this.#contact % credentials.contacts.length] ?? '';
+    const { contacts, clock, log, serve } = this.#parts;
+    const base = contacts.at(this.#contact);
     const socket = await this.#upgrade(new URL(CHANNEL_PATH, base), 1);
     if (this.#over) return void socket.destroy();
     this.#socket = socket;

@@ -5,12 +5,12 @@ import { within } from '../../control/agent/clock.ts';
 import type { Clock } from '../../control/agent/clock.ts';
 import { SLOT_ID } from '../protocol.ts';
 import type { Credentials } from '../protocol.ts';
+import { isContacts } from './contacts.ts';
 import { EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
 
 const MAX_BYTES = 64 * 1024;
 const STDIN_MS = 10_000;
-const MAX_CONTACTS = 8;
 const HEX_32 = /^[0-9a-f]{32}$/;
 
 /** @throws PilotError badArguments or badEnvironment; never with what was read */
@@ -81,9 +81,3 @@ function parseCredentials(text: string): Credentials {
 }
 
 const isHex = (v: unknown): v is string => typeof v === 'string' && HEX_32.test(v);
-const isContacts = (v: unknown): v is string[] => Array.isArray(v) && v.length > 0 && v.length <= MAX_CONTACTS && v.every(isContact);
-
-function isContact(v: unknown): boolean {
-  if (typeof v !== 'string' || !/^https?:\/\/[^\s/?#@]+\/?$/.test(v)) return false;
-  return URL.canParse(v);
-}

@@ -5,6 +5,7 @@
 import { MAX_BODY, MAX_MESSAGES, NOTIFY_PATH, REALM } from '../protocol.ts';
 import type { Credentials, Notification, NotificationAnswer, PilotMessage } from '../protocol.ts';
 import type { Clock } from '../../control/agent/clock.ts';
+import type { Contacts } from './contacts.ts';
 import { authorization, parseChallenge } from './digest.ts';
 import type { Challenge, SignedRequest } from './digest.ts';
 import { httpClient } from './http.ts';
@@ -51,6 +52,7 @@ export class Signer {
 export interface OwnServiceParts {
   readonly clock: Clock;
   readonly credentials: Credentials;
+  readonly contacts: Contacts;
   readonly name: PilotName;
   readonly cnonce: string;
 }
@@ -60,20 +62,20 @@ export class OwnService implements Sender {
   readonly #parts: OwnServiceParts;
   readonly #http: HttpClient;
   readonly #signer: Signer;
-  readonly #contacts: readonly URL[];
   #first = 0;
 
   constructor(parts: OwnServiceParts) {
     this.#parts = parts;
     this.#http = httpClient(parts.clock, parts.credentials);
     this.#signer = new Signer(parts.credentials, parts.cnonce);
-    this.#contacts = parts.credentials.contacts.map((base) => new URL(NOTIFY_PATH, base));
   }
 
   async send(messages: readonly PilotMessage[], deadlineMs: number, signal: AbortSignal): Promise<Delivery> {
-    const url = this.#contacts[this.#first % this.#contacts.length] as URL;
+    const url = new URL(NOTIFY_PATH, this.#parts.contacts.at(this.#first));
     try {
-      return read(await this.#post(url, messages, deadlineMs, signal), messages);
+      const { delivery, contacts } = read(await this.#post(url, messages, deadlineMs, signal), messages);
+      if (this.#parts.contacts.learn(contacts)) this.#first = 0;
+      return delivery;
     } catch (e) {
       // Whatever is wrong with this one, the next contact is asked the next time.
       if (!(e instanceof DeliveryError && e.trouble !== 'retry')) this.#first += 1;
@@ -98,7 +100,7 @@ export class OwnService implements Sender {
   }
 }
 
-function read(answer: HttpAnswer, messages: readonly PilotMessage[]): Delivery {
+function read(answer: HttpAnswer, messages: readonly PilotMessage[]): { delivery: Delivery; contacts: unknown } {
   const said = parse(answer.body);
   switch (answer.status) {
     case 200:
@@ -114,9 +116,9 @@ function read(answer: HttpAnswer, messages: readonly PilotMessage[]): Delivery {
     default:
       throw new DeliveryError('retry', refusal(answer, said));
   }
-  const { ack, do: order } = said as Partial<NotificationAnswer>;
+  const { ack, do: order, contacts } = said as Partial<NotificationAnswer>;
   if (!Array.isArray(ack)) throw new DeliveryError('retry', 'an answer that acknowledges nothing');
-  return { acknowledged: messages.map((m) => m.id).filter((id) => ack.includes(id)), release: order === 'release' };
+  return { delivery: { acknowledged: messages.map((m) => m.id).filter((id) => ack.includes(id)), release: order === 'release' }, contacts };
 }
 
 function parse(body: string): Record<string, unknown> {

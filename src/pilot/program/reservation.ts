@@ -5,6 +5,7 @@ import type { ReserveArgs } from './args.ts';
 import type { Budget } from './budget.ts';
 import type { ServiceChannel } from './channel.ts';
 import type { PilotConfig } from './config.ts';
+import type { Contacts } from './contacts.ts';
 import type { Ending } from './ending.ts';
 import type { Notifier } from './notifier.ts';
 import type { PilotName } from './own-service.ts';
@@ -24,6 +25,7 @@ export interface ReserveParts extends ProgramContext {
   readonly notifier: Notifier | null;
   /** null = no channel. */
   readonly credentials: Credentials | null;
+  readonly contacts: Contacts;
   readonly hex: (bytes: number) => string;
   readonly random: () => number;
   /** ms since the program began. */

@@ -119,11 +119,11 @@ async function tellReserved(parts: ReserveParts, held: Held, memoryMb: number): 
   return { kind: 'failed', why, exit: EXIT.actionFailed };
 }
 
-function openChannel({ credentials, clock, log, name, hex, random, budget }: ReserveParts, held: Held): void {
+function openChannel({ credentials, contacts, clock, log, name, hex, random, budget }: ReserveParts, held: Held): void {
   const { agent } = held;
   if (credentials === null || !credentials.channel || agent === undefined) return;
   held.channel = new ServiceChannel({
-    clock, log, credentials, name, random, cnonce: hex(8), deadlineMs: () => budget.request(), serve: (peer) => agent.serve(peer),
+    clock, log, credentials, contacts, name, random, cnonce: hex(8), deadlineMs: () => budget.request(), serve: (peer) => agent.serve(peer),
   });
   held.channel.open();
 }

@@ -9,6 +9,7 @@ import type { ReserveArgs } from './args.ts';
 import { Budget } from './budget.ts';
 import type { PilotConfig } from './config.ts';
 import { parseContact } from './contact.ts';
+import { Contacts } from './contacts.ts';
 import { readCredentials } from './credentials.ts';
 import { exitOf } from './ending.ts';
 import type { Ending } from './ending.ts';
@@ -59,18 +60,19 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
   const credentials = args.credentials === undefined ? null : await Promise.race([readCredentials(args.credentials, args.slot, stdin, clock), ending.reason]);
   // Nothing was touched, and there is nobody who could be told.
   if (credentials !== null && 'kind' in credentials) return exitOf(credentials, false);
+  const contacts = new Contacts(credentials?.contacts ?? []);
   const name = { slot: args.slot, host: parts.host, part: args.part, pilot: hex(8) };
   let prepared: ReturnType<RunReserveParts['prepare']>;
   try {
     prepared = parts.prepare();
   } catch (e) {
-    const sender = credentials === null ? null : new OwnService({ clock, credentials, name, cnonce: hex(8) });
+    const sender = credentials === null ? null : new OwnService({ clock, credentials, contacts, name, cnonce: hex(8) });
     await tellUnfit(parts, budget, { sender, name, log: silentLog, heartbeatS: 3600 }, e);
     throw e;
   }
   const { config, host, log } = prepared;
   const own: PilotName = { ...name, host };
-  const notifier = notifierFor(parts, budget, { sender: senderFor(parts, config, own, credentials), name: own, log, heartbeatS: config.heartbeatS });
+  const notifier = notifierFor(parts, budget, { sender: senderFor(parts, config, own, credentials, contacts), name: own, log, heartbeatS: config.heartbeatS });
   log.info('begins', { slot: args.slot, host, part: args.part, pilot: own.pilot, memoryMb: args.memoryMb, durationS: args.durationS, graceS: args.graceS });
   try {
     if (args.evaluate) {
@@ -78,7 +80,7 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
       return await evaluate({ clock, log, config, print: parts.print }, args.memoryMb, notifier === null ? null : () => sendTest(notifier));
     }
     return await reserve({
-      clock, log, args, config, name: own, ending, budget, stamps, notifier, credentials, hex, random,
+      clock, log, args, config, name: own, ending, budget, stamps, notifier, credentials, contacts, hex, random,
       elapsedMs: () => clock.monotonic(),
     });
   } finally {
@@ -86,8 +88,8 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
   }
 }
 
-function senderFor({ args, clock }: RunReserveParts, config: PilotConfig, name: PilotName, credentials: Credentials | null): Sender | null {
-  if (credentials !== null) return new OwnService({ clock, credentials, name, cnonce: hex(8) });
+function senderFor({ args, clock }: RunReserveParts, config: PilotConfig, name: PilotName, credentials: Credentials | null, contacts: Contacts): Sender | null {
+  if (credentials !== null) return new OwnService({ clock, credentials, contacts, name, cnonce: hex(8) });
   if (args.contact === undefined) return null;
   const contact = parseContact(args.contact);
   const usable = (contact.http !== null && config.http !== null) || (contact.ssh !== null && config.ssh !== null);

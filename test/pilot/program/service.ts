@@ -105,6 +105,8 @@ export class Service {
   /** Decides by what a request carries; undefined = `next`, `usual`. */
   rule: (notification: Notification) => Behaviour | undefined = () => undefined;
   nonce = randomBytes(16).toString('hex');
+  /** Where it says that services listen. */
+  contacts: readonly unknown[] | undefined;
   readonly wire: Wire;
   #highest = new Map<string, number>();
 
@@ -152,7 +154,7 @@ export class Service {
     if (typeof behaviour === 'object') return void response.writeHead(behaviour.status, behaviour.headers).end(behaviour.body ?? '');
     this.notifications.push(notification);
     for (const m of notification.messages) if (!this.messages.some((known) => known.id === m.id)) this.messages.push(m);
-    const answer = { ack: notification.messages.map((m) => m.id), at: Date.now(), do: behaviour === 'release' ? 'release' : 'stay' };
+    const answer = { ack: notification.messages.map((m) => m.id), at: Date.now(), do: behaviour === 'release' ? 'release' : 'stay', contacts: this.contacts };
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   }
 

@@ -68,6 +68,25 @@ describe('our own form', () => {
     expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
   });
 
+  it.each<[string, (url: string) => readonly unknown[], boolean]>([
+    ['a service that was started later is spoken to, when its own is gone', (url) => [url], true],
+    ['what is no list of contacts is none', (url) => [url, 'ftp://n1'], false],
+    ['nothing less safe than what it was given: no plain one beside TLS, and no other scheme', (url) => [url.replace('http:', 'https:')], false],
+  ])('%s', async (_, contacts, heard) => {
+    await service.start();
+    const other = new Service(SLOT);
+    Object.assign(other, { credentials: service.credentials, nonce: service.nonce });
+    await other.start();
+    service.contacts = contacts(other.wire.url);
+    const pilot = node.reserve({ credentials: { ...service.credentials, contacts: [service.wire.url], channel: false } });
+    await pilot.says('the service knows');
+    await service.stop();
+    pilot.signal('SIGTERM');
+    await pilot.ended;
+    expect(other.states()).toEqual(heard ? ['early-unreserving', 'unreserving', 'restored'] : []);
+    await other.stop();
+  });
+
   it('reads credentials from a file of its own, and from no other', async () => {
     await service.start();
     const file = join(node.root, 'credentials');

@@ -108,7 +108,7 @@ export function startService(parts: ServiceParts): Service {
   const sweeper = createSweeper(worker('sweeper'), () => manager.work.sweep());
   Object.assign(late, { dispatcher, monitor });
   const inbox = createInbox({ ctx, db, stored: (ids) => late.slots?.heard(ids) });
-  const doorParts = { ctx, inbox, refusals: createRefusals(ctx) };
+  const doorParts = { ctx, inbox, contacts: () => [], refusals: createRefusals(ctx) };
   const authenticate = createAuthenticate(ctx, inbox);
   const channelDoor = createChannelDoor(doorParts, authenticate, channels);
   const door: Door = {
