@@ -4,6 +4,7 @@
  * wrong, or was a moment ago.
  */
 import { statement } from '../../../src/store/db.ts';
+import { ROOM } from './database.ts';
 import type { Process } from './process.ts';
 import type { Worker } from './service.ts';
 import type { Site } from './site.ts';
@@ -73,15 +74,14 @@ export class Idle {
 
   #look(): Due {
     const { database } = this.site;
-    const writes = database.writes();
-    if (this.#asked !== writes) [this.#due = this.#due] = database.postgres.query(DUE);
-    this.#asked = writes;
+    if (this.#asked !== database.writes) [this.#due = this.#due] = database.postgres.query(DUE);
+    this.#asked = database.writes;
     return this.#due;
   }
 
   #nodesAreRead(process: Process): boolean {
     const read = this.#nodesRead.get(process);
-    const writes = this.site.database.writes(NODES);
+    const writes = this.site.database.writesTo(this.site.options.services === 1 ? NODES : [...NODES, ROOM]);
     this.#nodesRead.set(process, writes);
     return read === writes;
   }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
+import { ROOM } from './database.ts';
 import { AT_EACH_STEP, EMPTY, OF_SLOTS, SETTLED, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 
@@ -33,7 +34,7 @@ const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: 
     FROM usage_interval i WHERE i.lease_id = r.lease_id), '[]') AS intervals FROM usage_record r WHERE r.closed_at IS NOT NULL`);
 
 /** Those that rules are about. */
-const EVERYWHERE = ['lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', 'slot', 'slot_node'];
+const EVERYWHERE = ['lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', ROOM, 'slot', 'slot_node'];
 
 /** So often all leases are looked at, and not those alone that have changed. */
 const ALL_EVERY = 20;
@@ -75,7 +76,7 @@ export class Invariants {
     return [
       ...trail.found,
       ...(all ? this.#tables(EACH) : trail.leases.length > 0 ? this.#tables(CHANGED, [trail.leases]) : []),
-      ...(!all && this.#changed(['lease', 'vmm_node']) ? this.#tables(NODES) : []),
+      ...(!all && this.#changed(['lease', 'vmm_node', ROOM]) ? this.#tables(NODES) : []),
       ...(this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node']) ? this.#tables(SLOTS) : []),
       ...this.#machines(),
     ];
@@ -84,7 +85,7 @@ export class Invariants {
   /** Since it was asked for these tables last. */
   #changed(tables: readonly string[]): boolean {
     const key = tables.join();
-    const writes = this.site.database.writes(tables);
+    const writes = this.site.database.writesTo(tables);
     const before = this.#seen.get(key);
     this.#seen.set(key, writes);
     return before !== writes;
