@@ -76,7 +76,7 @@ export class Invariants {
     return [
       ...trail.found,
       ...(all ? this.#tables(EACH) : trail.leases.length > 0 ? this.#tables(CHANGED, [trail.leases]) : []),
-      ...(!all && this.#changed(['lease', 'vmm_node', ROOM]) ? this.#tables(NODES) : []),
+      ...(!all && this.#changed(['vmm_node', ROOM]) ? this.#tables(NODES) : []),
       ...(this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node']) ? this.#tables(SLOTS) : []),
       ...this.#machines(),
     ];
