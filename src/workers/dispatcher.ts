@@ -187,10 +187,12 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   async function lost(row: IntentRow, reason: string): Promise<void> {
     // Lost because the service stops: the row is open, and due when the node is heard of again.
     if (stopped) return;
-    if (othersReach(row.node_id)) return leave([row]);
+    const others = othersReach(row.node_id);
+    // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
+    if (others && row.attempts === 0) return leave([row]);
     const now = ctx.clock.now();
     const limit = row.kind === 'start' ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
-    if (row.kind !== 'remove' && now - row.created_at >= limit) {
+    if (!others && row.kind !== 'remove' && now - row.created_at >= limit) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
       return;
     }

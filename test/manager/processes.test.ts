@@ -41,7 +41,7 @@ async function join(name: string, session = `p ${name}`): Promise<Made> {
 const silence = statement<never>('p-silence', "UPDATE process SET heartbeat = heartbeat - interval '10 s' WHERE id = $1");
 const nodeIds = statement<{ id: number }>('p-node-ids', 'SELECT id FROM vmm_node ORDER BY name');
 const reachable = statement<{ reachable: boolean }>('p-reachable', 'SELECT reachable FROM vmm_node ORDER BY name');
-const insertIntent = statement<never>('p-intent', `INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, process_id) VALUES ($1, 'i-1', $2, 'start', 1, now(), now() + $3 * interval '1 s', $4)`);
+const insertIntent = statement<never>('p-intent', `INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, process_id) VALUES ($1, 'i-1', $2, 'start', 1, now(), date_trunc('milliseconds', now()) + $3 * interval '1 s', $4)`);
 const claimOf = statement<{ process_id: number | null; due: boolean }>('p-claim', 'SELECT process_id, next_at <= clock_timestamp() AS due FROM intent WHERE id = $1');
 
 const take = (by: Made, node: number | null = null) => db.query(takeIntents, [new Date(), new Date(Date.now() + 30_000), 10, node, by.processes.id()]).then((rows) => rows.map((r) => r.id));
@@ -129,6 +129,17 @@ describe('a service that is silent', () => {
     await db.query(postponeIntents, [['op-a'], [new Date(0)], ['late'], [before]]);
     expect(await db.query(claimOf, ['op-a'])).toEqual([{ process_id: b.processes.id(), due: false }]);
     expect(await db.query(claimedIntents, [['op-a'], [b.processes.id()]])).toEqual([{ id: 'op-a' }]);
+  });
+
+  it('that writes work before it knows that it was taken for dead, and dies, leaves it to the others', async () => {
+    const [a, b] = [await join('a'), await join('b')];
+    const [n1 = 0] = (await db.query(nodeIds)).map((n) => n.id);
+    await up(b, n1);
+    await db.query(silence, [a.processes.id()]);
+    await beatSteadily(b);
+    await db.query(insertIntent, ['op-a', n1, 0, a.processes.id()]);
+    expect(await take(b)).toEqual(['op-a']);
+    expect(await db.query(claimOf, ['op-a'])).toEqual([{ process_id: b.processes.id(), due: false }]);
   });
 
   it('is replaced at once by the next service in its data directory', async () => {

@@ -1,6 +1,7 @@
 /** `npm run sim`: runs seeds and says what they found. */
 import { parseArgs } from 'node:util';
 import { Postgres } from './world/postgres.ts';
+import { watchdog } from './watchdog.ts';
 import { runSeed, type Outcome, type SeedOptions } from './world/seed.ts';
 
 const HELP = `Usage: npm run sim -- [options]
@@ -19,6 +20,7 @@ a batch system and its pilots, and what goes wrong with them. A seed is always t
   --trace          print everything that happens
   --json           one JSON object for each seed
   --stop-at-first  end with the first seed that breaks a rule
+  --cpu S          seconds of CPU after which a seed is broken (default 120, for each hour of --hours 60)
   --mutate NAME    plant a mistake first                       (test/sim/mutations.json)
   -h, --help       this text
 
@@ -37,12 +39,13 @@ interface Settings {
   readonly base: Omit<SeedOptions, 'seed'>;
   readonly json: boolean;
   readonly stopAtFirst: boolean;
+  readonly cpuS: number;
 }
 
 const OPTIONS = {
   seed: { type: 'string' }, seeds: { type: 'string', default: '1-20' }, steps: { type: 'string', default: '40' }, hours: { type: 'string' }, nodes: { type: 'string', default: '4' },
   pilot: { type: 'boolean', default: false }, 'no-faults': { type: 'boolean', default: false }, 'no-leap': { type: 'boolean', default: false }, trace: { type: 'boolean', default: false },
-  json: { type: 'boolean', default: false }, 'stop-at-first': { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false },
+  json: { type: 'boolean', default: false }, 'stop-at-first': { type: 'boolean', default: false }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 function whole(option: string, text: string, least: number, most: number): number {
@@ -58,24 +61,28 @@ function settings(): Settings | null {
   const [first = '', last = first, ...rest] = (v.seed ?? v.seeds).split('-');
   if (rest.length > 0) throw new Error('--seeds must be A-B');
   const from = whole('seeds', first, 0, 2 ** 31);
+  const hours = v.hours === undefined ? null : whole('hours', v.hours, 1, 10_000);
   return {
-    from, to: whole('seeds', last, from, 2 ** 31), json: v.json, stopAtFirst: v['stop-at-first'],
+    from, to: whole('seeds', last, from, 2 ** 31), json: v.json, stopAtFirst: v['stop-at-first'], cpuS: v.cpu === undefined ? (hours === null ? 120 : hours * 60) : whole('cpu', v.cpu, 1, 1_000_000),
     base: {
-      steps: whole('steps', v.steps, 0, 100_000), hours: v.hours === undefined ? null : whole('hours', v.hours, 1, 10_000), nodes: whole('nodes', v.nodes, 1, 200),
+      steps: whole('steps', v.steps, 0, 100_000), hours, nodes: whole('nodes', v.nodes, 1, 200),
       pilot: v.pilot, faults: !v['no-faults'], leap: !v['no-leap'], show: v.trace ? (line) => process.stdout.write(`${line.replaceAll('\n', ' ').slice(0, 400)}\n`) : undefined,
     },
   };
 }
 
-async function run({ from, to, base, json, stopAtFirst }: Settings): Promise<number> {
+async function run({ from, to, base, json, stopAtFirst, cpuS }: Settings): Promise<number> {
   const postgres = await Postgres.open();
+  const watch = watchdog(cpuS * 1000, unended(base, cpuS, json));
   let simulatedMs = 0;
   let cpuMs = 0;
   let failed = 0;
   let seed = from;
   for (; seed <= to && !(stopAtFirst && failed > 0); seed += 1) {
     const begun = process.cpuUsage();
+    watch.begin(seed);
     const outcome = await runSeed(postgres, { ...base, seed });
+    watch.end();
     const { user, system } = process.cpuUsage(begun);
     simulatedMs += outcome.simulatedMs;
     cpuMs += (user + system) / 1000;
@@ -88,8 +95,15 @@ async function run({ from, to, base, json, stopAtFirst }: Settings): Promise<num
   return failed > 0 ? 1 : 0;
 }
 
+/** What is said of a seed that does not end. */
+function unended(base: Settings['base'], cpuS: number, json: boolean): string {
+  const violation = { says: 'a seed comes to an end', of: `it has not after ${cpuS} s of CPU` };
+  const how = again({ ...base, seed: 'SEED' });
+  return json ? JSON.stringify({ seed: 'SEED', violations: [violation], again: how }).replace('"SEED"', 'SEED') : `seed SEED\n  BROKEN: ${violation.says}\n          ${violation.of}\n  again: ${how}`;
+}
+
 /** The command line that makes a seed again. */
-function again(o: SeedOptions): string {
+function again(o: Settings['base'] & { readonly seed: number | string }): string {
   const how = o.hours === null ? `--steps ${o.steps}` : `--hours ${o.hours}`;
   return ['npm run sim -- --seed', o.seed, how, '--nodes', o.nodes, ...(o.pilot ? ['--pilot'] : []), ...(o.faults ? [] : ['--no-faults']), ...(o.leap ? [] : ['--no-leap'])].join(' ');
 }

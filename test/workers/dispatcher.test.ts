@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
-import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
+import { createDispatcher, type Dispatcher, type DispatcherDeps } from '../../src/workers/dispatcher.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
@@ -109,6 +109,24 @@ describe('the dispatcher', () => {
     expect(next.underWay).toBe(0);
   });
 
+  it('does not pass on for ever what each of two services takes to be within the reach of the other', async () => {
+    await site.dispatcher.stop();
+    const id = await create();
+    site.control.setUp(1, false, 'no route to host');
+    let passed = 0;
+    const all: Dispatcher[] = [];
+    const tellOthers = (): void => {
+      passed += 1;
+      if (passed <= 20) for (const d of all) void d.poll();
+    };
+    for (let i = 0; i < 2; i += 1) all.push(dispatcherOn(site, undefined, { elsewhere: () => true, tellOthers }));
+    await makeDue(id);
+    await all[0]?.poll();
+    await intentBecomes(id, { state: 'open', error: 'no route to host', waits: true });
+    await expect.poll(() => all.map((d) => d.underWay), { interval: 10 }).toEqual([0, 0]);
+    expect(passed).toBe(0);
+  });
+
   it('does not start what was ended before the node heard of it', async () => {
     site.control.setUp(1, true);
     site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
@@ -124,8 +142,8 @@ describe('the dispatcher', () => {
 });
 
 /** A second dispatcher on the same site, as after a restart. */
-function dispatcherOn(s: TestSite, imagePath = (file: string): string => file): Dispatcher {
+function dispatcherOn(s: TestSite, imagePath = (file: string): string => file, others: Pick<DispatcherDeps, 'elsewhere' | 'tellOthers'> = {}): Dispatcher {
   return createDispatcher({
-    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath, save: s.saving.save,
+    ...others, ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath, save: s.saving.save,
   });
 }

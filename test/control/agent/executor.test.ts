@@ -1,7 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Journal } from '../../../src/control/agent/journal.ts';
 import type { SimulatedFault } from '../../../src/control/agent/config.ts';
 import type { AgentRequest, Done } from '../../../src/control/protocol.ts';
 import { codeOf, leaseOp, makeImage, makeRig, opId, refOf, scratch, start, vmOf } from './rig.ts';
@@ -12,6 +13,7 @@ let tmp: ReturnType<typeof scratch>;
 beforeEach(() => { tmp = scratch(); });
 afterEach(() => tmp.remove());
 
+const noSpace = (): Error => Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
 const made = (rig: Rig): string[] => readdirSync(join(rig.dir, 'vms'));
 
 describe('the life of a VM', () => {
@@ -198,6 +200,33 @@ describe('restart of the agent', () => {
     const states = after.records.live().map((r) => [r.lease, r.state]).sort();
     expect(states).toEqual([['i-1', 'running'], ['i-2', 'paused'], ['i-3', 'stopped']]);
     expect(after.records.get('i-3')?.reason).toContain('ended');
+  });
+
+  it('has no VM again whose removal was answered, though the first attempt met a full disk', async () => {
+    const before = await makeRig(tmp.dir);
+    await before.ask(start(LEASE, 1, makeImage(tmp.dir)));
+    const request = leaseOp('remove', LEASE, 2);
+    const full = vi.spyOn(Journal.prototype, 'append').mockImplementation(() => { throw noSpace(); });
+    expect(codeOf(await before.ask(request))).toBe('DiskFull');
+    full.mockRestore();
+    expect(codeOf(await before.ask(request))).toBe('ok');
+    const after = await makeRig(tmp.dir);
+    expect(await after.driver.find(after.vms.place(LEASE))).toBeNull();
+  });
+
+  it('has a VM that powered off while the disk was full off as well', async () => {
+    const before = await makeRig(tmp.dir, { simulated: { exits: [{ lease: LEASE, afterMs: 1 }] } });
+    const { append } = Journal.prototype;
+    let refusals = 1;
+    const full = vi.spyOn(Journal.prototype, 'append').mockImplementation(function refuseOnce(this: Journal, value) {
+      if ((value as { state?: string }).state === 'off' && (refusals -= 1) >= 0) throw noSpace();
+      append.call(this, value);
+    });
+    expect(codeOf(await before.ask(start(LEASE, 1, makeImage(tmp.dir))))).toBe('ok');
+    await expect.poll(() => before.events.map((e) => e.kind), { timeout: 10_000 }).toEqual(['vm-exited']);
+    full.mockRestore();
+    const after = await makeRig(tmp.dir);
+    expect(await after.driver.find(after.vms.place(LEASE))).toBeNull();
   });
 
   it('starts again what an agent left half started', async () => {

@@ -22,15 +22,16 @@ interface Turn {
 export class Database {
   /** Until then nobody is answered, ms of virtual time. */
   awayUntil = 0;
-  /** Goes up whenever something was written. */
+  /** How often something was written, and of each table. Signs of life are not counted: they change nothing that anybody looks for. */
   writes = 0;
+  readonly #written = new Map<string, number>();
   statements = 0;
   /** Called before each statement, and before the answer to a commit: a process may die of it. */
   onStatement: (process: Process, name: string) => void = () => undefined;
   #holder: Process | undefined;
   #inTransaction = false;
-  /** The transaction has written something. */
-  #dirty = false;
+  /** What the transaction has written. */
+  readonly #dirty = new Set<string>();
   readonly #queue: Turn[] = [];
 
   constructor(readonly postgres: Postgres, private readonly dice: Dice, private readonly weather: Weather, private readonly trace: Trace) {}
@@ -40,13 +41,20 @@ export class Database {
     return !this.#inTransaction;
   }
 
+  /** Goes up whenever something was written to one of these. */
+  writesTo(tables: readonly string[]): number {
+    let sum = 0;
+    for (const table of tables) sum += this.#written.get(table) ?? 0;
+    return sum;
+  }
+
   /** The connections of one process. */
   connect(process: Process): Db {
     process.atEnd(() => this.#abandoned(process));
     return {
       query: async (s, values) => {
         // Another connection of the pool would read what is committed, which is what this one has as long as it has written nothing.
-        if (this.#holder === process && this.#inTransaction && !this.#dirty && !WRITES.test(s.text)) return this.#ask(process, s, values);
+        if (this.#holder === process && this.#inTransaction && this.#dirty.size === 0 && written(s).length === 0) return this.#ask(process, s, values);
         await this.#take(process);
         try {
           return await this.#ask(process, s, values);
@@ -65,12 +73,12 @@ export class Database {
     try {
       this.postgres.simple('BEGIN');
       this.#inTransaction = true;
-      this.#dirty = false;
+      this.#dirty.clear();
       const result = await fn({ query: (s, values) => this.#ask(process, s, values) });
       await this.#before(process, 'COMMIT');
       this.postgres.simple('COMMIT');
       over = true;
-      if (this.#dirty) this.writes += 1;
+      this.#count(this.#dirty);
       this.onStatement(process, 'COMMITTED');
       if (!process.alive) return await never<T>();
       if (this.dice.chance(this.weather.commitLost)) {
@@ -90,12 +98,20 @@ export class Database {
   async #ask<Row>(process: Process, s: Statement<Row>, values?: readonly unknown[]): Promise<Row[]> {
     await this.#before(process, s.name);
     const rows = this.postgres.query(s, values);
-    const writes = this.postgres.changed && WRITES.test(s.text);
-    this.#dirty ||= writes;
-    if (writes && !this.#inTransaction) this.writes += 1;
+    if (this.postgres.changed && !SIGNS_OF_LIFE.has(s.name)) {
+      if (this.#inTransaction) for (const table of written(s)) this.#dirty.add(table);
+      else this.#count(written(s));
+    }
     this.trace.add('sql', process.name, s.name, rows.length);
     this.onStatement(process, 'answered');
     return process.alive ? rows : never<Row[]>();
+  }
+
+  #count(tables: Iterable<string>): void {
+    for (const table of tables) {
+      this.writes += 1;
+      this.#written.set(table, (this.#written.get(table) ?? 0) + 1);
+    }
   }
 
   async #before(process: Process, name: string): Promise<void> {
@@ -143,5 +159,19 @@ export class Database {
   }
 }
 
+const SIGNS_OF_LIFE: ReadonlySet<string> = new Set(['beat-process', 'take-duty']);
+
+/** The statement that changes what nodes have given. It counts as a table of its own: a service that is alone knows what it has written there. */
+export const ROOM = 'change-node-use';
+
 /** Locks are no changes. */
-const WRITES = /\bINSERT INTO\b|\bDELETE FROM\b|\bUPDATE\s+\w+(?:\s+\w+)?\s+SET\b/;
+const WRITES = /\b(?:INSERT INTO|DELETE FROM)\s+(\w+)|\bUPDATE\s+(\w+)(?:\s+\w+)?\s+SET\b/g;
+const known = new Map<string, readonly string[]>();
+/** The tables that a statement may write. */
+function written(s: Statement<unknown>): readonly string[] {
+  const before = known.get(s.name);
+  if (before !== undefined) return before;
+  const tables = s.name === ROOM ? [ROOM] : [...s.text.matchAll(WRITES)].map((m) => m[1] ?? m[2] ?? '');
+  known.set(s.name, tables);
+  return tables;
+}

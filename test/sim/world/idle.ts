@@ -1,8 +1,10 @@
 /**
  * When a poll would find nothing, so that time may leap over it. What it would look for is asked of the database once, and again when
- * something was written; while anything is wrong, or was a moment ago, nothing is leapt over.
+ * something was written. Where a process remembers by itself what it has to look at again, nothing is leapt over while anything is
+ * wrong, or was a moment ago.
  */
 import { statement } from '../../../src/store/db.ts';
+import { ROOM } from './database.ts';
 import type { Process } from './process.ts';
 import type { Worker } from './service.ts';
 import type { Site } from './site.ts';
@@ -11,23 +13,26 @@ import { isCalm } from './weather.ts';
 
 /** After a disturbance every poll is made for so long. */
 const CALM_MS = 20_000;
-/** Agents end a silent connection after 15 minutes, pilots after one. */
-const AGENTS_MS = 300_000;
+/** A service that was not heard is dead for the others after five seconds, and its work is theirs within another ten. */
+const LIVES_MS = 15_000;
+/** A poll is made all the same after so long. Agents end a silent connection after 15 minutes, pilots after one. */
+const MOST_MS = 900_000;
+const AGENTS_MS = 600_000;
 const PILOTS_MS = 40_000;
 /** The slot worker looks at its tables so often, or more often. */
 const LOOK_MS = 5_000;
 
-interface Due { sweep: number | null; intent: number | null; restless: number; waiting_since: number | null }
+interface Due { sweep: number | null; intent: number | null; restless: number; waiting_since: number | null; lives: number }
 /** A slot is at rest while it waits in the queue, or while each of its nodes is there and holds a lease. */
 const DUE = statement<Due>('sim-due', `
   SELECT (SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
-         (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since,
+         (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since, (SELECT count(*) FROM process WHERE NOT taken_over)::int AS lives,
          ((SELECT count(*) FROM slot_message WHERE NOT applied) + (SELECT count(*) FROM slot s WHERE NOT s.final AND (s.state NOT IN ('Queued', 'Ready')
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
                AND (NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding) OR (s.state = 'Ready' AND (n.state <> 'Reserved' OR NOT v.reachable)))))))::int AS restless`);
 
 export class Idle {
-  #due: Due = { sweep: null, intent: null, restless: 0, waiting_since: null };
+  #due: Due = { sweep: null, intent: null, restless: 0, waiting_since: null, lives: 0 };
   #asked = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
@@ -43,36 +48,55 @@ export class Idle {
   leap(process: Process, worker: Worker | 'control'): Leap {
     if (worker === 'control') {
       const ping = this.site.config.control.silence_ms / 5;
-      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
+      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(CALM_MS), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
     }
     // The list of the batch system is asked for as often as ever.
-    if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#calm() && this.#nothingFor(process, worker) };
-    return { polls: (_ms, background) => background, most: AGENTS_MS, idle: () => this.#calm() && this.#nothingFor(process, worker) };
+    if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#nothingFor(process, worker) };
+    return { polls: (_ms, background) => background, most: MOST_MS, idle: () => this.#nothingFor(process, worker) };
   }
 
-  #calm(): boolean {
+  #calm(ms: number): boolean {
     const { weather, network, time, machines, database } = this.site;
-    return time.now - this.#disturbedAt > CALM_MS && isCalm(weather) && network.cutOff.size === 0 && time.now >= database.awayUntil && machines.every((m) => m.up);
+    return time.now - this.#disturbedAt > ms && isCalm(weather) && network.cutOff.size === 0 && time.now >= database.awayUntil && machines.every((m) => m.up);
   }
 
   #nothingFor(process: Process, worker: Worker): boolean {
-    const { database } = this.site;
-    if (!database.atRest) return false;
-    if (worker === 'monitor') {
-      const read = this.#nodesRead.get(process);
-      this.#nodesRead.set(process, database.writes);
-      return read === database.writes;
-    }
-    if (this.#asked !== database.writes) {
-      this.#asked = database.writes;
-      [this.#due = this.#due] = database.postgres.query(DUE);
-    }
-    const { sweep, intent, restless, waiting_since: since } = this.#due;
+    if (!this.site.database.atRest) return false;
     const now = process.clock.now();
-    // A service that is alone has nobody who would take it for dead.
-    if (worker === 'heartbeat') return this.site.options.services === 1;
-    if (worker === 'slots') return restless === 0 && (since === null || since + this.site.config.pilot.pending_timeout * 1000 > now);
-    const due = worker === 'sweeper' ? sweep : intent;
-    return due === null || due > now;
+    switch (worker) {
+      case 'dispatcher': return isLater(this.#look().intent, now);
+      case 'sweeper': return isLater(this.#look().sweep, now);
+      case 'monitor': return this.#calm(CALM_MS) && this.#nodesAreRead(process);
+      case 'heartbeat': return this.#allLive();
+      case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
+    }
+  }
+
+  #look(): Due {
+    const { database } = this.site;
+    if (this.#asked !== database.writes) [this.#due = this.#due] = database.postgres.query(DUE);
+    this.#asked = database.writes;
+    return this.#due;
+  }
+
+  #nodesAreRead(process: Process): boolean {
+    const read = this.#nodesRead.get(process);
+    const writes = this.site.database.writesTo(this.site.options.services === 1 ? NODES : [...NODES, ROOM]);
+    this.#nodesRead.set(process, writes);
+    return read === writes;
+  }
+
+  /** Alone, nobody takes it for dead, and it nobody. */
+  #allLive(): boolean {
+    const { services, options } = this.site;
+    return options.services === 1 || (this.#calm(LIVES_MS) && services.length === options.services && this.#look().lives === services.length);
+  }
+
+  #slotsRest(now: number): boolean {
+    const { restless, waiting_since: since } = this.#look();
+    return restless === 0 && (since === null || since + this.site.config.pilot.pending_timeout * 1000 > now);
   }
 }
+
+const NODES = ['vmm_node', 'node_channel'];
+const isLater = (due: number | null, now: number): boolean => due === null || due > now;

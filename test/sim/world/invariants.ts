@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
+import { ROOM } from './database.ts';
 import { AT_EACH_STEP, EMPTY, OF_SLOTS, SETTLED, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 
@@ -14,7 +15,9 @@ export interface Violation {
 const all = (name: string, rules: readonly Rule[], of = 'true'): Statement<{ rule: number; id: string }> =>
   statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken.replace(/\$of\(([^)]*)\)/g, of)}) x`).join(' UNION ALL '));
 const EACH = { rules: AT_EACH_STEP, sql: all('each', AT_EACH_STEP) };
-const CHANGED = { rules: AT_EACH_STEP, sql: all('changed', AT_EACH_STEP, '$1 = ANY($$1::text[])') };
+const [OF_LEASES, OF_NODES] = [AT_EACH_STEP.filter((r) => r.broken.includes('$of(')), AT_EACH_STEP.filter((r) => !r.broken.includes('$of('))];
+const CHANGED = { rules: OF_LEASES, sql: all('changed', OF_LEASES, '$1 = ANY($$1::text[])') };
+const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
 const AT_REST = { rules: SETTLED, sql: all('settled', SETTLED) };
 const AT_THE_END = { rules: EMPTY, sql: all('empty', EMPTY) };
@@ -30,6 +33,9 @@ const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: 
   SELECT r.lease_id, r.charged_minutes, coalesce((SELECT json_agg(json_build_object('start', extract(epoch FROM start_at) * 1000, 'stop', extract(epoch FROM stop_at) * 1000))
     FROM usage_interval i WHERE i.lease_id = r.lease_id), '[]') AS intervals FROM usage_record r WHERE r.closed_at IS NOT NULL`);
 
+/** Those that rules are about. */
+const EVERYWHERE = ['lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', ROOM, 'slot', 'slot_node'];
+
 /** So often all leases are looked at, and not those alone that have changed. */
 const ALL_EVERY = 20;
 
@@ -43,7 +49,7 @@ export class Invariants {
   /** Lease → machine, of each VM that was there at the last look. */
   #there = new Map<string, string>();
   #lastEvent = 0;
-  #looked = -1;
+  readonly #seen = new Map<string, number>();
   #looks = 0;
   #vmChanges = -1;
   readonly #pilot: boolean;
@@ -62,14 +68,27 @@ export class Invariants {
   /** After a step. */
   look(): Violation[] {
     const { database } = this.site;
-    if (!database.atRest) return [];
-    if (database.writes === this.#looked) return this.#machines();
-    this.#looked = database.writes;
+    if (!database.atRest || !this.#changed(EVERYWHERE)) return this.#machines();
     this.#looks += 1;
-    const trail = this.#trail();
+    const trail = this.#changed(['event']) ? this.#trail() : { found: [], leases: [] };
     // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.
-    const tables = this.#looks % ALL_EVERY === 0 ? this.#tables(EACH) : this.#tables(CHANGED, [trail.leases]);
-    return [...trail.found, ...tables, ...(this.#pilot ? this.#tables(SLOTS) : []), ...this.#machines()];
+    const all = this.#looks % ALL_EVERY === 0;
+    return [
+      ...trail.found,
+      ...(all ? this.#tables(EACH) : trail.leases.length > 0 ? this.#tables(CHANGED, [trail.leases]) : []),
+      ...(!all && this.#changed(['vmm_node', ROOM]) ? this.#tables(NODES) : []),
+      ...(this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node']) ? this.#tables(SLOTS) : []),
+      ...this.#machines(),
+    ];
+  }
+
+  /** Since it was asked for these tables last. */
+  #changed(tables: readonly string[]): boolean {
+    const key = tables.join();
+    const writes = this.site.database.writesTo(tables);
+    const before = this.#seen.get(key);
+    this.#seen.set(key, writes);
+    return before !== writes;
   }
 
   /** After a while without faults. */

@@ -5,6 +5,12 @@
  */
 import type { VirtualTime } from './time.ts';
 
+/** What moves so often at one moment moves for ever: a site of thousands of leases needs a fraction of it. */
+const MOST_AT_A_MOMENT = 5_000;
+
+/** The world would go on for ever without its time going on. */
+export class Endless extends Error {}
+
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Loop {
@@ -12,6 +18,8 @@ export class Loop {
   /** Called after each step. */
   afterStep: () => void = () => undefined;
   steps = 0;
+  #moment = -1;
+  #atMoment = 0;
 
   constructor(readonly time: VirtualTime) {}
 
@@ -21,6 +29,7 @@ export class Loop {
   /** Until nothing moves any more without time. */
   async settle(): Promise<void> {
     for (;;) {
+      this.#bound();
       await turn();
       const due = this.#immediates.splice(0);
       if (due.length === 0) return;
@@ -37,6 +46,15 @@ export class Loop {
       await this.#step();
     }
     this.time.skipTo(end);
+  }
+
+  #bound(): void {
+    const { now } = this.time;
+    this.#atMoment = now === this.#moment ? this.#atMoment + 1 : 1;
+    this.#moment = now;
+    if (this.#atMoment <= MOST_AT_A_MOMENT) return;
+    this.#atMoment = 0;
+    throw new Endless(`at ${now.toFixed(0)} ms it moves for ever, and no time passes`);
   }
 
   async #step(): Promise<void> {

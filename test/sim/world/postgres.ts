@@ -44,7 +44,7 @@ export class Postgres {
     for (const m of MIGRATIONS) await m.up({ raw } as never);
     const db = new Postgres(engine);
     // Planned once, so that the same statement does the same however often it was asked: a plan made anew for each value costs more than most of its executions.
-    db.simple('SET timezone = \'UTC\'; SET plan_cache_mode = force_generic_plan; SET synchronous_commit = off');
+    db.simple('SET timezone = \'UTC\'; SET plan_cache_mode = force_generic_plan; SET synchronous_commit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off');
     const tables = db.simple('SELECT tablename FROM pg_tables WHERE schemaname = \'public\' ORDER BY 1').map(([name]) => `"${name ?? ''}"`);
     db.#reset = `TRUNCATE ${tables.join(', ')} RESTART IDENTITY CASCADE`;
     return db;
@@ -94,7 +94,8 @@ export class Postgres {
 
   #send(...messages: readonly Buffer[]): Message[] {
     this.#answer = [];
-    this.#feed(Buffer.from(this.engine.execProtocolRawSync(Buffer.concat(messages))));
+    // Nothing in it waits: the answer is there when the call returns. Copied, for it lies in the server's memory.
+    void this.engine.execProtocolRawStream(Buffer.concat(messages), { syncToFs: false, onRawData: (bytes) => this.#feed(Buffer.from(bytes)) });
     const refused = this.#answer.find((m) => m.name === 'error');
     if (refused !== undefined) throw refused as unknown as DatabaseError;
     return this.#answer;

@@ -1,6 +1,7 @@
 /** One seed, from an empty site to an empty site: users and faults in turn, then peace, then the end of every lease. */
 import { Faults } from './faults.ts';
 import { Invariants, type Violation } from './invariants.ts';
+import { Endless } from './loop.ts';
 import type { Postgres } from './postgres.ts';
 import { Dice } from './random.ts';
 import { Site } from './site.ts';
@@ -97,6 +98,10 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     if (violations.length === 0) await endAll(site, users);
     if (violations.length === 0) broken(await untilGone(site, END_MS[mode], () => invariants.empty()));
     broken(users.broken.splice(0));
+  } catch (e) {
+    // What a timer throws would end the process that set it.
+    if (e instanceof Endless) broken([{ says: 'a seed comes to an end', of: e.message }]);
+    else wrong(e);
   } finally {
     for (const s of [...site.services]) s.process.kill();
     for (const m of site.machines) m.powerOff();

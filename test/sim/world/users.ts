@@ -6,6 +6,7 @@ import { isFault } from '../../../src/lease/faults.ts';
 import type { Caller, GroupView, Manager } from '../../../src/manager/types.ts';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import type { Violation } from './invariants.ts';
+import type { Process } from './process.ts';
 import type { Dice } from './random.ts';
 import type { Site } from './site.ts';
 
@@ -121,7 +122,7 @@ export class Users {
       trace.add('is answered', what, how_);
       return true;
     };
-    how(manager).then(
+    awake(process).then(() => how(manager)).then(
       (answer) => {
         if (!done('yes')) return;
         this.answered += 1;
@@ -137,4 +138,9 @@ export class Users {
     );
     return true;
   }
+}
+
+/** A process that is stopped takes requests when it goes on. */
+async function awake(process: Process): Promise<void> {
+  while (process.pausedUntil > process.time.now) await new Promise<void>((resolve) => void process.time.after(process.pausedUntil - process.time.now, resolve));
 }

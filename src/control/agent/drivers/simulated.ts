@@ -27,6 +27,8 @@ interface SimulatedVm {
 }
 
 const MAX_NOTICES = 8;
+/** A guest that powered off while the disk was full is off as soon as that can be written. */
+const OFF_AGAIN_MS = 1_000;
 
 /** An end that fails by chance would leave a VM for good, and nothing is learnt from that. */
 const FAILS_BY_CHANCE: ReadonlySet<SimulatedFault['op']> = new Set(['start', 'reboot', 'pause', 'resume']);
@@ -179,7 +181,12 @@ class SimulatedDriver implements Driver {
   #powerOff(lease: string): void {
     const vm = this.#vms.get(lease);
     if (vm?.state !== 'running') return;
-    this.#change({ ...vm, state: 'off' });
+    try {
+      this.#change({ ...vm, state: 'off' });
+    } catch {
+      this.#options.clock.after(OFF_AGAIN_MS, () => this.#powerOff(lease), true);
+      return;
+    }
     for (const tell of [...(this.#listeners.get(lease) ?? [])]) tell('the simulated guest has powered off');
   }
 
@@ -189,9 +196,10 @@ class SimulatedDriver implements Driver {
     return vm;
   }
 
+  /** What cannot be written has not happened: the next agent would not know of it. */
   #change(vm: SimulatedVm): SimulatedVm {
-    this.#keep(vm);
     this.#journal.append(vm);
+    this.#keep(vm);
     if (this.#journal.outgrown) this.#journal.rewrite(this.#vms.values());
     return vm;
   }
