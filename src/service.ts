@@ -189,7 +189,7 @@ function startWork(
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
     ctx, db, config, control, recorder, nodeName, save: createSaver({ ctx, db, control, repository, recorder }), imagePath: (file) => repository.path(file),
-    self: others.processes, elsewhere: (id) => pool.elsewhere(id), tellOthers: () => others.tell('intents'), beat: () => beats.dispatcher?.(),
+    self: others.processes, elsewhere: (id) => pool.elsewhere(id), others: () => others.processes.accompanied, tellOthers: () => others.tell('intents'), beat: () => beats.dispatcher?.(),
   });
   late.dispatcher = dispatcher;
   const monitor = createNodeMonitor({

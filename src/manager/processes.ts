@@ -67,6 +67,8 @@ export interface Processes extends Self {
   /** In order: what it had is free at once. */
   leave(): Promise<void>;
   others(): Promise<readonly OtherProcess[]>;
+  /** There are others, as of the last beat. */
+  readonly accompanied: boolean;
   /** URLs at which pilots find the others, as of the last beats. */
   pilotDoors(): readonly string[];
   /** True while this process alone has the duty. */
@@ -98,6 +100,7 @@ export function createProcesses(deps: ProcessDeps): Processes {
   let steadySince = Infinity;
   let forgotAt = -Infinity;
   let doors: readonly string[] = [];
+  let accompanied = false;
 
   async function begin(): Promise<void> {
     const [row] = await db.query(insertProcess, [place, host, deps.pid, VERSION, deps.session, ec2, pilots]);
@@ -162,7 +165,9 @@ export function createProcesses(deps: ProcessDeps): Processes {
         deps.onChange('reborn');
       }
       await follow(row.silent, row.left, beatAt - steadySince >= DEAD_MS);
-      doors = (await db.query(otherProcesses, [id])).flatMap((p) => p.pilots ?? []);
+      const others = await db.query(otherProcesses, [id]);
+      accompanied = others.length > 0;
+      doors = others.flatMap((p) => p.pilots ?? []);
       if (now - forgotAt < FORGET_EVERY_MS) return;
       forgotAt = now;
       await db.query(forgetProcesses);
@@ -175,6 +180,7 @@ export function createProcesses(deps: ProcessDeps): Processes {
       await free(mine);
     },
     others: () => db.query(otherProcesses, [id]),
+    get accompanied() { return accompanied; },
     pilotDoors: () => doors,
     take: async (duty) => id !== null && (await db.query(takeDuty, [duty, id])).length > 0,
     list: async () => (await db.query(allProcesses)).map((p) => ({

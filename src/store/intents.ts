@@ -40,14 +40,17 @@ const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, 
 /**
  * Claims open intents that are due, and puts them off until `$2` for this process's next poll. $1 now, $2 until, $3 limit, $4
  * node (null = any), $5 this process (null = there is but one). What another process has claimed is left to it for as long as
- * it lives, and a node that only others reach is left to them. A process that was stopped and does not know yet that others have
+ * it lives, unless only this one reaches the node; a node that only others reach is left to them. A process that was stopped and does not know yet that others have
  * taken its work over claims what it writes for a life that is over: nobody is left who would free that.
  */
 export const takeIntents = statement<IntentRow>('take-intents', `
   WITH due AS (
     SELECT id FROM intent o WHERE state = 'open' AND next_at <= $1 AND ($4::bigint IS NULL OR node_id = $4)
-       AND ($5::bigint IS NULL OR ((process_id IS NULL OR process_id = $5 OR NOT EXISTS (SELECT 1 FROM process p WHERE p.id = o.process_id AND NOT p.taken_over))
-        AND (EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id AND c.process_id = $5) OR NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id))))
+       AND ($5::bigint IS NULL
+         OR (EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id AND c.process_id = $5)
+             AND (process_id IS NULL OR process_id = $5 OR NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id AND c.process_id = o.process_id)))
+         OR (NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = o.node_id)
+             AND (process_id IS NULL OR process_id = $5 OR NOT EXISTS (SELECT 1 FROM process p WHERE p.id = o.process_id AND NOT p.taken_over))))
      ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED
   ), i AS (
     UPDATE intent i SET next_at = $2, attempts = i.attempts + 1, process_id = $5 FROM due WHERE i.id = due.id RETURNING i.*

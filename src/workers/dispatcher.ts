@@ -37,6 +37,8 @@ export interface DispatcherDeps {
   readonly save: Saver;
   /** Another process has a channel to the node. */
   readonly elsewhere?: (nodeId: number) => boolean;
+  /** There are other processes, whose channel to a node may be there before this one hears of it. */
+  readonly others?: () => boolean;
   /** Tells the others that something is due. */
   readonly tellOthers?: () => void;
   readonly self?: Self;
@@ -71,10 +73,11 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       const ids = handed;
       handed = [];
       try {
-        // What a node that is being reached shall do is due when it is there: sent now, it would be lost and put off.
         const rows = await db.query(intentsByIds, [ids]);
-        send(rows.filter((row) => !othersReach(row.node_id) && !control.state(row.node_id).connecting));
-        await leave(rows.filter((row) => othersReach(row.node_id)));
+        // What a node that is being reached shall do is due when it is there: sent now, it would be lost and put off.
+        const connecting = (row: IntentRow): boolean => control.state(row.node_id).connecting;
+        send(rows.filter((row) => !othersReach(row.node_id) && !connecting(row)));
+        await leave(rows.filter((row) => othersReach(row.node_id) || (connecting(row) && deps.others?.() === true)));
       } catch (e) {
         ctx.log.warn('intents could not be read; the poll will find them', { error: (e as Error).message, intents: ids.length });
       }

@@ -88,6 +88,18 @@ describe('a service that is silent', () => {
     expect(await take(b)).toEqual(['op-a']);
   });
 
+  it('or alive, and without a channel to a node that another one reaches: work that it has claimed is done by that one', async () => {
+    const [a, b] = [await join('a'), await join('b')];
+    const [n1 = 0] = (await db.query(nodeIds)).map((n) => n.id);
+    await db.query(insertIntent, ['op-a', n1, 0, a.processes.id()]);
+    // Nobody reaches it: it is left to the one that has it under way.
+    expect(await take(b)).toEqual([]);
+    await up(b, n1);
+    expect(await take(a)).toEqual([]);
+    expect(await take(b)).toEqual(['op-a']);
+    expect(await db.query(claimOf, ['op-a'])).toMatchObject([{ process_id: b.processes.id() }]);
+  });
+
   it('has its transactions ended, so that nobody waits for its locks', async () => {
     const a = await join('a', 'p session of a');
     const b = await join('b');

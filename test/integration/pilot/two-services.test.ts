@@ -17,6 +17,8 @@ import type { FakeJobFile } from './phases-site.ts';
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const dutyHolder = statement<{ pid: number }>('two-pilot-duty', "SELECT p.pid FROM duty d JOIN process p ON p.id = d.process_id WHERE d.name = 'batch-system' AND p.ended_at IS NULL");
 const lostLives = statement<{ n: number }>('two-pilot-lost', 'SELECT count(*)::int AS n FROM process WHERE lost');
+const heard = statement<{ all: boolean }>('two-pilot-heard', 'SELECT bool_and(heartbeat > $1) AS all FROM process');
+const databaseClock = statement<{ now: number }>('two-pilot-clock', "SELECT clock_timestamp() + interval '1 ms' AS now");
 const states = statement<{ id: string; state: string; slot: string; slot_state: string; node_state: string }>('two-pilot-states', `
   SELECT l.id, l.state, s.id AS slot, s.state AS slot_state, n.state AS node_state FROM lease l JOIN slot_node n ON n.id = l.slot_node_id JOIN slot s ON s.id = n.slot_id ORDER BY l.seq`);
 
@@ -48,7 +50,7 @@ const jobs = (): FakeJobFile[] => {
 const onNodes = (): string[] => processesWith(PILOT).map((p) => p.argv).filter((argv) => argv.includes(conf()));
 const conf = (): string => join(dir, 'pilot.conf');
 
-it('either is killed or stopped, and the other goes on: one job for each slot, every node given back', { timeout: 240_000 }, async () => {
+it('either is killed or stopped, and the other goes on; every node is given back', { timeout: 240_000 }, async () => {
   const site = await open();
   const [first, second] = site.all as [Service, Service];
   const run = async (service: Service, token: string): Promise<string> => {
@@ -66,6 +68,9 @@ it('either is killed or stopped, and the other goes on: one job for each slot, e
     expect((await untilAnswered(() => service.client, { Action: 'TerminateInstances', 'InstanceId.1': id }, 20_000)).answer.status).toBe(200);
   };
 
+  // Either has heard of the other: what they submit tells pilots of both.
+  const [clock] = await site.db.query(databaseClock);
+  await expect.poll(async () => (await site.db.query(heard, [new Date(clock?.now ?? 0)]))[0]?.all, { timeout: 20_000, interval: 100 }).toBe(true);
   const before = [await run(first, 'a'), await run(second, 'b'), await run(first, 'c')];
   await inState(before, 'Running');
 
@@ -96,7 +101,9 @@ it('either is killed or stopped, and the other goes on: one job for each slot, e
   await expect.poll(async () => (await site.db.query(states)).map((l) => `${l.slot_state} ${l.node_state}`), { timeout: 60_000, interval: 200 }).toEqual(Array<string>(6).fill('Ended Returned'));
   await expect.poll(onNodes, { timeout: 20_000, interval: 200 }).toEqual([]);
   const slots = (await site.db.query(states)).map((l) => l.slot);
-  expect(jobs().map((j) => j.name).sort(), 'one job for each slot').toEqual([...slots].sort());
+  expect(new Set(jobs().map((j) => j.name))).toEqual(new Set(slots));
+  // What a stopped service had begun to submit may be submitted after all when it comes back: that job is cancelled.
+  expect(jobs().length).toBeLessThanOrEqual(slots.length + 1);
   expect(jobs().filter((j) => ['PENDING', 'RUNNING', 'COMPLETING'].includes(j.state))).toEqual([]);
   await expectTablesAgree(site.db, 'after the end of all');
 });

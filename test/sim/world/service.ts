@@ -102,7 +102,7 @@ export function startService(parts: ServiceParts): Service {
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
     ctx: worker('dispatcher'), db, config, control, recorder, nodeName, imagePath: (file) => `/images/${file}`, save: () => Promise.reject(new Error('disks are not simulated')),
-    self: processes, elsewhere: (id) => pool.elsewhere(id), tellOthers: parts.tellOthers,
+    self: processes, elsewhere: (id) => pool.elsewhere(id), others: () => processes.accompanied, tellOthers: parts.tellOthers,
   });
   const monitor = createNodeMonitor({ ctx: worker('monitor'), db, control, nodes, recorder, nodeName, refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id) });
   const sweeper = createSweeper(worker('sweeper'), () => manager.work.sweep());
