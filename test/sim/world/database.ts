@@ -69,6 +69,7 @@ export class Database {
 
   async #transaction<T>(process: Process, fn: (tx: Queryable) => Promise<T>): Promise<T> {
     await this.#take(process);
+    if (!process.alive) return never<T>();
     let over = false;
     try {
       this.postgres.simple('BEGIN');
@@ -76,6 +77,7 @@ export class Database {
       this.#dirty.clear();
       const result = await fn({ query: (s, values) => this.#ask(process, s, values) });
       await this.#before(process, 'COMMIT');
+      if (!process.alive) return await never<T>();
       this.postgres.simple('COMMIT');
       over = true;
       this.#count(this.#dirty);
@@ -97,6 +99,8 @@ export class Database {
 
   async #ask<Row>(process: Process, s: Statement<Row>, values?: readonly unknown[]): Promise<Row[]> {
     await this.#before(process, s.name);
+    // It may have died of what it did beside this.
+    if (!process.alive) return never<Row[]>();
     const rows = this.postgres.query(s, values);
     if (this.postgres.changed && !SIGNS_OF_LIFE.has(s.name)) {
       if (this.#inTransaction) for (const table of written(s)) this.#dirty.add(table);

@@ -86,10 +86,10 @@ export class Idle {
     return read === writes;
   }
 
-  /** Alone, nobody takes it for dead, and it nobody. */
+  /** Nobody takes another for dead, and of nobody's work is something left to take over. */
   #allLive(): boolean {
     const { services, options } = this.site;
-    return options.services === 1 || (this.#calm(LIVES_MS) && services.length === options.services && this.#look().lives === services.length);
+    return (options.services === 1 || this.#calm(LIVES_MS)) && services.length === options.services && this.#look().lives === services.length;
   }
 
   #slotsRest(now: number): boolean {
