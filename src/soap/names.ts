@@ -17,6 +17,7 @@ export const FAULT_ACTION = `${ADDRESSING}/fault`;
 export const BASE_FAULTS = 'http://docs.oasis-open.org/wsrf/2004/06/wsrf-WS-BaseFaults-1.2-draft-01.xsd';
 export const SCHEMA = 'http://www.w3.org/2001/XMLSchema';
 export const SCHEMA_INSTANCE = 'http://www.w3.org/2001/XMLSchema-instance';
+export const NIL = `{${SCHEMA_INSTANCE}}nil`;
 export const XML = 'http://www.w3.org/XML/1998/namespace';
 export const XMLNS = 'http://www.w3.org/2000/xmlns/';
 
