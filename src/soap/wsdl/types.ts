@@ -1,6 +1,7 @@
 /** What a WSDL says of a service, as the dispatcher needs it. */
 import type { Clark, QName } from '../names.ts';
 import type { Codec } from '../schema/codec.ts';
+import type { Schema } from '../schema/model.ts';
 
 export interface SoapOperation {
   readonly name: string;
@@ -30,6 +31,7 @@ export interface SoapService {
 /** WSDL and XSD files that belong together, read once at start. */
 export interface Descriptions {
   readonly codec: Codec;
+  readonly schema: Schema;
   readonly services: ReadonlyMap<string, SoapService>;
   /** Text by path, as `workspace/factory_service.wsdl`. */
   readonly documents: ReadonlyMap<string, string>;
