@@ -41,6 +41,15 @@ export interface SoapCall<C> {
   readonly address: string;
 }
 
+/** How far a request came before something was thrown. */
+export interface SoapPlace {
+  readonly service: SoapService;
+  /** Undefined before the body was recognized. */
+  readonly operation: SoapOperation | undefined;
+  readonly key: string | undefined;
+  readonly requestId: string;
+}
+
 /** The output's value; whatever for operations without an answer. */
 export type SoapHandler<C> = (call: SoapCall<C>) => Promise<SoapValue> | SoapValue;
 
@@ -60,8 +69,8 @@ export interface DispatcherParts<T, C> {
   readonly endpoints: Readonly<Record<string, SoapEndpoint<C>>>;
   /** @throws Fault, SoapFault, BaseFault when the caller is not admitted */
   readonly admit: (message: SoapMessage, request: SoapRequest<T>) => Promise<Admitted<C>> | Admitted<C>;
-  /** What a handler threw that is no SOAP fault, as one. `call` is missing when admission or decoding failed. */
-  readonly translate: (error: unknown, call: Pick<SoapCall<C>, 'service' | 'operation' | 'key'> | undefined) => BaseFault | SoapFault;
+  /** What was thrown that is no SOAP fault, as one. */
+  readonly translate: (error: unknown, at: SoapPlace) => BaseFault | SoapFault;
   /** After every request, for logs and figures. */
   readonly observe?: (outcome: SoapOutcome, request: SoapRequest<T>) => void;
 }

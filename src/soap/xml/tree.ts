@@ -1,5 +1,5 @@
 /** XML as a small tree, with what values need besides names: prefixes in scope, and the prefixes as they were written. */
-import { clark, XML, type Clark, type QName } from '../names.ts';
+import { clark, qname, XML, type Clark, type QName } from '../names.ts';
 
 export interface XmlAttribute {
   readonly name: Clark;
@@ -66,12 +66,29 @@ export function resolveQName(scope: Scope, text: string): QName | undefined {
   return ns === undefined ? undefined : { ns, local: m[2] ?? '' };
 }
 
-/** An element made here, not read: `textElement('{urn:a}Key', '12')`. */
-export function makeElement(name: QName, children: readonly (XmlElement | string)[] = [], prefix = 'r'): XmlElement {
-  const used = name.ns === '' ? '' : prefix;
+export interface Making {
+  readonly children?: readonly (XmlElement | string)[];
+  /** By name; those with a namespace get the element's own prefix or one of `prefixes`. */
+  readonly attributes?: Readonly<Record<Clark, string>>;
+  /** Prefixes that the text needs, by prefix. */
+  readonly prefixes?: Readonly<Record<string, string>>;
+}
+
+/** An element made here, not read: `makeElement({ ns: 'urn:a', local: 'Key' }, { children: ['12'] })`. */
+export function makeElement(name: QName, { children = [], attributes = {}, prefixes = {} }: Making = {}): XmlElement {
+  const own = new Map(Object.entries(prefixes));
+  const prefixOf = (ns: string): string => {
+    if (ns === '') return '';
+    const known = [...own].find(([, n]) => n === ns)?.[0];
+    const prefix = known ?? `r${own.size === 0 ? '' : own.size}`;
+    own.set(prefix, ns);
+    return prefix;
+  };
+  const prefix = prefixOf(name.ns);
   return {
-    name: clark(name.ns, name.local), ns: name.ns, local: name.local, prefix: used, attributes: [],
+    name: clark(name.ns, name.local), ns: name.ns, local: name.local, prefix,
+    attributes: Object.entries(attributes).map(([n, value]) => ({ name: n, ...qname(n), prefix: prefixOf(qname(n).ns), value })),
     children: children.filter((c) => c !== ''),
-    scope: name.ns === '' ? NO_PREFIXES : { own: new Map([[used, name.ns]]), parent: undefined },
+    scope: own.size === 0 ? NO_PREFIXES : { own, parent: undefined },
   };
 }
