@@ -1,5 +1,5 @@
 /** Plain objects to XML, by their types. What does not fit is a mistake of the caller's, and a TypeError. */
-import { SCHEMA_INSTANCE, type QName } from '../names.ts';
+import { SCHEMA_INSTANCE, XML, type QName } from '../names.ts';
 import { escapeAttribute, escapeXml } from '../xml/escape.ts';
 import type { XmlElement } from '../xml/tree.ts';
 import { writeXml } from '../xml/write.ts';
@@ -22,7 +22,8 @@ class Writing {
     return given;
   }
   name(ns: string, local: string): string {
-    return ns === '' ? local : `${this.prefix(ns)}:${local}`;
+    if (ns === '') return local;
+    return `${ns === XML ? 'xml' : this.prefix(ns)}:${local}`;
   }
   declarations(): string {
     let text = '';

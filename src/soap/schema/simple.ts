@@ -167,7 +167,7 @@ const WRITERS: Readonly<Record<Primitive, (value: unknown, name: WriteName) => s
 function writeFloat(n: number): string {
   if (Number.isNaN(n)) return 'NaN';
   if (!Number.isFinite(n)) return n > 0 ? 'INF' : '-INF';
-  const text = String(n);
+  const text = Object.is(n, -0) ? '-0' : String(n);
   return /^-?\d+$/.test(text) ? `${text}.0` : text.replace('e', 'E').replace('E+', 'E');
 }
 
