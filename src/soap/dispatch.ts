@@ -124,10 +124,10 @@ function refusal<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T>, at
     const text = faultText(fault, parts.descriptions.codec, parts.ctx.clock.now(), sender(request, at));
     return { body: envelopeText(replyHeaders(parts, request, at, FAULT_ACTION, undefined), text), fault };
   };
-  if (error instanceof SoapFault || error instanceof BaseFault) return write(error);
-  // What could not be read has no operation whose faults could say so.
-  if (isFault(error) && at.message === undefined) return write(new SoapFault('Client', error.text, { cause: error }));
   try {
+    if (error instanceof SoapFault || error instanceof BaseFault) return write(error);
+    // What could not be read has no operation whose faults could say so.
+    if (isFault(error) && at.message === undefined) return write(new SoapFault('Client', error.text, { cause: error }));
     return write(parts.translate(error, place));
   } catch (e) {
     parts.ctx.log.error('a fault could not be written', { requestId: request.id, service: at.service.name, error: e instanceof Error ? e.stack ?? e.message : String(e) });

@@ -101,7 +101,7 @@ const close = (request: IncomingMessage): Readonly<Record<string, string>> => (r
 function contentRefusal(request: IncomingMessage): string | undefined {
   const type = (request.headers['content-type'] ?? '').toLowerCase();
   // Some clients send a body without saying what it is.
-  if (type !== '' && !/^(?:text\/xml|application\/(?:soap\+)?xml|application\/x-www-form-urlencoded|application\/octet-stream)\b/.test(type)) return `The body must be text/xml, not ${type.slice(0, 100)}.`;
+  if (type !== '' && !/^(?:text\/(?:xml|plain)|application\/(?:soap\+)?xml|application\/x-www-form-urlencoded|application\/octet-stream)\b/.test(type)) return `The body must be text/xml, not ${type.slice(0, 100)}.`;
   const charset = /charset\s*=\s*"?([\w-]+)/.exec(type)?.[1];
   return charset === undefined || charset === 'utf-8' || charset === 'utf8' || charset === 'us-ascii' ? undefined : `The body must be UTF-8, not ${charset}.`;
 }

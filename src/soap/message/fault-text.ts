@@ -2,7 +2,7 @@
 import type { Codec } from '../schema/codec.ts';
 import { escapeXml } from '../xml/escape.ts';
 import { endpointValue } from './addressing.ts';
-import { BaseFault, SoapFault, type FaultCause } from './fault.ts';
+import { SoapFault, type BaseFault, type FaultCause } from './fault.ts';
 import type { EndpointReference } from './types.ts';
 
 const AXIS = 'http://xml.apache.org/axis/';
