@@ -36,61 +36,69 @@ interface Growing extends XmlElement {
   readonly children: (XmlElement | string)[];
 }
 
-const EMPTY: ReadonlyMap<string, string> = new Map();
-const NOTHING: Scope = { own: EMPTY, parent: undefined };
+/** Makes the tree. Most handlers stand on the prototype, below: an instance with as many properties of its own is several times slower. */
+class TreeParser extends SaxesParser<{ xmlns: true }> {
+  readonly open: Growing[] = [];
+  root: XmlElement | undefined;
+  private nodes = 0;
+  private attributes = 0;
+  constructor(private readonly limits: XmlLimits) {
+    super({ xmlns: true });
+    // Called without `this`.
+    this.on('text', (piece) => this.piece(piece));
+    this.on('closetag', () => { this.open.pop(); });
+  }
+
+  count(): void {
+    if (++this.nodes > this.limits.nodes) throw tooLarge(`has more than ${this.limits.nodes} elements, attributes and texts`);
+  }
+  begin(): void {
+    this.count();
+    this.attributes = 0;
+    if (this.open.length >= this.limits.depth) throw tooLarge(`is nested more than ${this.limits.depth} deep`);
+  }
+  attribute(): void {
+    this.count();
+    if (++this.attributes > this.limits.attributes) throw tooLarge(`has an element with more than ${this.limits.attributes} attributes`);
+  }
+  element(tag: SaxesTagNS): void {
+    const parent = this.open.at(-1);
+    const element = elementOf(tag, parent);
+    parent?.children.push(element);
+    this.root ??= element;
+    this.open.push(element);
+  }
+  /** Text beside text is joined: what comments or CDATA divide is one text. */
+  piece(piece: string): void {
+    const children = this.open.at(-1)?.children;
+    if (children === undefined) return;
+    const before = children.at(-1);
+    if (typeof before === 'string') {
+      children[children.length - 1] = before + piece;
+    } else {
+      this.count();
+      children.push(piece);
+    }
+  }
+}
+
+const each = TreeParser.prototype;
+each.on('error', (e) => { throw malformed(e.message.replace(/^(\d+):(\d+): /, 'line $1, column $2: ').replace(/\.$/, '')); });
+each.on('xmldecl', ({ version, encoding }) => {
+  if (version !== undefined && version !== '1.0') throw malformed('only XML 1.0 is read');
+  if (encoding !== undefined && !/^(?:utf-?8|us-ascii)$/i.test(encoding)) throw malformed('only UTF-8 is read');
+});
+each.on('doctype', () => { throw malformed('a document type is not allowed'); });
+each.on('processinginstruction', () => { throw malformed('processing instructions are not allowed'); });
+each.on('opentagstart', function (this: TreeParser) { this.begin(); });
+each.on('attribute', function (this: TreeParser) { this.attribute(); });
+each.on('opentag', function (this: TreeParser, tag) { this.element(tag); });
+each.on('cdata', function (this: TreeParser, piece) { this.piece(piece); });
 
 export function createXmlReader(limits: XmlLimits = XML_LIMITS): XmlReader {
   const decoder = new TextDecoder('utf-8', { fatal: true });
-  const open: Growing[] = [];
-  let root: XmlElement | undefined;
+  const parser = new TreeParser(limits);
   let bytes = 0;
-  let nodes = 0;
-  let attributes = 0;
-
-  const count = (): void => {
-    nodes++;
-    if (nodes > limits.nodes) throw tooLarge(`has more than ${limits.nodes} elements, attributes and texts`);
-  };
-  const text = (piece: string): void => {
-    const parent = open.at(-1);
-    if (parent === undefined) return;
-    const last = parent.children.length - 1;
-    const before = parent.children[last];
-    if (typeof before === 'string') {
-      parent.children[last] = before + piece;
-    } else {
-      count();
-      parent.children.push(piece);
-    }
-  };
-
-  const parser = new SaxesParser({ xmlns: true });
-  parser.on('error', (e) => { throw malformed(e.message.replace(/^(\d+):(\d+): /, 'line $1, column $2: ').replace(/\.$/, '')); });
-  parser.on('xmldecl', (declaration) => {
-    if (declaration.version !== undefined && declaration.version !== '1.0') throw malformed('only XML 1.0 is read');
-    if (declaration.encoding !== undefined && !/^(?:utf-?8|us-ascii)$/i.test(declaration.encoding)) throw malformed('only UTF-8 is read');
-  });
-  parser.on('doctype', () => { throw malformed('a document type is not allowed'); });
-  parser.on('processinginstruction', () => { throw malformed('processing instructions are not allowed'); });
-  parser.on('opentagstart', () => {
-    count();
-    attributes = 0;
-    if (open.length >= limits.depth) throw tooLarge(`is nested more than ${limits.depth} deep`);
-  });
-  parser.on('attribute', () => {
-    count();
-    if (++attributes > limits.attributes) throw tooLarge(`has an element with more than ${limits.attributes} attributes`);
-  });
-  parser.on('opentag', (tag) => {
-    const parent = open.at(-1);
-    const element = elementOf(tag, parent);
-    parent?.children.push(element);
-    root ??= element;
-    open.push(element);
-  });
-  parser.on('closetag', () => { open.pop(); });
-  parser.on('text', text);
-  parser.on('cdata', text);
 
   const feed = (decode: () => string): void => {
     let piece: string;
@@ -111,11 +119,14 @@ export function createXmlReader(limits: XmlLimits = XML_LIMITS): XmlReader {
     end() {
       feed(() => decoder.decode());
       parser.close();
-      if (root === undefined) throw malformed('there is no element');
-      return root;
+      if (parser.root === undefined) throw malformed('there is no element');
+      return parser.root;
     },
   };
 }
+
+const EMPTY: ReadonlyMap<string, string> = new Map();
+const NOTHING: Scope = { own: EMPTY, parent: undefined };
 
 function elementOf(tag: SaxesTagNS, parent: Growing | undefined): Growing {
   const attributes: XmlAttribute[] = [];
