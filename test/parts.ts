@@ -49,6 +49,9 @@ const PARTS = {
   netamazonec2: { here: () => perl('Net::Amazon::EC2'), install: 'libnet-amazon-ec2-perl' },
   /** Client stacks that only tests use stand apart, so that the product's own `npm ci` stays small. */
   awssdk2: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/aws-sdk')), install: '(npm ci --prefix test/clients)' },
+  soapjs: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/soap')), install: '(npm ci --prefix test/clients)' },
+  zeep: { here: () => python('zeep'), install: 'python3-zeep' },
+  axis: { here: () => findProgram('java') !== undefined && existsSync('/usr/share/java/axis.jar'), install: 'default-jre-headless libaxis-java' },
   busybox: { here: () => findProgram('busybox') !== undefined && findProgram('cpio') !== undefined, install: 'busybox-static cpio' },
   /** The Linux guest is built of packages that apt can download (test/guests/linux.ts). */
   linuxguest: {

@@ -14,7 +14,7 @@ const FLOORS = [
   ['src/lease'],
   ['slots'],
   ['src/platform'],
-  ['src/store', 'migrations'],
+  ['src/store', 'migrations', 'src/soap'],
   ['contract'],
   ['src/scheduler', 'src/authorization', 'src/accounting', 'src/network', 'src/images', 'src/control'],
   ['src/pilot'],

@@ -2,7 +2,7 @@
  * Shapes of responses: ordered fields, compiled once into functions that write XML. Order and names are those of the EC2
  * API; a door of another version writes the same values with its own list of fields.
  */
-import { escapeXml } from './xml.ts';
+import { escapeXml } from '../soap/xml/escape.ts';
 import { isoSeconds } from './time.ts';
 
 type Writer = (value: unknown) => string;

@@ -3,7 +3,8 @@ import { parseXML } from '@aws-sdk/xml-builder';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { boolean, compileFields, integer, list, optional, struct, text, time } from '../../src/ec2/outputs.ts';
-import { errorDocument, escapeXml, responseDocument } from '../../src/ec2/xml.ts';
+import { errorDocument, responseDocument } from '../../src/ec2/xml.ts';
+import { escapeXml } from '../../src/soap/xml/escape.ts';
 import { findProgram } from '../parts.ts';
 
 const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.string(), fc.string({ unit: fc.constantFrom('&', '<', '>', ']', '"', "'", '\r', '\n', '\ud800', '\udc00', '\ufffe', '\u0001') }));
