@@ -15,6 +15,14 @@ export interface Caller {
   readonly admin: boolean;
 }
 
+/** Whoever a door has recognised. */
+export interface Account {
+  readonly accountId: number;
+  readonly name: string;
+  readonly ownerId: string;
+  readonly admin: boolean;
+}
+
 export interface LeaseView {
   readonly id: string;
   readonly groupId: string;
@@ -202,5 +210,8 @@ export interface Manager {
   readonly credentials: {
     /** Secret and account of an access key; null when unknown or disabled. Cached for at most a second. */
     find(accessKey: string): Promise<{ secret: string; accountId: number; name: string; ownerId: string; admin: boolean } | null>;
+    /** Whose certificate has this name (slash form), and the account of a user; as long in memory. */
+    ofDn(dn: string): Promise<Account | null>;
+    ofUser(name: string): Promise<Account | null>;
   };
 }
