@@ -13,6 +13,8 @@ export interface Caller {
   readonly door: 'ec2' | 'admin' | 'wsrf' | 'service';
   /** Administrators see and touch every account's leases. */
   readonly admin: boolean;
+  /** May look, and change nothing: who has shown a limited proxy. */
+  readonly limited?: boolean;
 }
 
 /** Whoever a door has recognised. */

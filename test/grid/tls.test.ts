@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { createChains } from '../../src/grid/certificates/chains.ts';
 import { createGridTls, type GridTls } from '../../src/grid/tls/listener.ts';
 import { createPeers, type Peers } from '../../src/grid/tls/peers.ts';
 import { openTrustDirectory, type TrustDirectory } from '../../src/grid/trust/directory.ts';
@@ -49,7 +50,7 @@ async function serve(o: { legacy?: boolean; handshakeTimeout?: number; sha1?: bo
   ctx = testContext();
   for (const name of ['cert', 'key']) copyFileSync(join(dir, name === 'cert' ? 'host.pem' : 'host.key'), join(dir, `serving.${name}`));
   tls = await createGridTls(ctx, { certificate: join(dir, 'serving.cert'), key: join(dir, 'serving.key'), legacy: o.legacy ?? false }, o.handshakeTimeout === undefined ? {} : { handshakeTimeout: o.handshakeTimeout }, 3_600_000);
-  const peers = createPeers(ctx.clock, o.trust ?? trust, { ...RULES, sha1: o.sha1 ?? false });
+  const peers = createPeers(createChains(ctx.clock, o.trust ?? trust, { ...RULES, sha1: o.sha1 ?? false }));
   tls.server.on('request', (req, res) => {
     const socket = req.socket as TLSSocket;
     res.setHeader('resumed', String(socket.isSessionReused()));
@@ -132,7 +133,7 @@ test('other programs: curl with a proxy, openssl with a user’s certificate', a
   const file = proxies['old'] as string;
   // The server answers within this process.
   const curl = await new Promise<string>((resolve, reject) => {
-    execFile('curl', ['-sk', '--cert', file, '--key', file, `https://127.0.0.1:${port}/`], (e, out) => (e === null ? resolve(out) : reject(e)));
+    execFile('curl', ['-sk', '--cert', file, '--key', file, `https://127.0.0.1:${port}/`], (e, out) => (e === null ? resolve(out) : reject(new Error('curl failed', { cause: e }))));
   });
   expect(curl).toBe(`${alice.dn} 1`);
 });

@@ -1,55 +1,46 @@
 /**
- * Who is at the other end of a connection: the chain that it presents, validated once, and again when trust changes or time has
- * passed. A resumed session brings the leaf only, so chains are kept by their leaf; whoever resumes has had its key.
+ * Who is at the other end of a connection: the chain that it presents. A resumed session brings the leaf only, so chains are kept
+ * by their leaf; whoever resumes has had its key.
  */
 import type { TLSSocket } from 'node:tls';
-import { LRU } from '../lru.ts';
-import { fromX509, type Certificate } from '../certificates/certificate.ts';
-import { MOST_CERTIFICATES, validatePath } from '../certificates/path.ts';
-import { refused } from '../certificates/refusals.ts';
-import type { PathRules, Trust, ValidPath } from '../certificates/types.ts';
 import { Fault } from '../../lease/faults.ts';
-import type { Clock } from '../../platform/context.ts';
+import { fromX509, type Certificate } from '../certificates/certificate.ts';
+import type { Chains, KnownPath } from '../certificates/chains.ts';
+import { MOST_CERTIFICATES } from '../certificates/path.ts';
+import { refused } from '../certificates/refusals.ts';
+import type { ValidPath } from '../certificates/types.ts';
+import { LRU } from '../lru.ts';
 
 export interface Peers {
   /** @throws Fault CertificateMissing, CertificateRefused */
   of(socket: TLSSocket): ValidPath;
 }
 
-interface Known {
+interface Known extends KnownPath {
   readonly chain: readonly Certificate[];
-  readonly generation: number;
-  readonly path: ValidPath;
 }
 
-const MOST_CHAINS = 4_096;
+const MOST_LEAVES = 4_096;
 
-export function createPeers(clock: Clock, trust: Trust, rules: PathRules): Peers {
+export function createPeers(chains: Chains): Peers {
   const bySocket = new WeakMap<TLSSocket, Known>();
-  const byLeaf = new LRU<string, Known>(MOST_CHAINS);
-  const stillGood = (known: Known): boolean => known.generation === trust.generation && clock.now() <= known.path.validUntil;
+  const byLeaf = new LRU<string, readonly Certificate[]>(MOST_LEAVES);
 
-  function validated(chain: readonly Certificate[]): Known {
-    const known = { chain, generation: trust.generation, path: validatePath(chain, trust, rules, clock.now()) };
-    byLeaf.set(known.path.leaf.fingerprint, known);
-    return known;
-  }
-
-  function look(socket: TLSSocket): Known {
+  function chainOf(socket: TLSSocket): readonly Certificate[] {
     const chain = presentedBy(socket);
-    const leaf = chain[0] as Certificate;
-    const before = byLeaf.get(leaf.fingerprint);
-    const same = before !== undefined && (sameChain(before.chain, chain) || (socket.isSessionReused() && chain.length === 1));
-    if (!same) return validated(chain);
-    return stillGood(before) ? before : validated(before.chain);
+    const leaf = (chain[0] as Certificate).fingerprint;
+    return (socket.isSessionReused() && chain.length === 1 ? byLeaf.get(leaf) : undefined) ?? chain;
   }
 
   return {
     of(socket) {
       const before = bySocket.get(socket);
-      const known = before === undefined ? look(socket) : stillGood(before) ? before : validated(before.chain);
-      bySocket.set(socket, known);
-      return known.path;
+      if (before !== undefined && chains.holds(before)) return before.path;
+      const chain = before?.chain ?? chainOf(socket);
+      const path = chains.validate(chain);
+      byLeaf.set(path.leaf.fingerprint, chain);
+      bySocket.set(socket, { chain, path, generation: chains.generation });
+      return path;
     },
   };
 }
@@ -74,5 +65,3 @@ function readable(x509: Parameters<typeof fromX509>[0]): Certificate {
     throw refused('Unreadable', `A certificate of the chain cannot be read: ${e instanceof Error ? e.message : String(e)}.`);
   }
 }
-
-const sameChain = (a: readonly Certificate[], b: readonly Certificate[]): boolean => a.length === b.length && a.every((c, i) => c.fingerprint === b[i]?.fingerprint);
