@@ -59,15 +59,24 @@ export function extendsByOne(child: Name, parent: Name): boolean {
  * beyond ASCII. Undefined when it is none.
  */
 export function normalSlash(text: string): string | undefined {
+  return slashParts(text)?.map(([type, value]) => `/${type}=${escaped(value.replace(/\\x([0-9A-Fa-f]{2})/g, (_m, hex: string) => `\\x${hex.toUpperCase()}`))}`).join('');
+}
+
+/** Short names and values, first things first; undefined when the text is no name in slash form. */
+export function slashParts(text: string): Array<readonly [type: string, value: string]> | undefined {
   if (text.length > 4096 || !/^\/[A-Za-z0-9.]+=/.test(text)) return undefined;
-  const parts = text.split(/\/(?=[A-Za-z][A-Za-z0-9]*=|\d+(?:\.\d+)+=)/).slice(1);
-  return parts.map((part) => {
+  return text.split(/\/(?=[A-Za-z][A-Za-z0-9]*=|\d+(?:\.\d+)+=)/).slice(1).map((part) => {
     const eq = part.indexOf('=');
     const type = part.slice(0, eq);
-    const value = part.slice(eq + 1).replace(/\\x([0-9A-Fa-f]{2})/g, (_m, hex: string) => `\\x${hex.toUpperCase()}`);
-    return `/${ALIASES[type] ?? type}=${escaped(value)}`;
-  }).join('');
+    return [ALIASES[type] ?? type, part.slice(eq + 1)];
+  });
 }
+
+/** The text of a value in slash form. */
+export const plainValue = (value: string): string => value.replace(/(?:\\x[0-9A-Fa-f]{2})+/g, (hex) => Buffer.from(hex.replaceAll('\\x', ''), 'hex').toString('utf8'));
+
+/** Undefined for a short name that is not known. */
+export const attributeOid = (short: string): string | undefined => Object.entries(SHORT).find(([, name]) => name === short)?.[0];
 
 interface ReadAttribute extends Attribute {
   readonly canonical: Buffer;
