@@ -16,7 +16,7 @@ const FLOORS = [
   ['src/platform'],
   ['src/store', 'migrations', 'src/soap'],
   ['contract'],
-  ['src/scheduler', 'src/authorization', 'src/accounting', 'src/network', 'src/images', 'src/control'],
+  ['src/scheduler', 'src/authorization', 'src/accounting', 'src/network', 'src/images', 'src/control', 'src/grid'],
   ['src/pilot'],
   ['src/manager'],
   ['src/backup', 'src/doctor', 'src/fsck'],

@@ -6,6 +6,7 @@ import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
 import { sshKeyRotation } from './key-rotation.ts';
 import { addBackupCommands } from './commands/backup.ts';
+import { addCaCommands } from './commands/ca.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addFsckCommand } from './commands/fsck.ts';
@@ -82,7 +83,7 @@ ${EXIT_CODES}`);
   for (const add of [
     addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addEventsCommand, addPolicyCommands,
     addUsageCommand, addSlotCommands, addKillAllCommand, addDoctorCommand, addFsckCommand,
-    addBackupCommands, addKeyCommands, addProcessesCommand,
+    addBackupCommands, addKeyCommands, addProcessesCommand, addCaCommands,
   ]) {
     add(root, deps);
   }

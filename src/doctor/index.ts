@@ -22,6 +22,7 @@ import { schema } from './checks/schema.ts';
 import { sharedDirectory } from './checks/shared-directory.ts';
 import { storage } from './checks/storage.ts';
 import { transport } from './checks/transport.ts';
+import { trust } from './checks/trust.ts';
 import { vmm } from './checks/vmm.ts';
 import { vmmNodes } from './checks/vmm-nodes.ts';
 import { fail } from './findings.ts';
@@ -29,7 +30,7 @@ import type { BatchCheck, Check, DoctorSite, Finding } from './types.ts';
 
 const CHECK_MS = 60_000;
 
-const ALWAYS: readonly Check[] = [service, database, schema, ports, certificates, storage, pools, vmmNodes, vmm];
+const ALWAYS: readonly Check[] = [service, database, schema, ports, certificates, trust, storage, pools, vmmNodes, vmm];
 const PILOT_MODE: readonly BatchCheck[] = [
   batchSystem, partition, grace, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
 ];

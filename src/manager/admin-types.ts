@@ -14,6 +14,8 @@ export interface UserView {
   readonly ownerId: string;
   readonly admin: boolean;
   readonly accessKeys: ReadonlyArray<{ readonly accessKey: string; readonly active: boolean }>;
+  /** Names of grid certificates, in slash form. */
+  readonly dns: readonly string[];
   readonly createdAt: number;
 }
 export interface NewCredentials {
@@ -268,13 +270,16 @@ export interface AdminManager {
   /** The services on the database: those that live, and those that have ended in the last hour. */
   readonly processes: { list(): Promise<readonly ProcessView[]> };
   readonly users: {
-    add(name: string, admin: boolean): Promise<NewCredentials>;
+    add(name: string, admin: boolean, dns?: readonly string[]): Promise<NewCredentials>;
     list(): Promise<UserView[]>;
     /** Refused while the user has live leases. */
     remove(name: string): Promise<void>;
     /** A further key; `deactivate` names keys to switch off. */
     addKey(name: string): Promise<NewCredentials>;
     deactivateKey(name: string, accessKey: string): Promise<void>;
+    /** A further name of a certificate; refused where it is another user's. */
+    addDn(name: string, dn: string): Promise<void>;
+    removeDn(name: string, dn: string): Promise<void>;
   };
   readonly nodes: {
     add(node: NewNode): Promise<NodeView>;

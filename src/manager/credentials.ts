@@ -1,46 +1,52 @@
 /**
- * Access keys for the doors. Every signed request asks, so answers are kept for a moment; a key that was switched off works
- * for no longer than that. Unknown keys are kept too, so that guessing costs the database no more than using.
+ * Whose access keys and certificates are, for the doors. Every request asks, so answers are kept for a moment; what was taken
+ * away works for no longer than that. What is unknown is kept too, so that guessing costs the database no more than using.
  */
 import type { Clock } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
-import { credentialsByKey } from '../store/users.ts';
-import type { Manager } from './types.ts';
+import { accountByDn, credentialsByKey, namedAccount, type NamedAccountRow } from '../store/users.ts';
+import type { Account, Manager } from './types.ts';
 
 const KEPT_MS = 1000;
 const KEPT_MOST = 10_000;
 const LONGEST_KEY = 128;
+const LONGEST_NAME = 4096;
 
-type Found = Awaited<ReturnType<Manager['credentials']['find']>>;
+export function createCredentials({ db, clock }: { readonly db: Db; readonly clock: Clock }): Manager['credentials'] {
+  return {
+    find: keeping(clock, LONGEST_KEY, async (accessKey) => {
+      const [row] = await db.query(credentialsByKey, [accessKey]);
+      return row === undefined ? null : { secret: row.secret, ...accountOf(row) };
+    }),
+    ofDn: keeping(clock, LONGEST_NAME, async (dn) => first(await db.query(accountByDn, [dn]))),
+    ofUser: keeping(clock, LONGEST_KEY, async (name) => first(await db.query(namedAccount, [name]))),
+  };
+}
 
-export function createCredentials(deps: { readonly db: Db; readonly clock: Clock }): Manager['credentials'] {
-  const kept = new Map<string, { readonly until: number; readonly found: Promise<Found> }>();
+const accountOf = (row: NamedAccountRow): Account => ({ accountId: row.account_id, name: row.name, ownerId: row.owner_id, admin: row.admin });
+const first = ([row]: readonly NamedAccountRow[]): Account | null => (row === undefined ? null : accountOf(row));
 
-  async function read(accessKey: string): Promise<Found> {
-    const [row] = await deps.db.query(credentialsByKey, [accessKey]);
-    return row === undefined ? null : { secret: row.secret, accountId: row.account_id, name: row.name, ownerId: row.owner_id, admin: row.admin };
-  }
+function keeping<T>(clock: Clock, longest: number, read: (key: string) => Promise<T | null>): (key: string) => Promise<T | null> {
+  const kept = new Map<string, { readonly until: number; readonly found: Promise<T | null> }>();
 
-  function keep(accessKey: string, now: number): Promise<Found> {
-    kept.delete(accessKey);
+  function keep(key: string, now: number): Promise<T | null> {
+    kept.delete(key);
     // Insertion order is the order of expiry: the first entries are the oldest.
-    for (const [key, entry] of kept) {
+    for (const [oldest, entry] of kept) {
       if (entry.until > now && kept.size < KEPT_MOST) break;
-      kept.delete(key);
+      kept.delete(oldest);
     }
-    const found = read(accessKey);
-    kept.set(accessKey, { until: now + KEPT_MS, found });
-    found.catch(() => kept.delete(accessKey));
+    const found = read(key);
+    kept.set(key, { until: now + KEPT_MS, found });
+    found.catch(() => kept.delete(key));
     return found;
   }
 
-  return {
-    find(accessKey) {
-      // NUL is the one character that PostgreSQL's text cannot hold.
-      if (accessKey.length > LONGEST_KEY || accessKey.includes('\0')) return Promise.resolve(null);
-      const now = deps.clock.monotonic();
-      const entry = kept.get(accessKey);
-      return entry !== undefined && entry.until > now ? entry.found : keep(accessKey, now);
-    },
+  return (key) => {
+    // NUL is the one character that PostgreSQL's text cannot hold.
+    if (key.length > longest || key.includes('\0')) return Promise.resolve(null);
+    const now = clock.monotonic();
+    const entry = kept.get(key);
+    return entry !== undefined && entry.until > now ? entry.found : keep(key, now);
   };
 }

@@ -3,6 +3,7 @@ import { createCredentials } from './credentials.ts';
 import { openBudgets, withinDuration } from './budgets.ts';
 import { createLeaseCreator, placeWithin, type Created } from './create-queue.ts';
 import type { ManagerDeps } from './deps.ts';
+import { withFullRights } from './full-rights.ts';
 import { boundDigests, checkEnsemble } from './ensembles.ts';
 import { imageCases } from './images.ts';
 import { keyCases } from './keys.ts';
@@ -90,7 +91,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
   }
 
-  return {
+  return withFullRights<FullManager>({
     leases: {
       create: async (caller, request, o) => (await createOrder(caller, [request], o?.dryRun === true))[0] ?? nothingMade(),
       async createEnsemble(caller, requests, o) {
@@ -107,7 +108,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     signatures: createSignatures(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
     work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, prune: () => prune(deps), slots: slotWork(deps) },
-  };
+  });
 }
 
 function nothingMade(): never {

@@ -13,6 +13,16 @@ export interface Caller {
   readonly door: 'ec2' | 'admin' | 'wsrf' | 'service';
   /** Administrators see and touch every account's leases. */
   readonly admin: boolean;
+  /** May look, and change nothing: who has shown a limited proxy. */
+  readonly limited?: boolean;
+}
+
+/** Whoever a door has recognised. */
+export interface Account {
+  readonly accountId: number;
+  readonly name: string;
+  readonly ownerId: string;
+  readonly admin: boolean;
 }
 
 export interface LeaseView {
@@ -202,5 +212,8 @@ export interface Manager {
   readonly credentials: {
     /** Secret and account of an access key; null when unknown or disabled. Cached for at most a second. */
     find(accessKey: string): Promise<{ secret: string; accountId: number; name: string; ownerId: string; admin: boolean } | null>;
+    /** Whose certificate has this name (slash form), and the account of a user; as long in memory. */
+    ofDn(dn: string): Promise<Account | null>;
+    ofUser(name: string): Promise<Account | null>;
   };
 }

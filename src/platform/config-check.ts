@@ -10,6 +10,7 @@ interface Tls {
 /** Of the configuration, what is looked at here; sections that could not be read are missing. */
 export interface Readable {
   readonly ec2?: Tls & { readonly listen: string };
+  readonly grid?: Tls & { readonly mapfile: string };
   readonly pilot?: Tls & { readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string };
   readonly monitoring?: { readonly listen: string };
   readonly scheduler?: { readonly mode: 'greedy-static' | 'pilot' };
@@ -31,11 +32,11 @@ export function contradictions(c: Readable): string[] {
 }
 
 function halfTls(c: Readable): string[] {
-  return (['ec2', 'pilot'] as const).flatMap((section) => {
+  return (['ec2', 'pilot', 'grid'] as const).flatMap((section) => {
     const { tls_certificate: certificate = '', tls_key: key = '' } = c[section] ?? {};
     if ((certificate === '') === (key === '')) return [];
     const [missing, given] = certificate === '' ? ['tls_certificate', 'tls_key'] : ['tls_key', 'tls_certificate'];
-    return [`${section}.${missing}: must be set, as ${section}.${given} is; or leave both empty for HTTP`];
+    return [`${section}.${missing}: must be set, as ${section}.${given} is; or leave both empty${section === 'grid' ? '' : ' for HTTP'}`];
   });
 }
 
@@ -80,6 +81,7 @@ export function unreadableFiles(c: Readable): string[] {
   const pilotMode = c.scheduler?.mode === 'pilot';
   const files: ReadonlyArray<readonly [key: string, file: string | undefined]> = [
     ['ec2.tls_certificate', c.ec2?.tls_certificate], ['ec2.tls_key', c.ec2?.tls_key],
+    ['grid.tls_certificate', c.grid?.tls_certificate], ['grid.tls_key', c.grid?.tls_key], ['grid.mapfile', c.grid?.mapfile],
     ['authorization.module', c.authorization?.module], ['authorization.token_file', c.authorization?.token_file],
     ...Object.entries(c.usage_sinks ?? {}).flatMap(([name, s]) => [[`usage_sinks.${name}.module`, s.module], [`usage_sinks.${name}.token_file`, s.token_file]] as const),
     ...(pilotMode ? [

@@ -112,6 +112,24 @@ export const configSchema = z.strictObject({
     usage: z.union([z.literal(0), duration]).default(0),
   }).prefault({}),
   ...outsideSections,
+  /** Certificates of grid clients */
+  grid: z.strictObject({
+    /** Authorities, in the layout of Globus */
+    trust_directory: z.string().default('/etc/grid-security/certificates'),
+    /** Certificate names and their users, beside those of `nimbus user add --dn`; empty = none */
+    mapfile: z.string().default(''),
+    /** The host's certificate and key, PEM, for listeners of grid clients */
+    tls_certificate: z.string().default(''),
+    tls_key: z.string().default(''),
+    /** How far clocks may differ */
+    clock_skew: duration.default(300),
+    crl: z.enum(['when-present', 'required']).default('when-present'),
+    signing_policy: z.enum(['required', 'when-present']).default('required'),
+    /** Certificates that are signed with SHA-1 are believed */
+    sha1_chains: z.boolean().default(false),
+    /** And messages */
+    sha1_messages: z.boolean().default(true),
+  }).prefault({}),
   simulated: z.strictObject({
     start_ms: z.int().nonnegative().default(150),
     stop_ms: z.int().nonnegative().default(50),

@@ -1,4 +1,4 @@
-/** Statements on accounts and their access keys. A removed account keeps its row, for its usage records. */
+/** Statements on accounts, their access keys and the names of their grid certificates. A removed account keeps its row, for its usage records. */
 import { statement } from './db.ts';
 
 export interface CredentialsRow {
@@ -12,6 +12,15 @@ export interface CredentialsRow {
 export const credentialsByKey = statement<CredentialsRow>('credentials-by-key', `
   SELECT k.secret, a.id AS account_id, a.name, a.owner_id, a.admin FROM access_key k JOIN account a ON a.id = k.account_id
    WHERE k.access_key = $1 AND k.active AND a.removed_at IS NULL`);
+
+export type NamedAccountRow = Omit<CredentialsRow, 'secret'>;
+/** $1 name of a certificate, in slash form */
+export const accountByDn = statement<NamedAccountRow>('account-by-dn', `
+  SELECT a.id AS account_id, a.name, a.owner_id, a.admin FROM account_dn d JOIN account a ON a.id = d.account_id
+   WHERE d.dn = $1 AND a.removed_at IS NULL`);
+/** $1 name of the user */
+export const namedAccount = statement<NamedAccountRow>('named-account', `
+  SELECT id AS account_id, name, owner_id, admin FROM account WHERE name = $1 AND removed_at IS NULL`);
 
 export interface AccountRow {
   id: number;
@@ -47,13 +56,28 @@ export const countActiveKeys = statement<{ keys: number }>('count-active-keys', 
 export const deactivateAccessKey = statement<{ access_key: string }>('deactivate-access-key', `
   UPDATE access_key SET active = false, secret = '' WHERE account_id = $1 AND access_key = $2 RETURNING access_key`);
 
+/** $1 name of a certificate, $2 account, $3 now; no row when it is another user's, who stands */
+export const insertDn = statement<{ dn: string }>('insert-dn', `
+  INSERT INTO account_dn (dn, account_id, created_at) VALUES ($1, $2, $3)
+  ON CONFLICT (dn) DO UPDATE SET account_id = EXCLUDED.account_id, created_at = EXCLUDED.created_at
+   WHERE account_dn.account_id = EXCLUDED.account_id OR (SELECT removed_at FROM account WHERE id = account_dn.account_id) IS NOT NULL
+  RETURNING dn`);
+
+/** $1 account */
+export const countDns = statement<{ dns: number }>('count-dns', 'SELECT count(*) AS dns FROM account_dn WHERE account_id = $1');
+
+/** $1 account, $2 name of a certificate */
+export const deleteDn = statement<{ dn: string }>('delete-dn', 'DELETE FROM account_dn WHERE account_id = $1 AND dn = $2 RETURNING dn');
+
 export interface UserRow extends AccountRow {
+  dns: string[];
   keys: Array<{ accessKey: string; active: boolean }>;
 }
 export const allUsers = statement<UserRow>('all-users', `
   SELECT a.id, a.name, a.owner_id, a.admin, a.created_at,
          coalesce((SELECT json_agg(json_build_object('accessKey', k.access_key, 'active', k.active) ORDER BY k.created_at, k.access_key)
-                     FROM access_key k WHERE k.account_id = a.id), '[]') AS keys
+                     FROM access_key k WHERE k.account_id = a.id), '[]') AS keys,
+         coalesce((SELECT json_agg(d.dn ORDER BY d.dn) FROM account_dn d WHERE d.account_id = a.id), '[]') AS dns
     FROM account a WHERE a.removed_at IS NULL ORDER BY a.name`);
 
 /** $1 account: its live leases, a few of them */
@@ -68,5 +92,6 @@ export const removeAccount = statement<never>('remove-account', `
   WITH k AS (DELETE FROM access_key WHERE account_id = $1),
        p AS (DELETE FROM key_pair WHERE account_id = $1),
        t AS (DELETE FROM tag WHERE account_id = $1),
-       pu AS (DELETE FROM policy_user WHERE account_id = $1)
+       pu AS (DELETE FROM policy_user WHERE account_id = $1),
+       d AS (DELETE FROM account_dn WHERE account_id = $1)
   UPDATE account SET removed_at = $2, name = name || '~' || id WHERE id = $1`);

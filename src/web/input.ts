@@ -12,7 +12,9 @@ const path = line(4096).startsWith('/', 'must be an absolute path');
 const ipv4 = z.ipv4('must be an IPv4 address');
 const wholeNumber = z.int().nonnegative().max(2 ** 31 - 1);
 
-export const newUser = z.strictObject({ name, admin: z.boolean().default(false) });
+const dn = line(4096).startsWith('/', 'must be in slash form, as "/O=Grid/CN=Alice"');
+export const newUser = z.strictObject({ name, admin: z.boolean().default(false), dns: z.array(dn).max(20).default([]) });
+export const userDn = z.strictObject({ dn });
 
 const access = z.discriminatedUnion('transport', [
   z.strictObject({

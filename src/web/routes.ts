@@ -87,12 +87,14 @@ function users({ users: u }: AdminManager): Route[] {
   return [
     ['get', '/users', () => u.list()],
     ['post', '/users', (req) => {
-      const { name, admin } = input.check(input.newUser, req.body);
-      return u.add(name, admin);
+      const { name, admin, dns } = input.check(input.newUser, req.body);
+      return u.add(name, admin, dns);
     }],
     ['delete', '/users/:name', (req) => u.remove(param(req, 'name'))],
     ['post', '/users/:name/keys', (req) => u.addKey(param(req, 'name'))],
     ['delete', '/users/:name/keys/:key', (req) => u.deactivateKey(param(req, 'name'), param(req, 'key'))],
+    ['post', '/users/:name/dns', (req) => u.addDn(param(req, 'name'), input.check(input.userDn, req.body).dn)],
+    ['delete', '/users/:name/dns/:dn', (req) => u.removeDn(param(req, 'name'), input.check(input.userDn, { dn: param(req, 'dn') }).dn)],
   ];
 }
 

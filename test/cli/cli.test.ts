@@ -44,13 +44,13 @@ describe('users', () => {
     const { code, out } = await nimbus(['user', 'add', 'alice', '--json']);
     expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ accessKey: 'NIMBAAAA', secretKey: 's3cret' });
-    expect(site.calls).toEqual([{ name: 'users.add', args: ['alice', false] }]);
+    expect(site.calls).toEqual([{ name: 'users.add', args: ['alice', false, []] }]);
   });
 
   test('user add prints what a shell can take', async () => {
     site.on('users.add', () => made);
     expect((await nimbus(['user', 'add', 'alice', '--admin'])).out).toContain('export AWS_ACCESS_KEY_ID=NIMBAAAA\n  export AWS_SECRET_ACCESS_KEY=s3cret\n');
-    expect(site.calls[0]?.args).toEqual(['alice', true]);
+    expect(site.calls[0]?.args).toEqual(['alice', true, []]);
   });
 
   test('user key makes a key, or switches keys off', async () => {

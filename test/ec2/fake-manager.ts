@@ -161,7 +161,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       async limits() { return { maxInstances: 10_000 }; },
     },
     signatures: { use: () => Promise.resolve(true) },
-    credentials: { async find(accessKey) { return accounts.get(accessKey) ?? null; } },
+    credentials: { async find(accessKey) { return accounts.get(accessKey) ?? null; }, async ofDn() { return null; }, async ofUser(name) { return [...accounts.values()].find((a) => a.name === name) ?? null; } },
   };
 
   function create(caller: Caller, r: CreateRequest, dryRun: boolean | undefined) {

@@ -33,7 +33,10 @@ describe('every verb reaches its use case with what was sent', () => {
   const admin = expect.objectContaining({ door: 'admin', admin: true, name: 'admin' }) as unknown;
   test.each<[string, string, unknown, string, unknown[]]>([
     ['GET', '/v1/users', undefined, 'users.list', []],
-    ['POST', '/v1/users', { name: 'alice' }, 'users.add', ['alice', false]],
+    ['POST', '/v1/users', { name: 'alice' }, 'users.add', ['alice', false, []]],
+    ['POST', '/v1/users', { name: 'alice', admin: true, dns: ['/O=Grid/CN=Alice'] }, 'users.add', ['alice', true, ['/O=Grid/CN=Alice']]],
+    ['POST', '/v1/users/alice/dns', { dn: '/O=Grid/CN=A B' }, 'users.addDn', ['alice', '/O=Grid/CN=A B']],
+    ['DELETE', '/v1/users/alice/dns/%2FO%3DGrid%2FCN%3DA%20B', undefined, 'users.removeDn', ['alice', '/O=Grid/CN=A B']],
     ['DELETE', '/v1/users/alice', undefined, 'users.remove', ['alice']],
     ['POST', '/v1/users/alice/keys', undefined, 'users.addKey', ['alice']],
     ['DELETE', '/v1/users/alice/keys/NIMB', undefined, 'users.deactivateKey', ['alice', 'NIMB']],

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { NewCredentials, UserView } from '../../manager/admin-types.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps } from '../env.ts';
+import { UsageError } from '../exit.ts';
 import { time } from '../format.ts';
 
 export function addUserCommands(program: Command, deps: CliDeps): void {
@@ -10,10 +11,11 @@ export function addUserCommands(program: Command, deps: CliDeps): void {
   user.command('add <name>')
     .description('make a user and a first key')
     .option('--admin', 'sees and touches the leases of all users')
-    .addHelpText('after', '\nExamples:\n  nimbus user add alice\n  nimbus user add alice --json | jq -r .secretKey')
-    .action(async (name: string, o: { admin?: boolean }, command: Command) => {
+    .option('--dn <dn...>', 'names of the user’s grid certificates, in slash form')
+    .addHelpText('after', '\nExamples:\n  nimbus user add alice\n  nimbus user add alice --dn "/O=Grid/CN=Alice"\n  nimbus user add alice --json | jq -r .secretKey')
+    .action(async (name: string, o: { admin?: boolean; dn?: string[] }, command: Command) => {
       const env = envOf(command, deps);
-      const made = await env.client.post<NewCredentials>('/v1/users', { name, admin: o.admin === true });
+      const made = await env.client.post<NewCredentials>('/v1/users', { name, admin: o.admin === true, ...(o.dn === undefined ? {} : { dns: o.dn }) });
       env.say(made, `User ${made.name} was made (EC2 owner id ${made.ownerId}).\n${credentials(made)}`);
     });
 
@@ -27,6 +29,7 @@ export function addUserCommands(program: Command, deps: CliDeps): void {
         { title: 'OWNER ID', value: (u) => u.ownerId },
         { title: 'ROLE', value: (u) => (u.admin ? 'admin' : 'user') },
         { title: 'ACTIVE KEYS', value: (u) => u.accessKeys.filter((k) => k.active).length },
+        { title: 'CERTIFICATES', value: (u) => u.dns.join(', ') || '-', shrinks: true },
         { title: 'SINCE', value: (u) => time(u.createdAt) },
       ], 'There are no users. Make one with: nimbus user add NAME');
     });
@@ -51,6 +54,18 @@ export function addUserCommands(program: Command, deps: CliDeps): void {
       }
       const made = await env.client.post<NewCredentials>(path`/v1/users/${name}/keys`);
       env.say(made, `User ${made.name} has a further key.\n${credentials(made)}`);
+    });
+
+  user.command('dn <name>')
+    .description('names of the user’s grid certificates')
+    .option('--add <dn...>', 'certificates of these names are the user’s from now on')
+    .option('--remove <dn...>', 'and of these no longer')
+    .addHelpText('after', '\nExamples:\n  nimbus user dn alice --add "/O=Grid/OU=Lab/CN=Alice Grid"\n  nimbus user dn alice --remove "/O=Grid/CN=Alice"')
+    .action(async (name: string, o: { add?: string[]; remove?: string[] }, command: Command) => {
+      const env = envOf(command, deps);
+      if (o.add === undefined && o.remove === undefined) throw new UsageError('give --add or --remove');
+      if (o.add !== undefined) await each(env, o.add, (dn) => env.client.post(path`/v1/users/${name}/dns`, { dn }), (_r, dn) => `${dn} is ${name}’s`);
+      if (o.remove !== undefined) await each(env, o.remove, (dn) => env.client.delete(path`/v1/users/${name}/dns/${dn}`), (_r, dn) => `${dn} is nobody’s`);
     });
 }
 

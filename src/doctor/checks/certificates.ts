@@ -15,9 +15,10 @@ const SOON_DAYS = 21;
 export const certificates: Check = {
   name: CHECK,
   look(site) {
-    const { ec2, pilot } = site.config;
+    const { ec2, grid, pilot } = site.config;
     return [
       ...listener(site, 'ec2', ec2.tls_certificate, ec2.tls_key, hostAndPort(ec2.public_address).host),
+      ...listener(site, 'grid', grid.tls_certificate, grid.tls_key, ''),
       ...(site.batch === null ? [] : [
         ...listener(site, 'pilot', pilot.tls_certificate, pilot.tls_key, pilot.address === '' ? '' : new URL(pilot.address).hostname),
         ...(pilot.tls_ca === '' ? [] : validity(site, 'pilot.tls_ca', pilot.tls_ca)),
@@ -41,7 +42,7 @@ function validity({ ctx }: DoctorSite, key: string, file: string): Finding[] {
   const certificate = read(file);
   if (typeof certificate === 'string') return [fail(CHECK, `${key} = ${file} cannot be read: ${certificate}`, 'it must be a PEM file that the service can read')];
   const days = Math.floor((Date.parse(certificate.validTo) - ctx.clock.now()) / DAY_MS);
-  const renew = `put a new one into ${file}; the service reads it at its start`;
+  const renew = `put a new one into ${file}; the service reads it ${key.startsWith('grid.') ? 'within seconds' : 'at its start'}`;
   if (Date.parse(certificate.validFrom) > ctx.clock.now()) return [fail(CHECK, `${key} is valid only from ${certificate.validFrom}`, 'see that this machine’s clock is right', renew)];
   if (days < 0) return [fail(CHECK, `${key} has been invalid since ${certificate.validTo}: clients refuse it`, renew)];
   if (days < SOON_DAYS) return [warn(CHECK, `${key} is valid for ${days} more ${days === 1 ? 'day' : 'days'}`, renew)];

@@ -1,4 +1,5 @@
-/** Users and their access keys. A secret is shown once, when it is made. */
+/** Users, their access keys and the names of their certificates. A secret is shown once, when it is made. */
+import { normalSlash } from '../../grid/certificates/name.ts';
 import { COMMON } from '../../images/repository.ts';
 import { Fault } from '../../lease/faults.ts';
 import { isName } from '../../lease/ids.ts';
@@ -6,13 +7,14 @@ import type { Random } from '../../platform/context.ts';
 import { newAccessKey, newSecretKey } from '../../platform/ids.ts';
 import type { Queryable } from '../../store/db.ts';
 import {
-  accountByName, allUsers, countActiveKeys, deactivateAccessKey, insertAccessKey, insertAccount, liveLeasesOfAccount, lockAccount,
-  removeAccount, type AccountRow,
+  accountByName, allUsers, countActiveKeys, countDns, deactivateAccessKey, deleteDn, insertAccessKey, insertAccount, insertDn, liveLeasesOfAccount,
+  lockAccount, removeAccount, type AccountRow,
 } from '../../store/users.ts';
 import type { AdminManager, NewCredentials } from '../admin-types.ts';
 import type { AdminDeps } from './deps.ts';
 
 const MOST_ACTIVE_KEYS = 10;
+const MOST_DNS = 20;
 /** Twelve random digits meet others' once in a very long while. */
 const OWNER_ID_ATTEMPTS = 5;
 
@@ -33,17 +35,29 @@ export function userAdministration({ ctx, db, repository }: AdminDeps): AdminMan
     throw new Error('no free owner id was found');
   }
 
+  async function insertName(tx: Queryable, account: Pick<AccountRow, 'id' | 'name'>, text: string): Promise<void> {
+    const dn = normalSlash(text);
+    if (dn === undefined) throw new Fault('ParameterInvalid', 'The name of a certificate is written in slash form, as "/O=Grid/CN=Alice"', [`${JSON.stringify(text.slice(0, 200))} is not`]);
+    const [count] = await tx.query(countDns, [account.id]);
+    if ((count?.dns ?? 0) >= MOST_DNS) throw new Fault('TooMany', `User ${account.name} has ${MOST_DNS} certificate names, which is the most: remove one first`);
+    if ((await tx.query(insertDn, [dn, account.id, new Date(ctx.clock.now())])).length === 0) throw new Fault('DnTaken', `The certificate name ${dn} belongs to another user`);
+  }
+
   return {
-    async add(name, admin) {
+    async add(name, admin, dns = []) {
       if (!isName(name) || name === COMMON) {
         throw new Fault('ParameterInvalid', 'A user name is 1 to 64 letters, digits, ".", "_" or "-"', [name === COMMON ? `${COMMON} is the name of everyone's images` : `${JSON.stringify(name.slice(0, 100))} is not`]);
       }
-      return db.transaction(async (tx) => makeKey(tx, await insert(tx, name, admin)));
+      return db.transaction(async (tx) => {
+        const account = await insert(tx, name, admin);
+        for (const dn of dns) await insertName(tx, account, dn);
+        return makeKey(tx, account);
+      });
     },
 
     async list() {
       return (await db.query(allUsers)).map((u) => ({
-        name: u.name, ownerId: u.owner_id, admin: u.admin, accessKeys: u.keys, createdAt: u.created_at,
+        name: u.name, ownerId: u.owner_id, admin: u.admin, accessKeys: u.keys, dns: u.dns, createdAt: u.created_at,
       }));
     },
 
@@ -71,6 +85,16 @@ export function userAdministration({ ctx, db, repository }: AdminDeps): AdminMan
         const account = await locked(tx, name);
         const rows = /^[\x21-\x7e]{1,128}$/.test(accessKey) ? await tx.query(deactivateAccessKey, [account.id, accessKey]) : [];
         if (rows.length === 0) throw new Fault('CredentialsUnknown', `User ${name} has no such access key`);
+      });
+    },
+
+    addDn: (name, dn) => db.transaction(async (tx) => insertName(tx, await locked(tx, name), dn)),
+
+    async removeDn(name, dn) {
+      await db.transaction(async (tx) => {
+        const account = await locked(tx, name);
+        const rows = await tx.query(deleteDn, [account.id, normalSlash(dn) ?? '']);
+        if (rows.length === 0) throw new Fault('DnUnknown', `User ${name} has no such certificate name`);
       });
     },
   };

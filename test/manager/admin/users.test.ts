@@ -76,6 +76,53 @@ describe('access keys', () => {
   });
 });
 
+describe('names of certificates', () => {
+  const of = (name: string) => site.admin.users.list().then((all) => all.find((u) => u.name === name)?.dns);
+
+  test('lead to their user, beside access keys', async () => {
+    const made = await site.admin.users.add('gridder', false, ['/O=Grid/CN=Gridder', '/DC=org/CN=Gridder/Email=g@example.org']);
+    await site.admin.users.addDn('gridder', '/O=Grid/CN=Gr\u00fcn');
+    expect(await of('gridder')).toEqual(['/DC=org/CN=Gridder/emailAddress=g@example.org', '/O=Grid/CN=Gr\\xC3\\xBCn', '/O=Grid/CN=Gridder']);
+    const account = { name: 'gridder', ownerId: made.ownerId, admin: false };
+    expect(await fresh().ofDn('/O=Grid/CN=Gridder')).toMatchObject(account);
+    expect(await fresh().ofDn('/DC=org/CN=Gridder/emailAddress=g@example.org')).toMatchObject(account);
+    expect(await fresh().ofUser('gridder')).toMatchObject(account);
+    expect((await fresh().find(made.accessKey))?.accountId).toBe((await fresh().ofDn('/O=Grid/CN=Gridder'))?.accountId);
+    expect(await fresh().ofDn('/O=Grid/CN=gridder')).toBeNull();
+  });
+
+  test('are one user’s; adding one’s own again changes nothing; removing frees it', async () => {
+    await site.admin.users.add('one', false, ['/O=Grid/CN=One']);
+    await site.admin.users.add('two', false);
+    await expect(site.admin.users.addDn('two', '/O=Grid/CN=One')).rejects.toMatchObject({ code: 'DnTaken' });
+    await expect(site.admin.users.add('three', false, ['/O=Grid/CN=One'])).rejects.toMatchObject({ code: 'DnTaken' });
+    expect(await of('three'), 'no half of a user').toBeUndefined();
+    await site.admin.users.addDn('one', '/O=Grid/CN=One');
+    await expect(site.admin.users.removeDn('two', '/O=Grid/CN=One')).rejects.toMatchObject({ code: 'DnUnknown' });
+    await site.admin.users.removeDn('one', '/O=Grid/CN=One');
+    await site.admin.users.addDn('two', '/O=Grid/CN=One');
+    expect(await of('two')).toEqual(['/O=Grid/CN=One']);
+  });
+
+  test('of a user who is removed are free', async () => {
+    await site.admin.users.add('going', false, ['/O=Grid/CN=Going', '/O=Grid/CN=Kept']);
+    await site.admin.users.remove('going');
+    expect(await fresh().ofDn('/O=Grid/CN=Going')).toBeNull();
+    const [gone] = await site.t.db.query(statement<{ id: number }>('test-gone', "SELECT id FROM account WHERE name LIKE 'going~%'"), []);
+    // As a service of the version before leaves it.
+    await site.t.db.query(statement<never>('test-left', 'INSERT INTO account_dn (dn, account_id, created_at) VALUES ($1, $2, now())'), ['/O=Grid/CN=Kept', gone!.id]);
+    expect(await fresh().ofDn('/O=Grid/CN=Kept')).toBeNull();
+    await site.admin.users.add('coming', false, ['/O=Grid/CN=Going', '/O=Grid/CN=Kept']);
+    expect(await of('coming')).toEqual(['/O=Grid/CN=Going', '/O=Grid/CN=Kept']);
+  });
+
+  test('twenty are the most; what is no name is refused', async () => {
+    await site.admin.users.add('namely', false, Array.from({ length: 20 }, (_, i) => `/O=Grid/CN=n${i}`));
+    await expect(site.admin.users.addDn('namely', '/O=Grid/CN=n20')).rejects.toMatchObject({ code: 'TooMany' });
+    for (const dn of ['', 'CN=x', '/', '/CN', 'O=Grid/CN=x', `/CN=${'x'.repeat(5000)}`]) await expect(site.admin.users.add('unnamed', false, [dn])).rejects.toMatchObject({ code: 'ParameterInvalid' });
+  });
+});
+
 describe('the credentials cache', () => {
   test('answers from memory for a second, then asks again', async () => {
     const time = clock();

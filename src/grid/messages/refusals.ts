@@ -1,0 +1,10 @@
+/** Why a message's signature is not believed: one word for each reason, in the reasons of the fault that users get. */
+import { Fault } from '../../lease/faults.ts';
+
+export type MessageReason =
+  | 'Malformed' | 'Envelope' | 'SignatureCount' | 'SignaturePlace' | 'SignatureShape' | 'TokenMissing' | 'TokenUnreadable'
+  | 'Algorithm' | 'Reference' | 'IdNotUnique' | 'BodyUnsigned' | 'TimestampUnsigned' | 'TimestampMalformed' | 'BadSignature';
+
+export function distrusted(reason: MessageReason, text: string): Fault {
+  return new Fault('MessageRefused', text, [reason]);
+}
