@@ -26,7 +26,7 @@ export interface Others {
 }
 
 export async function joinOthers(
-  { ctx, db, address, session, dataDir }: { ctx: Context; db: Db; address: DbAddress; session: string; dataDir: string },
+  { ctx, db, address, session, dataDir, operatingKey }: { ctx: Context; db: Db; address: DbAddress; session: string; dataDir: string; operatingKey: () => string | null },
   onStop: (what: string, step: () => Promise<void> | void) => void,
 ): Promise<Others> {
   let follower: Follower | undefined;
@@ -34,7 +34,7 @@ export async function joinOthers(
   onStop('connections for the sign of life', () => own.close());
   const failed = (e: unknown): void => ctx.log.warn('what another service left could not be looked at; the polls will', { error: (e as Error).message });
   const processes = createProcesses({
-    ctx, db: own, host: hostname(), pid: process.pid, dataDir, session,
+    ctx, db: own, host: hostname(), pid: process.pid, dataDir, session, operatingKey,
     onChange(what) {
       if (what === 'reborn') follower?.reborn();
       follower?.nodesChanged().catch(failed);

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { createControlClient } from './control/client/client.ts';
 import { createTransports } from './control/client/transports.ts';
 import type { ControlClient } from './control/types.ts';
-import { operatingKey } from './control/ssh/keys.ts';
+import { operatingKey, operatingKeyFingerprint } from './control/ssh/keys.ts';
 import type { Finding } from './doctor/types.ts';
 import { createEc2Server } from './ec2/server.ts';
 import { createImageRepository, type ImageRepository } from './images/repository.ts';
@@ -108,7 +108,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const readyFile = options.readyFile === undefined ? undefined : await openReadyFile(options.readyFile);
   const session = `nimbus ${ctx.random.bytes(8).toString('hex')}`;
   const { db, address, databaseKind } = await openDatabase(ctx, config, dir, session, onStop);
-  const others = await joinOthers({ ctx, db, address, session, dataDir: dir.root }, onStop);
+  const others = await joinOthers({ ctx, db, address, session, dataDir: dir.root, operatingKey: () => operatingKeyFingerprint(dir.keys) }, onStop);
   const repository = createImageRepository({ ctx, db, directory: imagesIn(config, dir) });
   const pilotMode = config.scheduler.mode === 'pilot' ? createPilotMode(ctx, config, operatingKey(dir.keys).privateFile, onStop) : undefined;
   const control = createControlClient(ctx, {

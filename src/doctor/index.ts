@@ -18,6 +18,7 @@ import { pilotProgram } from './checks/pilot-program.ts';
 import { pools } from './checks/pools.ts';
 import { ports } from './checks/ports.ts';
 import { service } from './checks/service.ts';
+import { services } from './checks/services.ts';
 import { schema } from './checks/schema.ts';
 import { sharedDirectory } from './checks/shared-directory.ts';
 import { storage } from './checks/storage.ts';
@@ -30,7 +31,7 @@ import type { BatchCheck, Check, DoctorSite, Finding } from './types.ts';
 
 const CHECK_MS = 60_000;
 
-const ALWAYS: readonly Check[] = [service, database, schema, ports, certificates, trust, storage, pools, vmmNodes, vmm];
+const ALWAYS: readonly Check[] = [service, services, database, schema, ports, certificates, trust, storage, pools, vmmNodes, vmm];
 const PILOT_MODE: readonly BatchCheck[] = [
   batchSystem, partition, grace, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
 ];

@@ -49,6 +49,8 @@ export interface ProcessView {
   readonly endedAt: number | null;
   /** ms since its last sign of life, by the database's clock */
   readonly silentMs: number;
+  /** Fingerprint of the key that starts agents; null: it has not said so */
+  readonly operatingKey: string | null;
   /** Its wall clock less the database's, ms */
   readonly clockOffsetMs: number;
   /** Work for nodes that it has claimed, nodes that it has a channel to, what it alone does at a time. */
@@ -85,6 +87,8 @@ export interface ProcessDeps {
   readonly dataDir: string;
   /** Name of this process's database sessions. */
   readonly session: string;
+  /** Fingerprint of the operating key as it is now, which may be replaced while the service runs. */
+  readonly operatingKey?: () => string | null;
   /** Work was freed, or another life began: look for what is due, and say again what is reached. */
   readonly onChange: (what: 'taken-over' | 'reborn') => void;
 }
@@ -153,7 +157,7 @@ export function createProcesses(deps: ProcessDeps): Processes {
     },
     async beat() {
       const now = ctx.clock.monotonic();
-      const [row] = await db.query(beatProcess, [id, new Date(ctx.clock.now()), DEAD_MS]);
+      const [row] = await db.query(beatProcess, [id, new Date(ctx.clock.now()), DEAD_MS, deps.operatingKey?.() ?? null]);
       const before = beatAt;
       beatAt = ctx.clock.monotonic();
       if (beatAt - before > STEADY_MS) steadySince = beatAt;
@@ -186,7 +190,7 @@ export function createProcesses(deps: ProcessDeps): Processes {
     list: async () => (await db.query(allProcesses)).map((p) => ({
       id: p.id, self: p.id === id, host: p.host, pid: p.pid, dataDir: p.place.slice(p.host.length + 1), version: p.version, ec2: p.ec2, pilots: p.pilots,
       state: p.ended_at === null ? (p.silent_ms > DEAD_MS ? 'silent' : 'up') : p.lost ? 'lost' : 'stopped',
-      startedAt: p.started_at, endedAt: p.ended_at, silentMs: p.silent_ms, clockOffsetMs: p.clock_offset_ms, intents: p.intents, nodes: p.nodes, duties: p.duties,
+      startedAt: p.started_at, endedAt: p.ended_at, silentMs: p.silent_ms, operatingKey: p.operating_key, clockOffsetMs: p.clock_offset_ms, intents: p.intents, nodes: p.nodes, duties: p.duties,
     })),
   };
 }

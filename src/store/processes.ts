@@ -13,10 +13,10 @@ export interface BeatRow {
   /** Over, and their work is not taken over yet. */
   left: number[];
 }
-/** $1 process, $2 its wall clock, $3 ms of silence after which another is dead. Nothing hangs on its reaching the disk. */
+/** $1 process, $2 its wall clock, $3 ms of silence after which another is dead, $4 fingerprint of its operating key. Nothing hangs on its reaching the disk. */
 export const beatProcess = statement<BeatRow>('beat-process', `
   WITH unsynced AS (SELECT set_config('synchronous_commit', 'off', true)),
-       me AS (UPDATE process SET heartbeat = clock_timestamp(), clock_offset_ms = round(extract(epoch FROM $2::timestamptz - clock_timestamp()) * 1000)
+       me AS (UPDATE process SET heartbeat = clock_timestamp(), clock_offset_ms = round(extract(epoch FROM $2::timestamptz - clock_timestamp()) * 1000), operating_key = $4
                 FROM unsynced WHERE id = $1 AND ended_at IS NULL RETURNING 1)
   SELECT (SELECT count(*)::int FROM me) AS alive,
          ARRAY(SELECT id FROM process WHERE ended_at IS NULL AND id <> $1 AND heartbeat < clock_timestamp() - $3::float8 * interval '1 ms' ORDER BY id) AS silent,
@@ -75,6 +75,7 @@ export interface ProcessRow {
   started_at: number;
   heartbeat: number;
   silent_ms: number;
+  operating_key: string | null;
   ended_at: number | null;
   lost: boolean;
   intents: number;
@@ -83,7 +84,7 @@ export interface ProcessRow {
 }
 /** Those that live, and those that have ended in the last hour. */
 export const allProcesses = statement<ProcessRow>('all-processes', `
-  SELECT p.id, p.place, p.host, p.pid, p.version, p.ec2, p.pilots, p.clock_offset_ms, p.started_at, p.heartbeat, p.ended_at, p.lost,
+  SELECT p.id, p.place, p.host, p.pid, p.version, p.ec2, p.pilots, p.clock_offset_ms, p.started_at, p.heartbeat, p.ended_at, p.lost, p.operating_key,
          round(extract(epoch FROM clock_timestamp() - p.heartbeat) * 1000)::bigint AS silent_ms,
          (SELECT count(*) FROM intent i WHERE i.process_id = p.id AND i.state = 'open') AS intents,
          (SELECT count(*) FROM node_channel c WHERE c.process_id = p.id) AS nodes,
@@ -93,6 +94,10 @@ export const allProcesses = statement<ProcessRow>('all-processes', `
 /** $1 process: others that live */
 export const otherProcesses = statement<Pick<ProcessRow, 'id' | 'place' | 'host' | 'pid' | 'version' | 'pilots'>>('other-processes', `
   SELECT id, place, host, pid, version, pilots FROM process WHERE ended_at IS NULL AND id <> $1 ORDER BY id`);
+
+/** Of those that live and say so; the one that began first stands first. */
+export const operatingKeys = statement<{ operating_key: string; places: string[] }>('operating-keys', `
+  SELECT operating_key, array_agg(place ORDER BY id) AS places FROM process WHERE ended_at IS NULL AND operating_key IS NOT NULL GROUP BY operating_key ORDER BY min(id)`);
 
 export const forgetProcesses = statement<never>('forget-processes', `
   DELETE FROM process WHERE taken_over AND ended_at < clock_timestamp() - interval '7 days'`);

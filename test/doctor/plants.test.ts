@@ -112,6 +112,29 @@ describe('database and schema', () => {
   });
 });
 
+describe('services on one database', () => {
+  const insertProcess = statement<never>('plant-process', "INSERT INTO process (place, host, pid, version, session, operating_key) VALUES ($1, 'h', 1, '1', $1, $2)");
+  const found = async (...keys: ReadonlyArray<string | null>): Promise<Array<Pick<Finding, 'level' | 'what'>>> => {
+    await ownDatabase();
+    for (const [i, key] of keys.entries()) await database.db.query(insertProcess, [`h${i + 1}:/data`, key]);
+    return (await look()).filter((f) => f.check === 'services').map(({ level, what }) => ({ level, what }));
+  };
+
+  test('with the same operating key', async () => {
+    expect(await found('SHA256:a', 'SHA256:a', null)).toEqual([{ level: 'ok', what: '2 services have the same operating key' }]);
+  });
+
+  test('with different ones', async () => {
+    expect(await found('SHA256:a', 'SHA256:b', 'SHA256:a')).toEqual([{ level: 'warn', what: 'h1:/data, h3:/data and h2:/data have different operating keys: an SSH node lets in one of them, and is out of reach when that one ends' }]);
+  });
+
+  test('one alone, or of an older version', async () => {
+    expect(await found('SHA256:a')).toEqual([]);
+    await database.db.query(statement('plant-old-process', 'ALTER TABLE process DROP COLUMN operating_key'));
+    expect((await look()).filter((f) => f.check === 'services')).toEqual([]);
+  });
+});
+
 describe('nodes', () => {
   test.each<[string, NodeLook[], string]>([
     ['none', [], 'warn VMM nodes: there are none: every lease is refused\nadd one: nimbus node add HOST, or [[local_nodes]] in the configuration'],

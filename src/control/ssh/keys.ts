@@ -5,6 +5,7 @@
 import { chmodSync, chownSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ssh2, { type ParsedKey } from 'ssh2';
+import { fingerprint } from './hostkeys.ts';
 
 // `utils` is not among the names that Node finds in this CommonJS package.
 const { utils } = ssh2;
@@ -27,6 +28,15 @@ export function operatingKey(directory: string): OperatingKey {
   const privateFile = join(directory, FILE);
   if (!existsSync(privateFile)) makeKey(directory, privateFile);
   return readPair(privateFile);
+}
+
+/** As `ssh-keygen -l` prints it; null: the public half cannot be read. */
+export function operatingKeyFingerprint(directory: string): string | null {
+  try {
+    return fingerprint(Buffer.from(readFileSync(join(directory, `${FILE}.pub`), 'utf8').split(' ')[1] ?? '', 'base64'));
+  } catch {
+    return null;
+  }
 }
 
 /** The key that shall follow, made at first use, of the same owner. */
