@@ -12,7 +12,7 @@ import { faultText } from './message/fault-text.ts';
 import { envelopeText } from './message/envelope.ts';
 import { SoapFault } from './message/fault.ts';
 import type { Dispatcher } from './types.ts';
-import { wsdlPage, XML_TYPE } from './wsdl/pages.ts';
+import { wsdlPage } from './wsdl/pages.ts';
 import type { Descriptions } from './wsdl/types.ts';
 
 export interface ListenerParts<T> {
@@ -31,6 +31,7 @@ export interface ListenerParts<T> {
 
 /** Requests that are answered at the same time. */
 const MAX_RUNNING = 512;
+const XML_TYPE = 'text/xml;charset=UTF-8';
 const METHODS = new Set(['POST', 'PUT', 'GET', 'HEAD']);
 
 export function createListener<T>(parts: ListenerParts<T>): (request: IncomingMessage, response: ServerResponse) => void {

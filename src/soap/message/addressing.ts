@@ -46,12 +46,6 @@ export function endpointValue({ address, properties }: EndpointReference): Reado
 }
 const REFERENCE_PARAMETERS = makeElement({ ns: ADDRESSING, local: 'ReferenceParameters' }, { prefixes: { wsa: ADDRESSING } });
 
-/** The text of a reference property, as `WorkspaceKey`, of an endpoint. */
-export function propertyOf(endpoint: EndpointReference, name: Clark): string | undefined {
-  const property = endpoint.properties.find((p) => p.name === name);
-  return property === undefined ? undefined : textOf(property).trim();
-}
-
 export interface OutgoingHeaders {
   readonly messageId: string;
   /** Absent in answers that are faults. */

@@ -22,8 +22,7 @@ export function readMessage(envelope: XmlElement): SoapMessage {
   return messageOf(envelope, header === undefined ? [] : elementsOf(header), child);
 }
 
-/** A message of header blocks and a body, wherever they come from: an envelope, or the parts that a signature covers. */
-export function messageOf(envelope: XmlElement, blocks: readonly XmlElement[], body: XmlElement): SoapMessage {
+function messageOf(envelope: XmlElement, blocks: readonly XmlElement[], body: XmlElement): SoapMessage {
   const headers = new Map<Clark, XmlElement>();
   const mandatory: Clark[] = [];
   const relatesTo: XmlElement[] = [];

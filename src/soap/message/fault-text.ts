@@ -21,11 +21,6 @@ function element(code: string, text: string, detail: string): string {
   return `<soapenv:Fault><faultcode>soapenv:${code}</faultcode><faultstring>${escapeXml(text)}</faultstring>${detail}</soapenv:Fault>`;
 }
 
-/** The value of a BaseFaultType; also for faults that stand in properties, as the one of a corrupted workspace. */
-export function baseFaultValue(description: string, causes: readonly FaultCause[], now: number): Readonly<Record<string, unknown>> {
-  return cause({ description, causes }, now, MAX_DEPTH);
-}
-
 function cause({ description, causes }: FaultCause, now: number, depth: number): Readonly<Record<string, unknown>> {
   return {
     Timestamp: now,

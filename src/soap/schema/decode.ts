@@ -5,7 +5,8 @@ import { attributeOf, resolveQName, textOf, type XmlElement } from '../xml/tree.
 import { decodedFrom } from './codec.ts';
 import { derivesFrom, type ComplexType, type Schema, type SimpleType, type Type } from './model.ts';
 import { planOf, type Plan, type Slot } from './plan.ts';
-import { NoSuchValue, readSimple } from './simple.ts';
+import { NoSuchValue } from './no-such-value.ts';
+import { readSimple } from './simple.ts';
 import { checkContent } from './strict.ts';
 
 const TYPE: Clark = clark(SCHEMA_INSTANCE, 'type');

@@ -6,7 +6,8 @@ import { writeXml } from '../xml/write.ts';
 import type { Typed } from './codec.ts';
 import type { ComplexType, ElementDeclaration, Schema, SimpleType, Type } from './model.ts';
 import { planOf, type Plan, type Slot } from './plan.ts';
-import { NoSuchValue, writeSimple } from './simple.ts';
+import { NoSuchValue } from './no-such-value.ts';
+import { writeSimple } from './simple.ts';
 
 /** Namespaces used so far, each with its prefix: all are declared at the outermost element. */
 class Writing {

@@ -2,16 +2,13 @@
 import type { QName } from '../names.ts';
 import type { Duration } from './codec.ts';
 import type { Primitive, SimpleType } from './model.ts';
+import { NoSuchValue, shown, wrong } from './no-such-value.ts';
+import { readDateTime, readDuration, writeDateTime, writeDuration } from './time.ts';
 
 /** Reads a prefixed name where the text stands. */
 export type ResolveName = (text: string) => QName | undefined;
 /** A prefixed name for what is being written. */
 export type WriteName = (name: QName) => string;
-
-/** The text is no value of the type; `message` says why, for a sentence after the element's name. */
-export class NoSuchValue extends Error {
-  override readonly name = 'NoSuchValue';
-}
 
 /** `strict` also checks lengths, ranges of restrictions and patterns, which grid containers never did. */
 export function readSimple(type: SimpleType, raw: string, resolve: ResolveName, strict: boolean): unknown {
@@ -74,9 +71,6 @@ function whitespace(type: SimpleType, text: string): string {
   if (type.variety === 'atomic' && type.primitive === 'normalizedString') return text.replace(/[\t\n\r]/g, ' ');
   return /^[ \t\n\r]|[ \t\n\r]$|[\t\n\r]| {2}/.test(text) ? text.replace(/[ \t\n\r]+/g, ' ').replace(/^ | $/g, '') : text;
 }
-
-const wrong = (text: string, what: string): NoSuchValue => new NoSuchValue(`${shown(text)} is no ${what}`);
-const shown = (text: string): string => `"${text.length > 60 ? `${text.slice(0, 60)}…` : text}"`;
 
 const READERS: Readonly<Record<Primitive, (text: string, resolve: ResolveName) => unknown>> = {
   string: (text) => text,
@@ -149,10 +143,7 @@ const WRITERS: Readonly<Record<Primitive, (value: unknown, name: WriteName) => s
     return String(n);
   }),
   float: ofType<number>('number', writeFloat),
-  dateTime: ofType<number>('number', (ms) => {
-    if (!(ms >= YEAR_1 && ms <= YEAR_9999)) throw new NoSuchValue(`${ms} is no time within the years 1 to 9999`);
-    return new Date(ms).toISOString();
-  }),
+  dateTime: ofType<number>('number', writeDateTime),
   duration: (value) => writeDuration(value as Duration),
   calendar: ofType('string', exact),
   QName: (value, name) => {
@@ -169,64 +160,6 @@ function writeFloat(n: number): string {
   if (!Number.isFinite(n)) return n > 0 ? 'INF' : '-INF';
   const text = Object.is(n, -0) ? '-0' : String(n);
   return /^-?\d+$/.test(text) ? `${text}.0` : text.replace('e', 'E').replace('E+', 'E');
-}
-
-const YEAR_1 = Date.parse('0001-01-01T00:00:00Z');
-const YEAR_9999 = Date.parse('9999-12-31T23:59:59.999Z');
-const DATE_TIME = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,30}))?(Z|[+-]\d\d:\d\d)?$/;
-
-/** Without a time zone it is UTC, as grid containers take it. What is finer than a millisecond is cut off. */
-function readDateTime(text: string): number {
-  const m = DATE_TIME.exec(text);
-  if (m === null) throw wrong(text, 'time like 2009-01-31T12:00:00Z');
-  const [year, month, day, hour, minute, second] = m.slice(1, 7).map(Number) as [number, number, number, number, number, number];
-  const local = new Date(0);
-  local.setUTCFullYear(year, month - 1, day);
-  const inMonth = year > 0 && local.getUTCMonth() === month - 1 && local.getUTCDate() === day;
-  if (!inMonth || hour > 23 || minute > 59 || second > 59) throw wrong(text, 'time of the calendar');
-  const ms = local.getTime() + hour * 3_600_000 + minute * 60_000 + second * 1000 + Number((m[7] ?? '').padEnd(3, '0').slice(0, 3));
-  return ms - offsetMs(text, m[8]);
-}
-
-function offsetMs(text: string, zone: string | undefined): number {
-  if (zone === undefined || zone === 'Z') return 0;
-  const hours = Number(zone.slice(1, 3));
-  const minutes = Number(zone.slice(4));
-  if (hours > 14 || minutes > 59 || (hours === 14 && minutes > 0)) throw wrong(text, 'time with a zone within 14 hours');
-  return (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes) * 60_000;
-}
-
-const DURATION = /^(-)?P(?:(\d{1,9})Y)?(?:(\d{1,9})M)?(?:(\d{1,9})D)?(?:T(?:(\d{1,12})H)?(?:(\d{1,12})M)?(?:(\d{1,12}(?:\.\d{1,9})?)S)?)?$/;
-const PARTS = ['years', 'months', 'days', 'hours', 'minutes', 'seconds'] as const;
-
-function readDuration(text: string): Duration {
-  const m = DURATION.exec(text);
-  if (m === null || text.endsWith('P') || text.endsWith('T')) throw wrong(text, 'duration like PT30M');
-  const found: { -readonly [K in keyof Duration]: Duration[K] } = m[1] === undefined ? {} : { negative: true };
-  for (const [i, part] of PARTS.entries()) {
-    const n = m[i + 2];
-    if (n !== undefined) found[part] = Number(n);
-  }
-  return found;
-}
-
-function writeDuration(d: Duration): string {
-  const part = (n: number | undefined, unit: string): string => {
-    if (n === undefined) return '';
-    if (!(n >= 0) || n >= 1e12 || (unit !== 'S' && !Number.isInteger(n))) throw new NoSuchValue(`${n}${unit} is no part of a duration`);
-    return `${Number.isInteger(n) ? n : n.toFixed(9).replace(/0+$/, '')}${unit}`;
-  };
-  const date = part(d.years, 'Y') + part(d.months, 'M') + part(d.days, 'D');
-  const time = part(d.hours, 'H') + part(d.minutes, 'M') + part(d.seconds, 'S');
-  if (date === '' && time === '') throw new NoSuchValue('a duration has one part at least');
-  return `${d.negative === true ? '-' : ''}P${date}${time === '' ? '' : `T${time}`}`;
-}
-
-/** Undefined when it has years or months, which have no fixed length. */
-export function durationMs(d: Duration): number | undefined {
-  if ((d.years ?? 0) !== 0 || (d.months ?? 0) !== 0) return undefined;
-  const seconds = (d.days ?? 0) * 86_400 + (d.hours ?? 0) * 3600 + (d.minutes ?? 0) * 60 + (d.seconds ?? 0);
-  return (d.negative === true ? -1000 : 1000) * seconds;
 }
 
 /** The range of `xsd:short` and the like, which is part of the type and not a restriction of it. */

@@ -105,7 +105,7 @@ function operationOf(at: XmlElement, portType: QName, actions: ReadonlyMap<strin
   const input = only(at, 'input', document);
   const [output] = children(at, 'output');
   // WS-Addressing, 3.3: what the WSDL does not name is called by port type and message.
-  const otherwise = (message: 'Request' | 'Response'): string => `${portType.ns}/${portType.local}/${name}${message}`;
+  const otherwise = (message: 'Request' | 'Response'): string => `${portType.ns.replace(/\/?$/, '/')}${portType.local}/${name}${message}`;
   return {
     name,
     action: attributeOf(input, ACTION) ?? actions.get(name) ?? otherwise('Request'),

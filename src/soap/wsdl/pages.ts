@@ -3,8 +3,6 @@ import { posix } from 'node:path';
 import { escapeAttribute } from '../xml/escape.ts';
 import type { Descriptions } from './types.ts';
 
-export const XML_TYPE = 'text/xml;charset=UTF-8';
-
 /**
  * `query` is that of the URL, without its question mark: `wsdl` gives the service's own file, `wsdl=PATH` and `xsd=PATH`
  * what it imports. `base` is the URL of all services, with a slash at the end. Undefined for anything else.
