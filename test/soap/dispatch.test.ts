@@ -1,6 +1,7 @@
 /** Requests as grid clients send them, over a socket: what is understood, what is answered, and what is refused before anything is done. */
-import { request as httpRequest } from 'node:http';
 import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDispatcher } from '../../src/soap/dispatch.ts';
 import { BaseFault, SoapFault } from '../../src/soap/message/fault.ts';
@@ -175,6 +176,27 @@ describe('refused, and nothing is done', () => {
   it('blanks around an action, and an empty SOAPAction, say nothing wrong', async () => {
     const { status } = await post('WorkspaceService', envelope(`<a:Action>\n  ${START}\n</a:Action>`, startBody), { SOAPAction: '""' });
     expect(status).toBe(200);
+  });
+});
+
+describe('messages with random changes', () => {
+  const message = envelope(`<a:MessageID>uuid:3</a:MessageID><a:Action e:mustUnderstand="0">${START}</a:Action><w:WorkspaceKey>12</w:WorkspaceKey>`,
+    `<w:shutdownWorkspace xmlns:t="${WT}"><t:shutdownType>Normal</t:shutdownType></w:shutdownWorkspace>`).replace('startRequest', 'shutdownRequest');
+  const pieces = fc.constantFrom('', ' ', '<', '>', '/', '"', '&', 'x', ':', '<a:b/>', '</e:Body>', '<e:Body>', '<!--', ']]>', 'xmlns:t="urn:x"', 'xsi:nil="true"', '1', 'é', '\u0000');
+
+  it('are answered: with what was asked, or with a fault, never otherwise', async () => {
+    let refused = 0;
+    await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.nat(message.length), fc.nat(12), pieces), { maxLength: 3 }), async (changes) => {
+      const text = changes.reduce((t, [at, cut, put]) => t.slice(0, at) + put + t.slice(at + cut), message);
+      const { status, body } = await s.dispatcher.answer({ id: 'id', service: 'WorkspaceService', address: 'http://h/', soapAction: undefined, bytes: Buffer.from(text), transport: undefined });
+      const reply = readReply(Buffer.from(body), s.descriptions.codec);
+      expect([status, reply.ok]).toEqual(reply.ok ? [200, true] : [500, false]);
+      if (!reply.ok) {
+        refused++;
+        expect(reply.fault.text).not.toBe('internal');
+      }
+    }), { numRuns: 1000 });
+    expect(refused).toBeGreaterThan(100);
   });
 });
 

@@ -6,7 +6,7 @@ import { isFault } from '../../src/lease/faults.ts';
 import { createDispatcher } from '../../src/soap/dispatch.ts';
 import { createListener, type ListenerParts } from '../../src/soap/listener.ts';
 import { BaseFault, SoapFault } from '../../src/soap/message/fault.ts';
-import type { DispatcherParts, SoapCall, SoapEndpoint, SoapHandler, SoapOutcome } from '../../src/soap/types.ts';
+import type { Dispatcher, DispatcherParts, SoapCall, SoapEndpoint, SoapHandler, SoapOutcome } from '../../src/soap/types.ts';
 import type { Descriptions, SoapService } from '../../src/soap/wsdl/types.ts';
 import { testContext, type TestContext } from '../support/context.ts';
 import { loadOurs } from './describe.ts';
@@ -21,6 +21,7 @@ export interface TestServer {
   readonly port: number;
   readonly ctx: TestContext;
   readonly descriptions: Descriptions;
+  readonly dispatcher: Dispatcher<undefined>;
   /** What reached a handler, in order. */
   readonly calls: SoapCall<string>[];
   readonly outcomes: SoapOutcome[];
@@ -61,7 +62,7 @@ export async function startServices({ handlers = {}, admit = () => ({ context: '
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}${PATH}`, port, ctx, descriptions, calls, outcomes, server,
+    url: `http://127.0.0.1:${port}${PATH}`, port, ctx, descriptions, dispatcher, calls, outcomes, server,
     async close() {
       server.closeAllConnections();
       server.close();
