@@ -260,9 +260,11 @@ describe('wrapping', () => {
     expect(check(one.replace('>this<', '>th<!-- -->is<'))?.message).toContain('>this</m:do>');
   });
 
-  test('a hundred thousand levels, and a thousand references', () => {
-    expect(verdict(one.replace('>this<', `>${'<a>'.repeat(100_000)}${'</a>'.repeat(100_000)}<`))).toBe('Malformed');
+  test('too many levels, elements or references', () => {
+    expect(verdict(one.replace('>this<', `>${'<a>'.repeat(100)}${'</a>'.repeat(100)}<`))).toBe('Malformed');
+    expect(verdict(one.replace('>this<', `>${'<a>'.repeat(100_000)}${'</a>'.repeat(100_000)}<`))).toBe('TooLarge');
+    expect(verdict(one.replace('>this<', `>${'<a/>'.repeat(5_000)}<`))).toBe('TooLarge');
     const reference = part(/<ds:Reference.*?<\/ds:Reference>/s);
-    expect(verdict(one.replace(reference, reference.repeat(1000)))).toBe('Reference');
+    expect(verdict(one.replace(reference, reference.repeat(100)))).toBe('Reference');
   });
 });
