@@ -39,6 +39,7 @@ const PARTS = {
   qemu: { here: () => findProgram('qemu-system-x86_64') !== undefined && findProgram('qemu-img') !== undefined, install: 'qemu-system-x86 qemu-utils' },
   sshd: { here: () => findProgram('sshd') !== undefined && findProgram('ssh-keygen') !== undefined, install: 'openssh-server' },
   openssl: { here: () => findProgram('openssl') !== undefined, install: 'openssl' },
+  globus: { here: () => findProgram('grid-proxy-init') !== undefined && findProgram('openssl') !== undefined, install: 'globus-proxy-utils openssl' },
   python3: { here: () => existsSync('/usr/bin/python3'), install: 'python3' },
   curl: { here: () => findProgram('curl') !== undefined, install: 'curl' },
   awscli: { here: () => existsSync('/usr/bin/aws'), install: 'awscli' },

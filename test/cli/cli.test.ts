@@ -53,6 +53,21 @@ describe('users', () => {
     expect(site.calls[0]?.args).toEqual(['alice', true, []]);
   });
 
+  test('user dn adds and removes names of certificates, each reported', async () => {
+    site.on('users.addDn', (_name: string, dn: string) => { if (dn.includes('Taken')) throw new Fault('DnTaken', 'it is taken'); });
+    site.on('users.removeDn', () => undefined);
+    const { code, out, err } = await nimbus(['user', 'dn', 'alice', '--add', '/O=Grid/CN=A B', '/O=Grid/CN=Taken', '--remove', '/O=Grid/CN=Old']);
+    expect({ code, out, err }).toEqual({ code: 1, out: expect.stringContaining('/O=Grid/CN=A B is alice’s'), err: expect.stringContaining('DnTaken') });
+    expect(site.calls.map((c) => c.args)).toEqual([['alice', '/O=Grid/CN=A B'], ['alice', '/O=Grid/CN=Taken']]);
+    expect((await nimbus(['user', 'dn', 'alice', '--remove', '/O=Grid/CN=Old'])).out).toBe('/O=Grid/CN=Old is nobody’s\n');
+    expect(await nimbus(['user', 'dn', 'alice'])).toMatchObject({ code: 2, err: expect.stringContaining('--add or --remove') });
+  });
+
+  test('user list shows names of certificates', async () => {
+    site.on('users.list', () => [{ name: 'alice', ownerId: '1'.repeat(12), admin: false, accessKeys: [], dns: ['/O=Grid/CN=Alice', '/O=Other/CN=A'], createdAt: 0 }]);
+    expect((await nimbus(['user', 'list'])).out).toMatch(/CERTIFICATES[\s\S]*\/O=Grid\/CN=Alice/);
+  });
+
   test('user key makes a key, or switches keys off', async () => {
     site.on('users.addKey', () => made);
     site.on('users.deactivateKey', () => undefined);

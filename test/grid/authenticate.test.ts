@@ -7,7 +7,7 @@ import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect } from 'vitest';
 import { pemBlocks } from '../../src/grid/trust/pem.ts';
 import { Fault, isFault } from '../../src/lease/faults.ts';
 import { createCredentials } from '../../src/manager/credentials.ts';
@@ -19,7 +19,7 @@ import { openGridSecurity, type GridSecurity } from '../../src/service-grid.ts';
 import { openSite, type Site } from '../manager/admin/site.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
-import { globusUser, openssl, type GlobusUser } from './globus.ts';
+import { globusUser, openssl, type GlobusUser, withGlobus as test } from './globus.ts';
 import { signMessage } from './signer.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'ga-'));

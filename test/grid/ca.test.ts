@@ -10,6 +10,7 @@ import { readCertificate } from '../../src/grid/certificates/certificate.ts';
 import { validatePath } from '../../src/grid/certificates/path.ts';
 import { openTrustDirectory } from '../../src/grid/trust/directory.ts';
 import { pemBlocks } from '../../src/grid/trust/pem.ts';
+import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 import { RULES } from './trusting.ts';
 
@@ -47,7 +48,7 @@ test('a user’s certificate is believed, by openssl too', async () => {
   expect(statSync(join(ca, 'private')).mode & 0o077).toBe(0);
 });
 
-test.each(['-rfc', '-old'])('Globus makes proxies of it: %s', async (kind) => {
+test.skipIf(!hasPart('globus')).each(['-rfc', '-old'])('Globus makes proxies of it: %s', async (kind) => {
   const made = await user(`bob${kind}`);
   const file = join(dir, `proxy${kind}`);
   // It cannot verify its own old ones, with the OpenSSL of today.

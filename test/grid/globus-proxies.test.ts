@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { readCertificate } from '../../src/grid/certificates/certificate.ts';
 import { bothHashes } from '../../src/grid/certificates/name-hash.ts';
 import { validatePath } from '../../src/grid/certificates/path.ts';
@@ -10,7 +10,7 @@ import type { ValidPath } from '../../src/grid/certificates/types.ts';
 import { openTrustDirectory, type TrustDirectory } from '../../src/grid/trust/directory.ts';
 import { pemBlocks } from '../../src/grid/trust/pem.ts';
 import { testContext } from '../support/context.ts';
-import { globusUser, openssl, type GlobusUser } from './globus.ts';
+import { globusUser, openssl, type GlobusUser, withGlobus as test } from './globus.ts';
 import { RULES } from './trusting.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'gl-'));

@@ -2,6 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { test } from 'vitest';
+import { hasPart } from '../parts.ts';
+
+/** A test that needs these programs. */
+export const withGlobus = test.skipIf(!hasPart('globus'));
 
 export interface GlobusUser {
   readonly dn: string;

@@ -11,6 +11,8 @@ import { createMessageVerifier, type VerifiedMessage } from '../../src/grid/mess
 import { pemBlocks } from '../../src/grid/trust/pem.ts';
 import { isFault } from '../../src/lease/faults.ts';
 import type { Clock } from '../../src/platform/context.ts';
+import { readMessage } from '../../src/soap/message/envelope.ts';
+import { readXml } from '../../src/soap/xml/read.ts';
 import { authority, proxy, rfcProxy, rsaKeys, user } from './make.ts';
 import { signMessage, WSSE, type SignOptions } from './signer.ts';
 import { RULES, trusting } from './trusting.ts';
@@ -48,6 +50,18 @@ describe('captured', () => {
     expect([...(found?.message ?? '').matchAll(/<wsa:(MessageID|To|Action|From)/g)].map(([, n]) => n).sort()).toEqual(['Action', 'From', 'MessageID', 'To']);
     expect(found?.message).not.toContain('BinarySecurityToken');
     expect((found?.message ?? '').includes('>825</ns2:WorkspaceKey>')).toBe(name === 'rpquery');
+  });
+
+  test('what was signed is a message that doors read, with its addressing and its key', () => {
+    const { message = '' } = verify('signed-msg-rpquery-1-request.http') ?? {};
+    const read = readMessage(readXml(message));
+    expect(read.addressing).toMatchObject({
+      messageId: 'uuid:53ec5350-e68d-11f1-a1f4-8508b9864dfc', to: 'https://127.0.0.1:28443/wsrf/services/WorkspaceService',
+      action: 'http://docs.oasis-open.org/wsrf/2004/06/wsrf-WS-ResourceProperties/QueryResourceProperties',
+    });
+    expect([...read.headers.keys()]).toContain('{http://www.globus.org/2008/06/workspace}WorkspaceKey');
+    expect(read.body.local).toBe('QueryResourceProperties');
+    expect(read.mandatory).toEqual([]);
   });
 
   test.each(['factoryrp', 'rpquery'])('the original service’s answer: %s', (name) => {
@@ -246,9 +260,11 @@ describe('wrapping', () => {
     expect(check(one.replace('>this<', '>th<!-- -->is<'))?.message).toContain('>this</m:do>');
   });
 
-  test('a hundred thousand levels, and a thousand references', () => {
-    expect(verdict(one.replace('>this<', `>${'<a>'.repeat(100_000)}${'</a>'.repeat(100_000)}<`))).toBe('Malformed');
+  test('too many levels, elements or references', () => {
+    expect(verdict(one.replace('>this<', `>${'<a>'.repeat(100)}${'</a>'.repeat(100)}<`))).toBe('Malformed');
+    expect(verdict(one.replace('>this<', `>${'<a>'.repeat(100_000)}${'</a>'.repeat(100_000)}<`))).toBe('TooLarge');
+    expect(verdict(one.replace('>this<', `>${'<a/>'.repeat(5_000)}<`))).toBe('TooLarge');
     const reference = part(/<ds:Reference.*?<\/ds:Reference>/s);
-    expect(verdict(one.replace(reference, reference.repeat(1000)))).toBe('Reference');
+    expect(verdict(one.replace(reference, reference.repeat(100)))).toBe('Reference');
   });
 });

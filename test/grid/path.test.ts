@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { readCrl } from '../../src/grid/certificates/crl.ts';
 import { readSigningPolicy } from '../../src/grid/certificates/signing-policy.ts';
-import { authority, basic, below, certificate, crl, draftProxy, ecKeys, extension, keyUsage, LANGUAGE, oid, proxy, rfcProxy, rsaKeys, seq, tlv, user, utf8, yes } from './make.ts';
+import { authority, basic, certificate, crl, draftProxy, ecKeys, extension, keyUsage, LANGUAGE, oid, proxy, rfcProxy, rsaKeys, seq, tlv, user, utf8, yes } from './make.ts';
 import { trusting, validate, verdict } from './trusting.ts';
 
 const HOUR = 3_600_000;
@@ -206,8 +206,6 @@ describe('proxies', () => {
     const until = Math.floor(Date.now() / 1000) * 1000 + 600_000;
     expect(validate([proxy(alice, '1', [rfcProxy()], { until }), alice], trust).validUntil).toBe(until + 60_000);
   });
-
-  test('a name below another’s', () => expect(below('O=Grid', '1')).toEqual([['O', 'Grid'], ['CN', '1']]));
 });
 
 describe('revocation lists', () => {

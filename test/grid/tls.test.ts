@@ -7,14 +7,14 @@ import { connect as connectTcp, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest';
 import { createChains } from '../../src/grid/certificates/chains.ts';
 import { createGridTls, type GridTls } from '../../src/grid/tls/listener.ts';
 import { createPeers, type Peers } from '../../src/grid/tls/peers.ts';
 import { openTrustDirectory, type TrustDirectory } from '../../src/grid/trust/directory.ts';
 import { isFault } from '../../src/lease/faults.ts';
 import { testContext, type TestContext } from '../support/context.ts';
-import { globusUser, openssl, type GlobusUser } from './globus.ts';
+import { globusUser, openssl, type GlobusUser, withGlobus as test } from './globus.ts';
 import { RULES } from './trusting.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'tls-'));

@@ -1,6 +1,6 @@
 /** A test authority for grid certificates. These commands need no service. */
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { addHost, addUser, initCa, type CaDeps, type MadeCertificate } from '../../grid/ca/directory.ts';
 import { realRandom } from '../../platform/real.ts';
@@ -47,7 +47,11 @@ Examples:
     .action((name: string, o: Options & { cn?: string }, command: Command) => {
       const env = envOf(command, deps);
       const made = addUser(caOf(env, o), name, o.cn ?? name, checked(o));
-      env.say(made, `${said(made)}\nThe service knows whose it is with:\n\n  nimbus user add ${name} --dn "${made.dn}"`);
+      env.say(made, `${said(made)}\nThe service knows whose it is with:\n\n  nimbus user add ${name} --dn "${made.dn}"
+
+or, of a user who is there:
+
+  nimbus user dn ${name} --add "${made.dn}"`);
     });
 
   withOptions(ca.command('host <name>'), YEAR)
@@ -71,7 +75,7 @@ function withOptions(command: Command, days: number): Command {
     .option('--sha1', 'sign with SHA-1, for clients of Globus 4.0 that know nothing newer');
 }
 
-const caOf = (env: Env, o: Options): CaDeps => ({ clock: env.clock, random: realRandom, directory: o.dir ?? join(env.dataDir, 'ca') });
+const caOf = (env: Env, o: Options): CaDeps => ({ clock: env.clock, random: realRandom, directory: resolve(o.dir ?? join(env.dataDir, 'ca')) });
 
 function checked({ days, sha1 }: Options): { days: number; sha1: boolean } {
   if (days < 1 || days > MOST_DAYS) throw new UsageError(`--days must be 1 to ${MOST_DAYS}`);

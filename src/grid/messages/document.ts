@@ -2,6 +2,7 @@
  * A signed message as a document, and its parts where they must stand: `/Envelope/Header/Security/Signature`, `/Envelope/Body`.
  * Nothing is looked for by its name alone; a part that stands elsewhere too is refused (signature wrapping).
  */
+import type { Fault } from '../../lease/faults.ts';
 import { DSIG, SOAP, WSSE, WSU } from './names.ts';
 import { distrusted } from './refusals.ts';
 import { parseXml, type Attr, type Element } from './xml.ts';
@@ -19,7 +20,10 @@ export interface SignedDocument {
 }
 
 const MOST_DEPTH = 100;
-const MOST_NODES = 100_000;
+/** Each signed part is looked for among all of them. */
+const MOST_ELEMENTS = 5_000;
+/** Beginnings and ends of elements, with room for comments: counted before strangers' messages are read. */
+const MOST_TAGS = 3 * MOST_ELEMENTS;
 
 /**
  * Undefined: there is no signature in it.
@@ -36,10 +40,13 @@ export function readSigned(text: string): SignedDocument | undefined {
 }
 
 function parse(text: string): Element {
+  for (let tags = 0, at = text.indexOf('<'); at >= 0; at = text.indexOf('<', at + 1)) if ((tags += 1) > MOST_TAGS) throw tooMany();
   // Document types and instructions have no place in SOAP; entities would be read differently elsewhere.
   if (/<!(?!--|\[CDATA\[)|<\?(?!xml\s)/.test(text)) throw distrusted('Malformed', 'The message holds a document type or a processing instruction.');
   return parseXml(text, (what) => { throw distrusted('Malformed', `The message is no XML that can be read: ${what.split('\n')[0]?.slice(0, 200) ?? ''}.`); });
 }
+
+const tooMany = (): Fault => distrusted('TooLarge', `A signed message has at most ${MOST_ELEMENTS} elements.`);
 
 /** Step by step, not in depth: what follows goes in depth. */
 function walk(root: Element): { signatures: Element[]; byId: Map<string, Element | null> } {
@@ -49,7 +56,7 @@ function walk(root: Element): { signatures: Element[]; byId: Map<string, Element
   for (let level = [root], depth = 1; level.length > 0; depth += 1) {
     if (depth > MOST_DEPTH) throw distrusted('Malformed', `The message is nested more than ${MOST_DEPTH} deep.`);
     nodes += level.length;
-    if (nodes > MOST_NODES) throw distrusted('Malformed', `The message has more than ${MOST_NODES} elements.`);
+    if (nodes > MOST_ELEMENTS) throw tooMany();
     for (const element of level) {
       if (element.namespaceURI === DSIG && element.localName === 'Signature') signatures.push(element);
       for (const id of idsOf(element)) byId.set(id, byId.has(id) ? null : element);

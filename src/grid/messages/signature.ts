@@ -21,7 +21,7 @@ const SIGNATURES: Readonly<Record<string, { sha1: boolean }>> = {
 const DIGESTS: Readonly<Record<string, { sha1: boolean }>> = {
   [`${DSIG}sha1`]: { sha1: true }, 'http://www.w3.org/2001/04/xmlenc#sha256': { sha1: false }, 'http://www.w3.org/2001/04/xmlenc#sha512': { sha1: false },
 };
-const MOST_REFERENCES = 32;
+const MOST_REFERENCES = 16;
 
 /** @throws Fault MessageRefused */
 export function verifySignature(text: string, document: SignedDocument, key: KeyObject, allow: { readonly sha1: boolean }): SignedParts {

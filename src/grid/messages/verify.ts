@@ -25,6 +25,7 @@ export interface VerifiedMessage<P> {
 export interface MessageVerifier<P> {
   /**
    * Undefined: there is no signature in it.
+   * @param bytes as a door's reader has read them before, within its limits
    * @throws Fault MessageRefused, RequestExpired, and what `believe` throws
    */
   verify(bytes: Buffer): VerifiedMessage<P> | undefined;

@@ -2,6 +2,7 @@
  * The TLS side of a listener for grid clients. A certificate is asked for and never refused here: OpenSSL does not know Globus'
  * proxies, so the chain is looked at by `peers.ts`. Key and certificate are read again when their files change.
  */
+import { constants } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
@@ -68,7 +69,10 @@ type Pair = [certificate: Buffer, key: Buffer];
 
 const readPair = (o: GridTlsOptions): Promise<Pair> => Promise.all([readFile(o.certificate), readFile(o.key)]);
 
-/** Without authorities: none is named to clients, who would else send no proxy, and OpenSSL spends no time on chains. */
+/**
+ * Without authorities: none is named to clients, who would else send no proxy, and OpenSSL spends no time on chains. Who is at the
+ * other end stays the same for as long as a connection lasts.
+ */
 function secure({ legacy }: GridTlsOptions, [cert, key]: Pair): SecureContextOptions {
-  return { cert, key, ca: [], ...(legacy ? LEGACY : MODERN) };
+  return { cert, key, ca: [], secureOptions: constants.SSL_OP_NO_RENEGOTIATION, ...(legacy ? LEGACY : MODERN) };
 }
