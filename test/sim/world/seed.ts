@@ -68,7 +68,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     simulated: options.faults && dice.chance(0.5) ? { failureRate: 0.05, exits: [{ lease: 'i-0', afterMs: dice.int(100, 60_000) }, { lease: 'i-1', afterMs: 400 }] } : {},
   });
   const invariants = new Invariants(site);
-  const users = new Users(site);
+  const users = new Users(site, dice.chance(0.3));
   const faults = new Faults(site);
   const violations: Violation[] = [];
   const hourly: Array<Record<string, number>> = [];

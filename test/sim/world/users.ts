@@ -32,17 +32,20 @@ export class Users {
   answered = 0;
   refused = 0;
 
-  constructor(private readonly site: Site) {
+  #requests = 0;
+
+  /** @param greedy they want more than there is room for */
+  constructor(private readonly site: Site, private readonly greedy: boolean) {
     this.#dice = site.dice.fork('users');
   }
 
   create(): void {
     const dice = this.#dice;
     const user = dice.pick(this.site.users);
-    const minCount = dice.int(1, dice.chance(0.3) ? 4 : 2);
+    const minCount = dice.int(1, this.greedy ? 6 : dice.chance(0.3) ? 4 : 2);
     const request: CreateRequest = {
       minCount, maxCount: minCount + (dice.chance(0.2) ? dice.int(1, 2) : 0), image: 'guest', durationS: dice.chance(0.5) ? dice.int(5, 60) : dice.int(60, 3_600),
-      ...(dice.chance(0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
+      ...(dice.chance(this.greedy ? 0.7 : 0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
     };
     this.#send({ user, request });
   }
@@ -89,7 +92,9 @@ export class Users {
 
   #send(wish: Wish): void {
     this.#unanswered.push(wish);
-    this.#ask('create', (m) => m.leases.create(wish.user, wish.request), (group) => {
+    const requestId = `req-${(this.#requests += 1)}`;
+    this.site.wishes.set(requestId, wish.request);
+    this.#ask('create', (m) => m.leases.create({ ...wish.user, requestId }, wish.request), (group) => {
       this.#unanswered.splice(this.#unanswered.indexOf(wish), 1);
       this.#promise(wish, group);
     });
