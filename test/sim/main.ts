@@ -111,7 +111,7 @@ function again(o: Settings['base'] & { readonly seed: number | string }): string
 function report(o: SeedOptions, r: Outcome, cpuMs: number, json: boolean): void {
   if (json) return console.log(JSON.stringify({ seed: o.seed, ...r, cpuMs: Math.round(cpuMs), again: again(o) }));
   console.log(`seed ${o.seed}  ${r.digest}  ${(r.simulatedMs / 60_000).toFixed(1)} min  ${r.events} events  ${r.statements} statements  ${r.messages} messages  ${r.faults} faults  ${r.answered} answered, ${r.refused} refused  ${cpuMs.toFixed(0)} ms`);
-  r.hourly.forEach((sizes, hour) => console.log(`  after ${String(hour + 1).padStart(3)} h: ${Object.entries(sizes).map(([table, rows]) => `${table} ${rows}`).join('  ')}`));
+  r.hourly.forEach(({ rows, memoryMb }, hour) => console.log(`  after ${String(hour + 1).padStart(3)} h: ${memoryMb} MiB  ${Object.entries(rows).map(([table, n]) => `${table} ${n}`).join('  ')}`));
   for (const v of r.violations) console.log(`  BROKEN: ${v.says}\n          ${v.of}`);
   if (r.violations.length > 0) console.log(`  again: ${again(o)}`);
 }

@@ -22,17 +22,20 @@ const PILOTS_MS = 40_000;
 /** The slot worker looks at its tables so often, or more often. */
 const LOOK_MS = 5_000;
 
-interface Due { sweep: number | null; intent: number | null; restless: number; waiting_since: number | null; lives: number }
+interface Due { sweep: number | null; intent: number | null; restless: number; waiting_since: number | null; lives: number; old_lease: number | null; old_slot: number | null; old_usage: number | null }
 /** A slot is at rest while it waits in the queue, or while each of its nodes is there and holds a lease. */
 const DUE = statement<Due>('sim-due', `
   SELECT (SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
          (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since, (SELECT count(*) FROM process WHERE NOT taken_over)::int AS lives,
+         (SELECT min(at) FROM (SELECT max(ended_at) AS at FROM lease GROUP BY group_id HAVING bool_and(final AND NOT holding)) g) AS old_lease,
+         (SELECT min(ended_at) FROM slot s WHERE final AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)) AS old_slot,
+         (SELECT min(closed_at) FROM usage_record u WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)) AS old_usage,
          ((SELECT count(*) FROM slot_message WHERE NOT applied) + (SELECT count(*) FROM slot s WHERE NOT s.final AND (s.state NOT IN ('Queued', 'Ready')
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
                AND (NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding) OR (s.state = 'Ready' AND (n.state <> 'Reserved' OR NOT v.reachable)))))))::int AS restless`);
 
 export class Idle {
-  #due: Due = { sweep: null, intent: null, restless: 0, waiting_since: null, lives: 0 };
+  #due: Due = { sweep: null, intent: null, restless: 0, waiting_since: null, lives: 0, old_lease: null, old_slot: null, old_usage: null };
   #asked = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
@@ -66,6 +69,7 @@ export class Idle {
     switch (worker) {
       case 'dispatcher': return isLater(this.#look().intent, now);
       case 'sweeper': return isLater(this.#look().sweep, now);
+      case 'pruner': return this.#nothingOld(now);
       case 'monitor': return this.#calm(CALM_MS) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
       case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
@@ -90,6 +94,13 @@ export class Idle {
   #allLive(): boolean {
     const { services, options } = this.site;
     return (options.services === 1 || this.#calm(LIVES_MS)) && services.length === options.services && this.#look().lives === services.length;
+  }
+
+  #nothingOld(now: number): boolean {
+    const { old_lease: lease, old_slot: slot, old_usage: usage } = this.#look();
+    const { retention, ec2 } = this.site.config;
+    const isKept = (since: number | null, seconds: number): boolean => since === null || seconds === 0 || since + seconds * 1000 > now;
+    return isKept(lease, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible)) && isKept(slot, retention.slots) && isKept(usage, retention.usage);
   }
 
   #slotsRest(now: number): boolean {

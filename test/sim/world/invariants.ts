@@ -5,6 +5,7 @@ import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
 import { AT_EACH_STEP, EMPTY, OF_SLOTS, SETTLED, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
+import { EPOCH } from './time.ts';
 
 export interface Violation {
   /** The sentence that does not hold. */
@@ -29,9 +30,16 @@ const LEASES = statement<LeaseFact>('sim-leases', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE l.id = ANY($1::text[])`);
 const LIVE = statement<LeaseFact>('sim-live', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE NOT final`);
+const GROUPS = statement<{ id: string; request_id: string; leases: number }>('sim-groups', `
+  SELECT l.group_id AS id, min(e.request_id) AS request_id, count(*)::int AS leases FROM lease l JOIN event e ON e.lease_id = l.id AND e.from_state IS NULL
+   WHERE l.group_id IN (SELECT group_id FROM lease WHERE id = ANY($1::text[])) GROUP BY l.group_id`);
+const OVERDUE = statement<{ id: string }>('sim-overdue', "SELECT id || ' ' || state AS id FROM lease WHERE NOT final AND ends_at < $1");
 const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: Array<{ start: number; stop: number }> }>('sim-usage', `
   SELECT r.lease_id, r.charged_minutes, coalesce((SELECT json_agg(json_build_object('start', extract(epoch FROM start_at) * 1000, 'stop', extract(epoch FROM stop_at) * 1000))
     FROM usage_interval i WHERE i.lease_id = r.lease_id), '[]') AS intervals FROM usage_record r WHERE r.closed_at IS NOT NULL`);
+
+/** A lease whose time is over is ended within a second or so, and gone when its node has said so. */
+const OVERDUE_MS = 60_000;
 
 /** Those that rules are about. */
 const EVERYWHERE = ['lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', ROOM, 'slot', 'slot_node'];
@@ -93,7 +101,9 @@ export class Invariants {
 
   /** After a while without faults. */
   settled(): Violation[] {
-    return [...this.#tables(EACH), ...this.#tables(AT_REST), ...this.#vmsAndLeases()];
+    const { database, time, host } = this.site;
+    const overdue = database.postgres.query(OVERDUE, [new Date(EPOCH + time.now + host.clockOffset - OVERDUE_MS)]);
+    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(EACH), ...this.#tables(AT_REST), ...this.#vmsAndLeases()];
   }
 
   /** After every lease was ended. */
@@ -114,6 +124,7 @@ export class Invariants {
   #trail(): { found: Violation[]; leases: string[] } {
     const found: Violation[] = [];
     const leases = new Set<string>();
+    const created: string[] = [];
     for (const e of this.site.database.postgres.query(EVENTS, [this.#lastEvent])) {
       this.#lastEvent = e.id;
       leases.add(e.lease_id);
@@ -121,13 +132,23 @@ export class Invariants {
       this.#story.update(`${this.site.time.now} ${e.lease_id} ${e.to_state} ${e.trigger}\n`);
       this.site.trace.add('event', e.lease_id, e.from_state ?? '-', e.to_state, e.trigger);
       const before = this.#states.get(e.lease_id) ?? null;
+      if (before === null) created.push(e.lease_id);
       if (e.from_state !== before) found.push({ says: 'the trail of a lease has no gap', of: `${e.lease_id}: ${e.trigger} from ${e.from_state ?? '-'}, it was ${before ?? '-'}` });
       else if (e.from_state !== e.to_state && WAYS_OUT[before ?? '']?.includes(e.to_state) === false) {
         found.push({ says: 'a lease never comes back', of: `${e.lease_id}: ${before ?? ''} to ${e.to_state} by ${e.trigger}` });
       }
       this.#states.set(e.lease_id, e.to_state);
     }
-    return { found, leases: [...leases] };
+    return { found: created.length === 0 ? found : [...found, ...this.#groups(created)], leases: [...leases] };
+  }
+
+  /** Whether anybody hears of it or not. */
+  #groups(created: readonly string[]): Violation[] {
+    return this.site.database.postgres.query(GROUPS, [created]).flatMap(({ id, request_id, leases }) => {
+      const wish = this.site.wishes.get(request_id);
+      if (wish !== undefined && leases >= wish.minCount && leases <= wish.maxCount) return [];
+      return [{ says: 'a group is created whole or not at all', of: `${id} has ${leases} leases, ${wish?.minCount ?? 0} to ${wish?.maxCount ?? 0} were asked for` }];
+    });
   }
 
   /** Only when a VM has come or gone. */

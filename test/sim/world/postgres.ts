@@ -24,6 +24,7 @@ export class Postgres {
   #feed: (bytes: Buffer) => void = () => undefined;
   #answer: Message[] = [];
   #reset = '';
+  #vacuum = '';
   /** What its clock shows, ms since the epoch. */
   now: () => number = () => 0;
   /** The last statement may have changed something. */
@@ -47,6 +48,7 @@ export class Postgres {
     db.simple('SET timezone = \'UTC\'; SET plan_cache_mode = force_generic_plan; SET synchronous_commit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off');
     const tables = db.simple('SELECT tablename FROM pg_tables WHERE schemaname = \'public\' ORDER BY 1').map(([name]) => `"${name ?? ''}"`);
     db.#reset = `TRUNCATE ${tables.join(', ')} RESTART IDENTITY CASCADE`;
+    db.#vacuum = `VACUUM ${tables.join(', ')}`;
     return db;
   }
 
@@ -57,6 +59,12 @@ export class Postgres {
   /** Empty, and numbers begin at 1 again. */
   reset(): void {
     this.simple(this.#reset);
+  }
+
+  /** What a server does by itself: room of removed rows is used again, the log ends. */
+  tidy(): void {
+    this.simple(this.#vacuum);
+    this.simple('CHECKPOINT');
   }
 
   /** @throws pg.DatabaseError */

@@ -1,4 +1,6 @@
 /** One seed, from an empty site to an empty site: users and faults in turn, then peace, then the end of every lease. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Faults } from './faults.ts';
 import { Invariants, type Violation } from './invariants.ts';
 import { Endless } from './loop.ts';
@@ -20,13 +22,20 @@ export interface SeedOptions {
   readonly show?: ((line: string) => void) | undefined;
 }
 
+export interface Hour {
+  /** Rows of each table. */
+  readonly rows: Readonly<Record<string, number>>;
+  /** What this process has in use after a garbage collection, the world's and the database's memory with it, MiB. */
+  readonly memoryMb: number;
+}
+
 export interface Outcome {
   /** Of everything that happened. */
   readonly digest: string;
   /** Of what happened to leases, and when: the same however polls are leapt over. */
   readonly story: string;
-  /** With `hours`: rows of each table at the end of each. */
-  readonly hourly: ReadonlyArray<Readonly<Record<string, number>>>;
+  /** With `hours`: what there was at the end of each. */
+  readonly hourly: readonly Hour[];
   readonly violations: readonly Violation[];
   readonly simulatedMs: number;
   readonly statements: number;
@@ -48,11 +57,16 @@ const PATIENCE_MS = 160_000;
 const END_MS = { owned: 120_000, borrowed: 600_000 };
 
 /** Those that grow with the leases. */
-const TABLES = ['lease', 'event', 'intent', 'usage_interval', 'slot', 'slot_message'] as const;
+const TABLES = ['lease', 'lease_group', 'event', 'intent', 'usage_record', 'usage_interval', 'slot', 'slot_node', 'slot_message', 'vmm_node', 'process'] as const;
 const HOUR_MS = 3_600_000;
+/** What is over is kept so long, seconds; users speak of the last half hour. */
+const RETENTION = { leases: 7_200, slots: 7_200, usage: 14_400 };
 /** Between two things that users do, under the load of a day. */
 const LOAD_MS = 300_000;
 const TROUBLE_MS = 60_000;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 const USERS = [[6, 'create'], [4, 'end'], [3, 'reboot'], [2, 'extend'], [1, 'describe'], [2, 'repeat']] as const;
 
@@ -63,15 +77,16 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     config: {
       control: { ...(options.hours === null ? {} : { silence_ms: 60_000 }), reconnect_max_ms: 5_000, start_deadline_ms: 30_000, operation_deadline_ms: 10_000 },
       scheduler: { strategy: dice.pick(['greedy', 'round-robin']), mode: options.pilot ? 'pilot' : 'greedy-static' },
+      retention: options.hours === null ? {} : RETENTION,
       pilot: { poll: 10, silence: 20, padding: 30, pending_timeout: 300, leases_per_node: dice.pick([1, 2]) },
     },
     simulated: options.faults && dice.chance(0.5) ? { failureRate: 0.05, exits: [{ lease: 'i-0', afterMs: dice.int(100, 60_000) }, { lease: 'i-1', afterMs: 400 }] } : {},
   });
   const invariants = new Invariants(site);
-  const users = new Users(site);
+  const users = new Users(site, dice.chance(0.3));
   const faults = new Faults(site);
   const violations: Violation[] = [];
-  const hourly: Array<Record<string, number>> = [];
+  const hourly: Hour[] = [];
   const broken = (found: readonly Violation[]): void => {
     for (const v of found) site.trace.add('VIOLATION', v.says, v.of);
     violations.push(...found);
@@ -89,7 +104,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
       else users[pick(dice)]();
       await site.loop.pass(options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS));
       broken([...users.broken.splice(0), ...site.web.broken.splice(0)]);
-      if (site.time.now >= (hourly.length + 1) * HOUR_MS) hourly.push(tableSizes(postgres));
+      if (site.time.now >= (hourly.length + 1) * HOUR_MS && site.database.atRest) hourly.push(hourOf(postgres));
     }
     faults.stop();
     const mode = options.pilot ? 'borrowed' : 'owned';
@@ -121,8 +136,14 @@ async function trouble(site: Site, faults: Faults): Promise<void> {
   faults.stop();
 }
 
-function tableSizes(postgres: Postgres): Record<string, number> {
-  return Object.fromEntries(TABLES.map((table) => [table, Number(postgres.simple(`SELECT count(*) FROM ${table}`)[0]?.[0] ?? 0)]));
+function hourOf(postgres: Postgres): Hour {
+  postgres.tidy();
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return {
+    rows: Object.fromEntries(TABLES.map((table) => [table, Number(postgres.simple(`SELECT count(*) FROM ${table}`)[0]?.[0] ?? 0)])),
+    memoryMb: Math.round((heapUsed + external) / 2 ** 20),
+  };
 }
 
 function pick(dice: Dice): (typeof USERS)[number][1] {

@@ -25,6 +25,7 @@ import { createDispatcher, type Dispatcher } from '../../../src/workers/dispatch
 import { createHeartbeat } from '../../../src/workers/heartbeat.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../../src/workers/node-monitor.ts';
 import { BATCH_SYSTEM } from '../../../src/manager/slots/reconcile.ts';
+import { createPruner } from '../../../src/workers/pruner.ts';
 import { createSlotWorker, type SlotWorker } from '../../../src/workers/slots.ts';
 import { createSweeper } from '../../../src/workers/sweeper.ts';
 import type { Machine } from '../node/machine.ts';
@@ -50,7 +51,7 @@ export interface ServiceParts {
   readonly lrm?: Lrm | undefined;
 }
 
-export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'monitor' | 'slots';
+export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'pruner' | 'monitor' | 'slots';
 
 export interface Door {
   notify(request: Received): Promise<Answer>;
@@ -106,6 +107,7 @@ export function startService(parts: ServiceParts): Service {
   });
   const monitor = createNodeMonitor({ ctx: worker('monitor'), db, control, nodes, recorder, nodeName, refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id) });
   const sweeper = createSweeper(worker('sweeper'), () => manager.work.sweep());
+  const pruner = createPruner(worker('pruner'), () => manager.work.prune());
   Object.assign(late, { dispatcher, monitor });
   const inbox = createInbox({ ctx, db, stored: (ids) => late.slots?.heard(ids) });
   const doorParts = { ctx, inbox, contacts: () => [], refusals: createRefusals(ctx) };
@@ -124,6 +126,7 @@ export function startService(parts: ServiceParts): Service {
     await monitor.start();
     dispatcher.start();
     sweeper.start();
+    pruner.start();
     if (parts.lrm !== undefined) {
       late.slots = createSlotWorker({ ctx: worker('slots'), config, lrm: parts.lrm, work: manager.work.slots, control, contacts: () => ['http://service:41999'], ca: undefined, duty: () => processes.take(BATCH_SYSTEM) });
       void late.slots.start();

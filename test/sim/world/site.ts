@@ -58,6 +58,8 @@ export class Site {
   readonly admin: Caller;
   readonly image = Buffer.from('a guest');
   readonly services: Service[] = [];
+  /** Of each request for leases: how many were asked for. */
+  readonly wishes = new Map<string, { readonly minCount: number; readonly maxCount: number }>();
   /** The machine that the service runs on. */
   readonly host = { clockOffset: 0 };
   readonly idle = new Idle(this);

@@ -15,8 +15,12 @@ const PATIENCE_MS = 60_000;
 const NOT_NOW: ReadonlySet<string> = new Set(['Unavailable', 'Busy']);
 /** Refusals that a user with these wishes may get. */
 const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused']);
+/** Users speak of what they made lately: what is older may be pruned. */
+const MEMORY_MS = 1_800_000;
 
 interface Wish {
+  /** ms of virtual time */
+  readonly at: number;
   readonly user: Caller;
   readonly request: CreateRequest;
 }
@@ -24,31 +28,35 @@ interface Wish {
 export class Users {
   readonly #dice: Dice;
   /** Creates that were not answered. */
-  readonly #unanswered: Wish[] = [];
+  #unanswered: Wish[] = [];
   /** Token → the group that was promised. */
   readonly #promised = new Map<string, string>();
-  readonly #leases: Array<{ readonly user: Caller; readonly id: string }> = [];
+  #leases: Array<{ readonly user: Caller; readonly id: string; readonly at: number }> = [];
   readonly broken: Violation[] = [];
   answered = 0;
   refused = 0;
 
-  constructor(private readonly site: Site) {
+  #requests = 0;
+
+  /** @param greedy they want more than there is room for */
+  constructor(private readonly site: Site, private readonly greedy: boolean) {
     this.#dice = site.dice.fork('users');
   }
 
   create(): void {
     const dice = this.#dice;
     const user = dice.pick(this.site.users);
-    const minCount = dice.int(1, dice.chance(0.3) ? 4 : 2);
+    const minCount = dice.int(1, this.greedy ? 6 : dice.chance(0.3) ? 4 : 2);
     const request: CreateRequest = {
       minCount, maxCount: minCount + (dice.chance(0.2) ? dice.int(1, 2) : 0), image: 'guest', durationS: dice.chance(0.5) ? dice.int(5, 60) : dice.int(60, 3_600),
-      ...(dice.chance(0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
+      ...(dice.chance(this.greedy ? 0.7 : 0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
     };
-    this.#send({ user, request });
+    this.#send({ user, request, at: this.site.time.now });
   }
 
   /** The same once more, as a client does that heard nothing, or does not trust what it heard. */
   repeat(): void {
+    this.#unanswered = this.#unanswered.filter((w) => this.#isRecent(w));
     const wish = this.#unanswered.length === 0 ? undefined : this.#dice.pick(this.#unanswered);
     if (wish?.request.clientToken !== undefined) this.#send(wish);
     else this.create();
@@ -81,15 +89,22 @@ export class Users {
   }
 
   #onLease(what: string, how: (m: Manager, user: Caller, id: string) => Promise<unknown>): void {
+    this.#leases = this.#leases.filter((l) => this.#isRecent(l));
     if (this.#leases.length === 0) return this.create();
     // The latest ones most of the time: the others are over.
     const lease = this.#leases[Math.max(0, this.#leases.length - 1 - this.#dice.wait(4))] ?? this.#dice.pick(this.#leases);
     this.#ask(what, (m) => how(m, lease.user, lease.id), () => undefined);
   }
 
+  #isRecent({ at }: { readonly at: number }): boolean {
+    return this.site.time.now - at < MEMORY_MS;
+  }
+
   #send(wish: Wish): void {
     this.#unanswered.push(wish);
-    this.#ask('create', (m) => m.leases.create(wish.user, wish.request), (group) => {
+    const requestId = `req-${(this.#requests += 1)}`;
+    this.site.wishes.set(requestId, wish.request);
+    this.#ask('create', (m) => m.leases.create({ ...wish.user, requestId }, wish.request), (group) => {
       this.#unanswered.splice(this.#unanswered.indexOf(wish), 1);
       this.#promise(wish, group);
     });
@@ -103,7 +118,7 @@ export class Users {
     const before = token === undefined ? undefined : this.#promised.get(token);
     if (before !== undefined && before !== group.id) wrong('a client token names one group for ever');
     if (token !== undefined) this.#promised.set(token, group.id);
-    if (before === undefined) for (const l of group.leases) this.#leases.push({ user, id: l.id });
+    if (before === undefined) for (const l of group.leases) this.#leases.push({ user, id: l.id, at: this.site.time.now });
   }
 
   /** False when nobody was there to be asked. */
