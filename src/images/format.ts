@@ -47,6 +47,9 @@ export function inspect(head: Buffer): Verdict {
   };
 }
 
+/** Bytes of the disk that a qcow2 image describes. @param head its first HEAD_BYTES */
+export const qcow2DiskBytes = (head: Buffer): number => Number(head.readBigUInt64BE(24));
+
 function inspectQcow2(head: Buffer): Verdict {
   if (head.length < 72) return { refused: 'it is a cut qcow2 image' };
   const version = head.readUInt32BE(4);

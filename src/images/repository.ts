@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PUT_CHUNK, type ImageRef } from '../control/protocol.ts';
 import { Fault } from '../lease/faults.ts';
@@ -16,6 +16,7 @@ import {
   commonImagesCalled, imageById, imagesOfAccount, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
 } from '../store/images.ts';
 import { lockBelongings, removeAllTags } from '../store/tags.ts';
+import { HEAD_BYTES, qcow2DiskBytes } from './format.ts';
 import { draftFor, INCOMING, settle, takeBytes, takeFile, takeStream, type Place, type Taken } from './intake.ts';
 import { imageNotFound, looksLikeId } from './lookup.ts';
 
@@ -54,6 +55,8 @@ export interface ImageRepository {
   removeAllOf(tx: Queryable, accountId: number): Promise<() => Promise<void>>;
   /** The bytes, in chunks that fit one `put`. */
   open(image: ImageRef): AsyncIterable<Buffer>;
+  /** Bytes of the disk that it describes. */
+  diskBytes(image: Pick<ImageRow, 'file' | 'format' | 'size_bytes'>): Promise<number>;
   /** Where a row's `file` lies. */
   path(file: string): string;
   /** Has the built-in guest be a common image, of these bytes. An administrator who removed or replaced it is obeyed. */
@@ -158,6 +161,18 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
     async *open(image) {
       const { file } = await rowOf(image.id);
       yield* createReadStream(path(file), { highWaterMark: PUT_CHUNK });
+    },
+
+    async diskBytes(image) {
+      if (image.format === 'raw') return image.size_bytes;
+      const file = await open(path(image.file));
+      try {
+        const head = Buffer.alloc(HEAD_BYTES);
+        await file.read(head, 0, HEAD_BYTES, 0);
+        return qcow2DiskBytes(head);
+      } finally {
+        await file.close();
+      }
     },
 
     async ensureBuiltin(bytes) {

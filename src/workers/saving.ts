@@ -14,12 +14,15 @@ import { ownerOfLease } from '../store/leases.ts';
 
 /** Transfers at a time; each holds about 1 MiB. */
 const AT_ONCE = 32;
+/** What a qcow2 file may have besides the bytes of its disk: tables and counts are less than a hundredth of them. */
+const BESIDES = 1.01;
+const BESIDES_BYTES = 2 ** 26;
 
 export interface SaverDeps {
   readonly ctx: Context;
   readonly db: Db;
   readonly control: ControlClient;
-  readonly repository: Pick<ImageRepository, 'take'>;
+  readonly repository: Pick<ImageRepository, 'take' | 'diskBytes'>;
   readonly recorder: Recorder;
 }
 
@@ -31,7 +34,9 @@ export function createSaver({ ctx, db, control, repository, recorder }: SaverDep
   return (row, base) => slots.use(async () => {
     const [owner] = await db.query(ownerOfLease, [row.lease_id]);
     if (owner === undefined) throw new Error('the lease has no owner');
-    await repository.take(owner, readSaved(ctx, control, row.node_id, row.lease_id), (image) => recorder.report({
+    const disk = Math.max(await repository.diskBytes({ file: row.image_file, format: row.image_format, size_bytes: row.image_size }), row.disk_mb * 2 ** 20);
+    const saved = readSaved(ctx, control, row.node_id, row.lease_id, Math.ceil(disk * BESIDES) + BESIDES_BYTES);
+    await repository.take(owner, saved, (image) => recorder.report({
       ...base, kind: 'saved', intentId: row.id,
       image: { ...image, accountId: owner.id, name: `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} when the batch system took its node back; made from ${row.image_id}` },
     }));

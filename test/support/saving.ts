@@ -17,7 +17,7 @@ export function testSaving(deps: Omit<SaverDeps, 'repository'>, during: <T>(work
   const directory = mkdtempSync(join(tmpdir(), 'nimbus-saving-'));
   const repository = createImageRepository({ ...deps, directory });
   return {
-    save: createSaver({ ...deps, repository: { take: (...args) => during(() => repository.take(...args)) } }),
+    save: createSaver({ ...deps, repository: { diskBytes: (image) => repository.diskBytes(image), take: (...args) => during(() => repository.take(...args)) } }),
     files: () => readdirSync(directory, { recursive: true, withFileTypes: true }).filter((f) => f.isFile()).map((f) => f.name),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };

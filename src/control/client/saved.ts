@@ -8,8 +8,8 @@ import type { ControlClient } from '../types.ts';
 const WINDOW = 4;
 const PIECE_MS = 10_000;
 
-/** @throws Fault as `ControlClient.ask`, or NodeRefused when the node says less than it promised */
-export async function* readSaved(ctx: Context, control: Pick<ControlClient, 'ask'>, nodeId: number, lease: string): AsyncGenerator<Buffer> {
+/** @throws Fault as `ControlClient.ask`, or NodeRefused when the node says less than it promised, or promises more than `mostBytes` */
+export async function* readSaved(ctx: Context, control: Pick<ControlClient, 'ask'>, nodeId: number, lease: string, mostBytes: number): AsyncGenerator<Buffer> {
   const piece = async (offset: number): Promise<{ bytes: Buffer; totalBytes: number }> => {
     const { result } = await control.ask(nodeId, { op: 'read-saved', id: newOperationId(ctx.random), lease, offset, maxBytes: PUT_CHUNK, deadlineMs: PIECE_MS });
     if (!('saved' in result)) throw cut(lease, 'it answered something else');
@@ -17,6 +17,7 @@ export async function* readSaved(ctx: Context, control: Pick<ControlClient, 'ask
   };
   const first = await piece(0);
   const total = first.totalBytes;
+  if (total > mostBytes) throw cut(lease, `it is said to have ${total} bytes; a disk as large as the lease’s has at most ${mostBytes}`);
   const coming: Array<ReturnType<typeof piece>> = [];
   let asked = PUT_CHUNK;
   const ask = (): void => {

@@ -89,6 +89,21 @@ describe('nimbus:on-preempt=save', () => {
     expect(p.site.saving.files()).toEqual([]);
   });
 
+  it('of more than the lease’s disk can hold is not begun, whatever the node says', async () => {
+    const { lease, slot } = await running(SAVE);
+    let pieces = 0;
+    p.site.control.answer = (_n, r) => {
+      if (r.op !== 'read-saved') return undefined;
+      pieces += 1;
+      return { saved: Buffer.alloc(512).toString('base64'), totalBytes: 2 ** 40 };
+    };
+    await preempt(slot);
+    await p.until(p.states, terminated);
+    expect((await view(lease))?.reason).toMatch(/nothing was saved: .*could not be read/);
+    expect(pieces).toBe(1);
+    expect(p.site.saving.files()).toEqual([]);
+  });
+
   it('is broken off by the owner who ends the lease', async () => {
     const { lease, slot } = await running(SAVE);
     p.site.control.answer = (_n, r) => (r.op === 'save' ? 'silent' : undefined);
