@@ -17,6 +17,8 @@ export interface FakeControl extends ControlClient {
   node(nodeId: number): FakeNode;
   /** Nodes answer by this instead; undefined = as usual. */
   answer: (nodeId: number, request: AgentRequest) => AgentError | 'silent' | undefined;
+  /** What it says that a saved disk has. */
+  savedBytes: number;
   /** Does what is asked without a word about it. */
   perform(nodeId: number, request: AgentRequest): void;
   setUp(nodeId: number, up: boolean, reason?: string): void;
@@ -59,7 +61,7 @@ export function createFakeControl(clock: Clock): FakeControl {
     const before = vms.get(r.lease);
     if (r.op === 'read-saved') {
       if (before?.state !== 'saved') return { code: 'WrongState', message: `no disk of ${r.lease} was saved` };
-      return { saved: SAVED_DISK.subarray(r.offset, r.offset + r.maxBytes).toString('base64'), totalBytes: SAVED_DISK.length };
+      return { saved: SAVED_DISK.subarray(r.offset, r.offset + r.maxBytes).toString('base64'), totalBytes: control.savedBytes };
     }
     if (before !== undefined && before.generation > r.generation) return { code: 'StaleGeneration', message: 'stale' };
     const vm: VmInfo = {
@@ -95,6 +97,7 @@ export function createFakeControl(clock: Clock): FakeControl {
 
   const control: FakeControl = {
     answer: () => undefined,
+    savedBytes: SAVED_DISK.length,
     perform: (nodeId, r) => void perform(nodeId, r),
     node: get,
     setNodes: (refs: readonly NodeRef[]) => refs.forEach((r) => {
