@@ -1,4 +1,4 @@
-/** Sites with nodes of their own: 350 of the 500 seeds, in two processes. */
+/** Sites with nodes of their own: 350 of the 499 seeds, in two processes. */
 import { expect, it } from 'vitest';
 import { brokenOnes, seeds } from './run-sim.ts';
 
