@@ -33,7 +33,7 @@ export function createSaver({ ctx, db, control, repository, recorder }: SaverDep
     if (owner === undefined) throw new Error('the lease has no owner');
     await repository.take(owner, readSaved(ctx, control, row.node_id, row.lease_id), (image) => recorder.report({
       ...base, kind: 'saved', intentId: row.id,
-      image: { ...image, accountId: owner.id, name: `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} when the batch system took its node back; made from ${row.image_id}` },
+      image: { ...image, accountId: owner.id, name: owner.save_as ?? `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} ${owner.save_as === null ? 'when the batch system took its node back' : 'as its user saved it'}; made from ${row.image_id}` },
     }));
   });
 }
