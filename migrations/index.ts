@@ -6,6 +6,7 @@ import * as m0003 from './0003_policies.ts';
 import * as m0004 from './0004_processes.ts';
 import * as m0005 from './0005_events.ts';
 import * as m0006 from './0006_retention.ts';
+import * as m0007 from './0007_grid.ts';
 import * as m0008 from './0008_grid_names.ts';
 import * as m0009 from './0009_process_keys.ts';
 
@@ -21,6 +22,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0004_processes', up: m0004.up },
   { name: '0005_events', up: m0005.up },
   { name: '0006_retention', up: m0006.up },
+  { name: '0007_grid', up: m0007.up },
   { name: '0008_grid_names', up: m0008.up },
   { name: '0009_process_keys', up: m0009.up },
 ];

@@ -36,6 +36,7 @@ import { createMonitoring, type Monitoring } from './service-monitoring.ts';
 import { fsckOfService } from './service-fsck.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { joinOthers, type Others } from './service-others.ts';
+import { openWsrf } from './service-wsrf.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
@@ -60,6 +61,9 @@ export interface ServiceOptions {
 /** What the ready file holds. */
 export interface Ready {
   readonly ec2: string;
+  /** Services for grid clients, and those for old ones; absent when the configuration wants them nowhere. */
+  readonly wsrf?: string;
+  readonly wsrfLegacy?: string;
   readonly pid: number;
   readonly version: string;
   /** In pilot mode: where pilots report. */
@@ -143,7 +147,10 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const monitoringUrl = await monitoring.open({ db, recorder: parts.manager.work.recorder, dispatcher: parts.dispatcher });
   const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (ids) => parts.dispatcher.handOver(ids), nodesChanged: () => parts.monitor.reload(), dir });
   const backup = backupOf({ ctx, config, address, dir });
-  const ready = await openDoors({ monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, backup, ...look }, onStop);
+  const wsrf = await openWsrf({ ctx, config, db, manager: parts.manager }, onStop);
+  if (wsrf !== undefined) parts.onSubscribed(() => wsrf.notifier.wake());
+  const grid = wsrf === undefined ? {} : { wsrf: wsrf.url, ...(wsrf.legacyUrl === undefined ? {} : { wsrfLegacy: wsrf.legacyUrl }) };
+  const ready = await openDoors({ grid, monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, backup, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
@@ -170,6 +177,8 @@ interface Work {
   readonly manager: FullManager;
   readonly monitor: NodeMonitor;
   readonly dispatcher: Dispatcher;
+  /** Told of new subscriptions, once there is somebody. */
+  readonly onSubscribed: (wake: () => void) => void;
   start(): void;
 }
 
@@ -181,10 +190,10 @@ function startWork(
   onStop: (what: string, step: Undo) => void,
 ): Work {
   // Manager and dispatcher need each other: the manager hands over what the dispatcher sends and reports back.
-  const late: { dispatcher?: Dispatcher } = {};
+  const late: { dispatcher?: Dispatcher; subscribed?: () => void } = {};
   /** From the start of the work on. */
   const beats: { dispatcher?: () => void; sweeper?: () => void; monitor?: () => void } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, handOver: (ids) => late.dispatcher?.handOver(ids), subscribed: () => late.subscribed?.() });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
@@ -207,6 +216,7 @@ function startWork(
   onStop('questions of other services', () => questions.stop());
   return {
     manager, monitor, dispatcher,
+    onSubscribed: (wake) => { late.subscribed = wake; },
     start() {
       Object.assign(beats, { dispatcher: monitoring.watch('dispatcher'), sweeper: monitoring.watch('sweeper'), monitor: monitoring.watch('node monitor') });
       dispatcher.start();
@@ -220,7 +230,7 @@ function startWork(
 async function openDoors(
   d: {
     ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
-    pilots: string | undefined; monitoringUrl: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; backup: ReturnType<typeof backupOf>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+    grid: Pick<Ready, 'wsrf' | 'wsrfLegacy'>; pilots: string | undefined; monitoringUrl: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; backup: ReturnType<typeof backupOf>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
   },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
@@ -229,7 +239,7 @@ async function openDoors(
     () => createEc2Server(d.ctx, d.manager, d.config.ec2));
   const { url } = await startStep(`the EC2 listener cannot be opened (ec2.listen = "${listen}")`, () => ec2.listen());
   onStop('EC2 door', () => ec2.close());
-  const ready: Ready = { ec2: url, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }), ...(d.monitoringUrl === undefined ? {} : { monitoring: d.monitoringUrl }) };
+  const ready: Ready = { ec2: url, ...d.grid, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }), ...(d.monitoringUrl === undefined ? {} : { monitoring: d.monitoringUrl }) };
   const adminServer = await createAdminServer({
     ctx: d.ctx, manager: d.manager, admin: d.admin, dir: d.dir, agentConfig: agentConfig(d.config),
     status: () => ({ ...ready, database: d.databaseKind, ...d.batchSystem() }), doctor: d.doctor, fsck: d.fsck, backup: d.backup,

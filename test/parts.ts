@@ -44,6 +44,8 @@ const PARTS = {
   curl: { here: () => findProgram('curl') !== undefined, install: 'curl' },
   awscli: { here: () => existsSync('/usr/bin/aws'), install: 'awscli' },
   boto3: { here: () => python('boto3'), install: 'python3-boto3' },
+  globus: { here: () => findProgram('grid-proxy-init') !== undefined, install: 'globus-proxy-utils' },
+  zeep: { here: () => python('zeep'), install: 'python3-zeep' },
   boto2: { here: () => python('boto'), install: 'python3-boto' },
   libcloud: { here: () => python('libcloud'), install: 'python3-libcloud' },
   vmec2: { here: () => perl('VM::EC2'), install: 'libvm-ec2-perl' },
@@ -51,7 +53,6 @@ const PARTS = {
   /** Client stacks that only tests use stand apart, so that the product's own `npm ci` stays small. */
   awssdk2: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/aws-sdk')), install: '(npm ci --prefix test/clients)' },
   soapjs: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/soap')), install: '(npm ci --prefix test/clients)' },
-  zeep: { here: () => python('zeep'), install: 'python3-zeep' },
   axis: { here: () => findProgram('java') !== undefined && existsSync('/usr/share/java/axis.jar'), install: 'default-jre-headless libaxis-java' },
   busybox: { here: () => findProgram('busybox') !== undefined && findProgram('cpio') !== undefined, install: 'busybox-static cpio' },
   /** The Linux guest is built of packages that apt can download (test/guests/linux.ts). */

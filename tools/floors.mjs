@@ -16,11 +16,11 @@ const FLOORS = [
   ['src/platform'],
   ['src/store', 'migrations', 'src/soap'],
   ['contract'],
-  ['src/scheduler', 'src/authorization', 'src/accounting', 'src/network', 'src/images', 'src/control', 'src/grid'],
+  ['src/scheduler', 'src/authorization', 'src/accounting', 'src/network', 'src/images', 'src/control', 'src/grid', 'src/wsrf/wire'],
   ['src/pilot'],
   ['src/manager'],
   ['src/backup', 'src/doctor', 'src/fsck'],
-  ['src/ec2', 'src/web', 'src/cli', 'src/workers', 'src/pilot/door', 'src/monitoring'],
+  ['src/ec2', 'src/wsrf', 'src/web', 'src/cli', 'src/workers', 'src/pilot/door', 'src/monitoring'],
   ['src/demo'],
   ['src'],
 ];

@@ -22,6 +22,7 @@ import { addSiteCommands } from './commands/site.ts';
 import { addSlotCommands } from './commands/slots.ts';
 import { addUsageCommand } from './commands/usage.ts';
 import { addUserCommands } from './commands/users.ts';
+import { addWsrfCommands } from './commands/wsrf.ts';
 import { asJson, refusal, type CliDeps } from './env.ts';
 import { EXIT, SomeFailed, Unreachable, UsageError } from './exit.ts';
 import { quiet, sshInstaller } from './ssh-installer.ts';
@@ -83,7 +84,7 @@ ${EXIT_CODES}`);
   for (const add of [
     addSiteCommands, addUserCommands, addNodeCommands, addImageCommands, addNetworkCommands, addLeaseCommands, addEventsCommand, addPolicyCommands,
     addUsageCommand, addSlotCommands, addKillAllCommand, addDoctorCommand, addFsckCommand,
-    addBackupCommands, addKeyCommands, addProcessesCommand, addCaCommands,
+    addBackupCommands, addKeyCommands, addProcessesCommand, addCaCommands, addWsrfCommands,
   ]) {
     add(root, deps);
   }

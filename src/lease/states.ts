@@ -97,7 +97,7 @@ const TRANSITIONAL_ON_NODE: readonly LeaseState[] = [
 const ASKING: readonly Actor[] = ['user', 'admin', 'service'];
 
 export const TRANSITIONS: readonly Transition[] = [
-  { from: ['Pending'], trigger: 'placed', to: 'Unpropagated', by: ['slot'], intent: 'start' },
+  { from: ['Pending'], trigger: 'placed', to: 'Unpropagated', by: ['slot', 'service'], intent: 'start' },
   { from: ['Unpropagated'], trigger: 'propagate-begun', to: 'Propagating', by: ['agent'] },
   { from: ['Unpropagated', 'Propagating'], trigger: 'propagated', to: 'Propagated', by: ['agent'] },
   { from: ['Propagated'], trigger: 'start-begun', to: 'Starting', by: ['agent'] },
@@ -111,6 +111,7 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Running', 'Paused'], trigger: 'shutdown', to: 'ShuttingDown', by: ASKING, intent: 'shutdown' },
   { from: ['ShuttingDown'], trigger: 'shut-down', to: 'Propagated', by: ['agent'] },
   { from: ['Propagated'], trigger: 'start', to: 'Starting', by: ASKING, intent: 'start' },
+  { from: ['Unpropagated'], trigger: 'start', to: 'Unpropagated', by: ASKING, intent: 'start' },
   { from: ['Running', 'Paused'], trigger: 'serialize', to: 'Serializing', by: ASKING, intent: 'serialize' },
   { from: ['Serializing'], trigger: 'serialized', to: 'Serialized', by: ['agent'] },
   { from: ['Serialized'], trigger: 'unserialize', to: 'Starting', by: ASKING, intent: 'unserialize' },
@@ -122,6 +123,7 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Pausing'], trigger: 'refused', to: 'Running', by: ['agent', 'service'] },
   { from: ['Resuming'], trigger: 'refused', to: 'Paused', by: ['agent', 'service'] },
   { from: ['ShuttingDown', 'Serializing'], trigger: 'refused', to: 'Running', by: ['agent', 'service'] },
+  { from: ['ReadyingForTransport'], trigger: 'refused', to: 'Propagated', by: ['agent', 'service'] },
   { from: ['Pending', ...TRANSITIONAL_ON_NODE], trigger: 'failed', to: 'Corrupted', by: ['agent', 'slot', 'service'], intent: 'remove' },
   { from: LIVE.filter((s) => STATES[s].vm && s !== 'Ending' && s !== 'Corrupted' && s !== 'ReadyingForTransport'), trigger: 'vm-exited', to: 'Ending', by: ['agent', 'service'], intent: 'remove' },
   { from: LIVE.filter((s) => s !== 'Ending'), trigger: 'end', to: 'Ending', by: ['user', 'admin', 'sweeper', 'service', 'slot'], intent: 'remove' },

@@ -42,6 +42,29 @@ export interface CreateRequest {
   readonly clientToken?: string | undefined;
   /** With `durationS` they may hold `nimbus:duration`, as the user wrote it. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
+  /** A public key as it stands, for doors whose users bring it with the request; not with `keyName`. */
+  readonly publicKey?: string | undefined;
+  readonly grid?: GridRequest | undefined;
+}
+
+/** Where a new lease rests until it is started. */
+export type RestingState = 'Unpropagated' | 'Propagated' | 'Paused';
+
+/** What grid clients ask beyond other doors. */
+export interface GridRequest {
+  /** What its user calls it: a URI. */
+  readonly name: string;
+  /** Names of its NICs, in the order of the networks. */
+  readonly nics: readonly string[];
+  readonly architecture: string;
+  /** The number of cores was asked for, not left to the site. */
+  readonly cores: boolean;
+  /** null = it runs */
+  readonly target: RestingState | null;
+  /** Name of the image that each lease's disk becomes when its time is over; null = it is thrown away. */
+  readonly saveAs: string | null;
+  /** Placed with the others of this ensemble, when that is done: a new one, or one that is still open. */
+  readonly ensemble: 'new' | { readonly join: string } | null;
 }
 
 /** One network interface of a lease, as leased from a pool. */

@@ -157,6 +157,23 @@ export interface Explanation {
   readonly site: { readonly allowed: boolean; readonly reasons: readonly string[]; readonly failure: string | null } | null;
 }
 
+/** Who wants to hear of a lease, and whether he could be told. */
+export interface SubscriptionListView {
+  readonly id: string;
+  readonly user: string;
+  readonly lease: string;
+  readonly topic: 'currentState' | 'ResourceTermination';
+  readonly consumer: string;
+  readonly paused: boolean;
+  readonly endsAt: number | null;
+  /** Messages. */
+  readonly delivered: number;
+  /** In a row that failed. */
+  readonly attempts: number;
+  readonly failingSince: number | null;
+  readonly lastError: string | null;
+}
+
 export interface UsageSinkView {
   readonly name: string;
   /** False: no longer in the configuration. */
@@ -336,6 +353,8 @@ export interface AdminManager {
   };
   readonly usage: {
     sinks(): Promise<UsageSinkView[]>;
+    /** Of grid clients, the oldest first. */
+    subscriptions(): Promise<SubscriptionListView[]>;
     list(query: { user?: string | undefined; since?: number | undefined }): Promise<UsageView[]>;
   };
 }

@@ -15,6 +15,7 @@ import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
 import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
+import { gathered, gridIds, isGathered, writeGridGroups } from './gathering.ts';
 import { assignNics } from './nics.ts';
 import { RoomTaken, type Placed } from './placing/types.ts';
 import { groupRows, leaseRows, tagRows } from './planned-rows.ts';
@@ -155,7 +156,7 @@ async function plan(deps: ManagerDeps, entry: Entry, budgets: Budgets): Promise<
   if (isFault(placed)) return placed;
   const { random } = deps.ctx;
   const groups = order.map((request, i): Planned => ({
-    request, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }),
+    request, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }), ...gridIds(random, request),
     leases: (placed.places[i] ?? []).map((place) => ({ id: newLeaseId(random), place, nics: [] })),
   }));
   return { entry, placed, groups };
@@ -169,7 +170,7 @@ export async function placeWithin(deps: Pick<ManagerDeps, 'config' | 'placer'>, 
   if (!decision.allowed) return refusal(decision, 'create');
   const most = budgets.counts(accountId, ask);
   const zones = budgets.zones(accountId, ask.zones);
-  const placed = await deps.placer.place(order.map((request, i) => ({ request, maxCount: most[i] ?? request.minCount, zones })));
+  const placed = isGathered(order) ? gathered(order, zones ?? ask.zones) : await deps.placer.place(order.map((request, i) => ({ request, maxCount: most[i] ?? request.minCount, zones })));
   if (!isFault(placed)) budgets.take(accountId, ask, placed.places.map((p) => p.length));
   return placed;
 }
@@ -193,6 +194,7 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   await answerRepeats(tx, lost.map((p) => p.entry), outcomes);
   const groups = mine.flatMap((p) => p.groups);
   if (groups.length === 0) return [];
+  await writeGridGroups(deps, tx, groups, now);
   await holdWhatIsUsed(tx, groups);
   await deps.placer.reserve(tx, groups, now);
   await assignNics(deps, tx, groups);
@@ -201,7 +203,7 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
     deps.self?.id() ?? null,
   ]);
   for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false })));
-  return groups.flatMap((g) => g.leases.flatMap(({ place }) => (place.kind === 'owned' ? [place.intentId] : [])));
+  return groups.flatMap((g) => g.leases.flatMap(({ place }) => (place.kind === 'owned' && g.request.grid?.target !== 'Unpropagated' ? [place.intentId] : [])));
 }
 
 /** Users, images and networks were looked up before; from here to the commit they cannot be removed. */

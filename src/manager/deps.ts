@@ -26,6 +26,8 @@ export interface ManagerDeps {
   readonly self?: Self | undefined;
   /** Wakes the other services: there is something for them in the tables. */
   readonly tellOthers?: ((what: 'intents' | 'questions') => void) | undefined;
+  /** Somebody wants to hear of what happens to a lease. */
+  readonly subscribed?: (() => void) | undefined;
   /** Only where the site decides by itself. */
   readonly decision?: SiteDecision | undefined;
 }

@@ -18,6 +18,7 @@ import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
 import { createSignatures } from './signatures.ts';
 import { siteCases } from './site.ts';
+import { subscriptionCases, type Subscriptions } from './subscriptions.ts';
 import { slotWork } from './slots/index.ts';
 import type { SlotWork } from './slots/types.ts';
 import { tagCases } from './tags.ts';
@@ -27,6 +28,7 @@ import type { CreateRequest } from '../lease/types.ts';
 import { isUnavailable } from '../store/db.ts';
 import { groupsByToken, leasesOfGroup } from '../store/leases.ts';
 import { leaseView, readLeases } from './view.ts';
+import { workspaceCases, type Workspaces } from './workspaces.ts';
 
 /** The manager as workers see it. */
 export interface WorkerManager {
@@ -41,6 +43,9 @@ export interface WorkerManager {
 
 export interface FullManager extends Manager {
   readonly leases: Manager['leases'] & Pick<LeaseCases, 'forget'>;
+  /** Leases as grid clients know them. */
+  readonly workspaces: Workspaces;
+  readonly subscriptions: Subscriptions;
   readonly work: WorkerManager;
 }
 
@@ -91,6 +96,8 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
   }
 
+  const workspaces = workspaceCases(deps, async (caller, request) => (await createOrder(caller, [request], false))[0] ?? nothingMade());
+
   return withFullRights<FullManager>({
     leases: {
       create: async (caller, request, o) => (await createOrder(caller, [request], o?.dryRun === true))[0] ?? nothingMade(),
@@ -101,6 +108,8 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
       describe: cases.describe, end: cases.end, reboot: cases.reboot, setEnd: cases.setEnd,
       console: cases.console, events: cases.events, forget: cases.forget,
     },
+    workspaces,
+    subscriptions: subscriptionCases(deps, workspaces, () => deps.subscribed?.()),
     images: imageCases(deps),
     keys: keyCases(deps),
     tags: tagCases(deps),

@@ -35,7 +35,7 @@ export async function moveEnd(deps: Pick<ManagerDeps, 'ctx' | 'config'>, tx: Que
 /** @throws Fault StateRefused */
 function endOf(l: LockedLease): number {
   if (l.final || l.state === 'Ending' || l.state === 'Corrupted') throw new Fault('StateRefused', `The lease ${l.id} is over and has no time left to change; run a new one`, [`it is ${l.state}`]);
-  if (l.ends_at === null) throw new Fault('StateRefused', `The lease ${l.id} waits for a node; its time begins when the node is ready`, [`it is ${l.state}`]);
+  if (l.ends_at === null || l.state === 'Pending') throw new Fault('StateRefused', `The lease ${l.id} waits for a node; its time begins when the node is ready`, [`it is ${l.state}`]);
   return l.ends_at;
 }
 

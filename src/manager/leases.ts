@@ -10,9 +10,10 @@ import { inHalves } from '../platform/halves.ts';
 import { accountByName } from '../store/users.ts';
 import { createAskNode, type AskNode } from './ask-node.ts';
 import type { ManagerDeps } from './deps.ts';
+import { follow } from './follow.ts';
 import { moveEnd } from './lease-end.ts';
 import { accountOf, checkIds, lockNamed, MOST_NAMED, notFound } from './named-leases.ts';
-import { TransitionBatch, type Effects } from './transitions.ts';
+import { TransitionBatch } from './transitions.ts';
 import type { Caller, EventView, LeaseChange, LeaseQuery, LeaseView, Manager, NewEnd } from './types.ts';
 import { leaseView, readLeases } from './view.ts';
 
@@ -104,12 +105,6 @@ function applyAsked(
 const newBatch = (deps: ManagerDeps): TransitionBatch =>
   new TransitionBatch(deps.ctx.random, deps.ctx.clock.now(), deps.config.accounting.charge_granularity, deps.self?.id() ?? null);
 
-function follow(deps: ManagerDeps, effects: Effects): void {
-  for (const r of effects.released) deps.pool.giveBack([r.nodeId], r);
-  if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
-  if (effects.borrowed) deps.borrowing?.wake();
-}
-
 async function setEnd(deps: ManagerDeps, caller: Caller, ids: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
   await deps.decision?.extend(caller, checkIds(ids), end);
   await deps.db.transaction(async (tx) => {
@@ -158,9 +153,13 @@ async function endDue(deps: ManagerDeps, ids: readonly string[]): Promise<boolea
   const effects = await deps.db.transaction(async (tx) => {
     const batch = newBatch(deps);
     for (const lease of await tx.query(lockLeases, [ids, null])) {
-      const why = 'the lease’s time is over';
-      const cause = { trigger: 'end', actor: 'sweeper', who: 'sweeper', why, at: now, requestId: null } as const;
-      if (lease.ends_at !== null && lease.ends_at <= now && batch.apply(lease, cause, { reasonCode: 'Server.LeaseExpired', reason: why })) over.add(lease.id);
+      const why = lease.state === 'Pending' ? 'the time to gather its ensemble is over' : 'the lease’s time is over';
+      const cause = { actor: 'sweeper', who: 'sweeper', why, at: now, requestId: null } as const;
+      const outcome = { reasonCode: 'Server.LeaseExpired', reason: why };
+      if (lease.ends_at === null || lease.ends_at > now) continue;
+      // What it was to leave behind is saved first; when that is done, or has failed, it is due again.
+      if (lease.save_as !== null && batch.apply(lease, { ...cause, trigger: 'make-transportable' }, outcome)) continue;
+      if (batch.apply(lease, { ...cause, trigger: 'end' }, outcome)) over.add(lease.id);
     }
     return batch.write(tx);
   });

@@ -1,6 +1,6 @@
 /** A request between its plan and its commit. */
 import type { Nic } from '../lease/types.ts';
-import type { ResolvedRequest } from './resolved.ts';
+import type { Placeable, ResolvedRequest } from './resolved.ts';
 
 export interface PlannedLease {
   readonly id: string;
@@ -13,6 +13,8 @@ export type Place = { readonly zone: string } & (
   | { readonly kind: 'owned'; readonly nodeId: number; readonly intentId: string }
   /** `ordinal`: which node of the slot; `slotNodeId` is known once its row is written. */
   | { readonly kind: 'borrowed'; readonly ordinal: number; slotNodeId: number | null }
+  /** Nowhere yet: it waits for its ensemble, until then. */
+  | { readonly kind: 'gathered'; until: number }
 );
 
 export interface Planned {
@@ -21,7 +23,13 @@ export interface Planned {
   readonly leases: readonly PlannedLease[];
   /** The batch job that the leases wait for; groups of an ensemble share one. */
   readonly slot?: PlannedSlot;
+  /** Of grid clients' groups. */
+  readonly gridKey?: string;
+  readonly ensembleId?: string | null;
 }
+
+/** A group as placing sees it. */
+export type PlacedGroup = Pick<Planned, 'leases' | 'slot'> & { readonly request: Placeable };
 
 export interface PlannedSlot {
   readonly id: string;

@@ -103,7 +103,10 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
     const [exited, passedOn] = [await exitsOfThisVm(tx, leases, reports), await failuresPassedOn(tx, reports)];
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, deps.self?.id() ?? null);
-    for (const r of reports) if (r.kind === 'saved' && leases.get(r.lease)?.node === r.node) await keepImage(tx, r.image, now);
+    for (const r of reports) {
+      const lease = leases.get(r.lease);
+      if (r.kind === 'saved' && lease?.node === r.node) await keepImage(tx, r.image, lease, now);
+    }
     started = [];
     for (const r of reports) {
       const lease = leases.get(r.lease);
@@ -174,6 +177,7 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       batch.finish(r.intentId, 'done', null);
       if (!current) return;
       batch.apply(lease, cause('transportable', ''));
+      if (lease.save_as !== null) return;
       preempt(batch, lease, r, `${PREEMPTED}; its disk was saved as image ${r.image.id} (${r.image.name})`);
       return;
     case 'failed':
@@ -181,6 +185,7 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       if (!current) return;
       // Of the newest generation the node cannot have seen a newer one: the table has fallen behind it.
       if (r.superseded && r.intent === 'remove') batch.again(lease, r.intent, r.requestId);
+      if (r.intent === 'save' && lease.save_as !== null) return notSaved(batch, lease, cause('refused', r.reason), r);
       if (r.intent === 'save') preempt(batch, lease, r, `${PREEMPTED}; nothing was saved: ${r.reason}`);
       for (const trigger of ON_FAILED[r.intent]) {
         batch.apply(lease, cause(trigger, r.reason), { reasonCode: r.code, reason: r.reason });
@@ -191,15 +196,24 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
   }
 }
 
-/** The one thing that disks are saved for: the lease ends with it, saved or not. */
+/** Its user may look after the disk; when the lease's time is over, it ends without another attempt. */
+function notSaved(batch: TransitionBatch, lease: LockedLease, cause: Cause, r: Report & { kind: 'failed' }): void {
+  lease.save_as = null;
+  batch.apply(lease, cause, { reasonCode: r.code, reason: `its disk was not saved: ${r.reason}` });
+}
+
+/** What disks are saved for that no user asked for: the lease ends with it, saved or not. */
 function preempt(batch: TransitionBatch, lease: LockedLease, r: Report, why: string): void {
   const cause = { trigger: 'end', actor: 'service', who: 'batch system', why, at: r.at, requestId: r.requestId } as const;
   batch.apply(lease, cause, { reasonCode: 'Server.BatchSystemPreempted', reason: why });
 }
 
 /** Of two savings of one lease, as after a crash, the first one is kept: the name says so. */
-async function keepImage(tx: Queryable, i: SavedImage, now: number): Promise<void> {
-  await tx.query(insertImage, [i.id, i.accountId, i.name, i.format, i.sizeBytes, i.sha256, i.file, i.description, new Date(now)]);
+async function keepImage(tx: Queryable, i: SavedImage, lease: LockedLease, now: number): Promise<void> {
+  const keep = async (name: string): Promise<boolean> =>
+    (await tx.query(insertImage, [i.id, i.accountId, name, i.format, i.sizeBytes, i.sha256, i.file, i.description, new Date(now)])).length > 0;
+  // A name that its user chose may have been given to another image meanwhile: that is no reason to lose the disk.
+  if (!(await keep(i.name)) && lease.save_as !== null) await keep(`saved-${lease.id}`);
 }
 
 function vmExited(batch: TransitionBatch, lease: LockedLease, reason: string, cause: (trigger: Trigger, why: string) => Cause): void {
@@ -220,7 +234,12 @@ function finishDone(
       if (trigger !== undefined && at !== undefined) batch.apply(lease, { ...cause(trigger, ''), at });
     }
   }
-  batch.apply(lease, { ...cause(ON_DONE[r.intent], ''), at: (r.intent === 'start' ? r.phases.started : undefined) ?? r.at }, outcome);
+  const propagated = r.intent === 'start' && lease.target === 'Propagated';
+  batch.apply(lease, { ...cause(propagated ? 'propagated' : ON_DONE[r.intent], ''), at: (r.intent === 'start' ? r.phases.started : undefined) ?? r.at }, outcome);
+  if (lease.target === 'Paused' && lease.state === 'Running') {
+    lease.target = null;
+    batch.apply(lease, { ...cause('pause', 'asked for at its creation'), actor: 'service', who: 'service' });
+  }
   // A corrupted lease stays what it is until its end, but what its VM held is free.
   if (r.intent === 'remove') batch.release(lease, r.at);
 }

@@ -52,8 +52,8 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   checkTags(r.tags ?? {}, r.durationS !== undefined);
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
-    image, type: type.name, resources, networks, zone: r.zone ?? null, keyName: r.keyName ?? null, publicKey: key?.public_key ?? null,
-    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, hash: requestHash(r),
+    image, type: type.name, resources, networks, zone: r.zone ?? null, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
+    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, grid: r.grid, hash: requestHash(r),
   };
 }
 

@@ -1,5 +1,5 @@
 /** A create request with everything looked up and held against the site's policy; what is left is placing it. */
-import type { Resources } from '../lease/types.ts';
+import type { GridRequest, Resources } from '../lease/types.ts';
 import type { ImageRow } from '../store/images.ts';
 import type { NetworkRow } from '../store/networks.ts';
 
@@ -23,9 +23,13 @@ export interface ResolvedRequest {
   readonly durationAsked: boolean;
   readonly clientToken: string | null;
   readonly tags: Readonly<Record<string, string>>;
+  readonly grid?: GridRequest | undefined;
   /** Digest of what the user asked: the same client token must come with the same request. */
   readonly hash: string;
 }
+
+/** What placing needs of a request. */
+export type Placeable = Pick<ResolvedRequest, 'accountId' | 'who' | 'requestId' | 'minCount' | 'resources' | 'networks' | 'zone' | 'durationS'>;
 
 /** Requests that are granted together or not at all: one, or the groups of an ensemble; all of one user. */
 export type Order = readonly [ResolvedRequest, ...ResolvedRequest[]];

@@ -81,7 +81,9 @@ export class TransitionBatch {
     const update = this.touch(lease, outcome);
     if (row.to === 'Running' && lease.running_at === null) update.runningAt = lease.running_at = at;
     if (lease.final) update.endedAt = at;
-    if (row.intent !== undefined && lease.node_id !== null) this.intend(lease, row.intent, cause.requestId);
+    // A lease that shall rest before anything is fetched has nothing to do on its node.
+    const rests = cause.trigger === 'placed' && lease.target === 'Unpropagated';
+    if (row.intent !== undefined && lease.node_id !== null && !rests) this.intend(lease, row.intent, cause.requestId);
     this.followUsage(lease, from, cause.trigger, at);
     if (lease.final) this.release(lease, at);
     if (cause.trigger === 'forget') this.abandoned.push(lease.id);
@@ -178,7 +180,7 @@ export class TransitionBatch {
   private followUsage(lease: LockedLease, from: LeaseState, trigger: Trigger, at: number): void {
     const row = { lease_id: lease.id, node: lease.node, start_at: iso(at), memory_mb: lease.memory_mb, cores: lease.cores };
     if (lease.state === 'Running' && from !== 'Running') this.opened.push(row);
-    else if (trigger === 'vm-exited' || trigger === 'transportable' || (lease.state === 'Propagated' && from === 'ShuttingDown')) this.close(lease, at);
+    else if (trigger === 'vm-exited' || trigger === 'transportable' || (lease.state === 'Propagated' && (from === 'ShuttingDown' || from === 'ReadyingForTransport'))) this.close(lease, at);
   }
 
   /** The first stop counts: what comes after it was no use of the node. */
@@ -225,5 +227,6 @@ function updateRow(u: Update): object {
     running_at: u.runningAt === undefined ? null : iso(u.runningAt),
     ended_at: u.endedAt === undefined ? null : iso(u.endedAt),
     reason_code: u.reasonCode ?? null, reason: u.reason === undefined ? null : writable(u.reason), phases: u.phases ?? {},
+    target: lease.target, save_as: lease.save_as,
   };
 }

@@ -13,6 +13,7 @@ export interface Readable {
   readonly grid?: Tls & { readonly mapfile: string };
   readonly pilot?: Tls & { readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string };
   readonly monitoring?: { readonly listen: string };
+  readonly wsrf?: { readonly listen: string; readonly legacy_listen: string };
   readonly scheduler?: { readonly mode: 'greedy-static' | 'pilot' };
   readonly network?: { readonly forward_ports: string };
   readonly local_nodes?: ReadonlyArray<{ readonly name: string }>;
@@ -28,7 +29,7 @@ interface OwnCode {
 }
 
 export function contradictions(c: Readable): string[] {
-  return [...halfTls(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c)];
+  return [...halfTls(c), ...gridDoors(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c)];
 }
 
 function halfTls(c: Readable): string[] {
@@ -40,12 +41,22 @@ function halfTls(c: Readable): string[] {
   });
 }
 
+/** Grid clients are known by certificates, which only TLS carries. */
+function gridDoors({ wsrf, grid }: Readable): string[] {
+  if (wsrf === undefined) return [];
+  const found: string[] = [];
+  if (wsrf.listen !== '' && grid?.tls_certificate === '') found.push('grid.tls_certificate: must be set, as wsrf.listen is');
+  if (wsrf.listen === '' && wsrf.legacy_listen !== '') found.push('wsrf.listen: must be set, as wsrf.legacy_listen is');
+  return found;
+}
+
 /** Every address takes all of them: `0.0.0.0:80` and `127.0.0.1:80` are one port. */
 const EVERYWHERE = new Set(['', '*', '0.0.0.0', '::']);
 
 function listeners(c: Readable): string[] {
   const all = [
     ['ec2.listen', c.ec2?.listen], ['pilot.listen', c.scheduler?.mode === 'pilot' ? c.pilot?.listen : undefined], ['monitoring.listen', c.monitoring?.listen],
+    ['wsrf.listen', c.wsrf?.listen], ['wsrf.legacy_listen', c.wsrf?.legacy_listen],
   ] as const;
   const open = all.flatMap(([key, listen]) => (listen === undefined || listen === '' ? [] : [{ key, ...hostAndPort(listen) }]));
   const tooLarge = open.filter((o) => Number(o.port) > 65_535).map((o) => `${o.key}: the port must be 0 to 65535`);

@@ -65,6 +65,8 @@ export const configSchema = z.strictObject({
     max_per_user: positive.default(10_000),
     default_type: name.default('m1.small'),
     default_network: name.default('public'),
+    /** How long the groups of an ensemble wait for the last one */
+    ensemble_wait: duration.default(3600),
   }).prefault({}),
   types: z.record(name, leaseType).default(
     Object.fromEntries(Object.entries(DEFAULT_TYPES).map(([k, v]) => [k, leaseType.parse(v)])),
@@ -112,6 +114,24 @@ export const configSchema = z.strictObject({
     usage: z.union([z.literal(0), duration]).default(0),
   }).prefault({}),
   ...outsideSections,
+  /** Grid services */
+  wsrf: z.strictObject({
+    /** Grid clients, over TLS with the certificate of [grid]; empty = nowhere */
+    listen: z.union([z.literal(''), listen], 'must be HOST:PORT, or empty').default(''),
+    /** For clients that know TLS 1.0 to 1.2 at most; empty = nowhere */
+    legacy_listen: z.union([z.literal(''), listen], 'must be HOST:PORT, or empty').default(''),
+    /** HOST:PORT that references and descriptions name; empty = the one by which a client came */
+    public_address: z.union([z.literal(''), listen], 'must be HOST:PORT, or empty').default(''),
+    /** What grid clients are told that the site runs, and may ask for */
+    cpu_architectures: z.array(z.enum(['sparc', 'powerpc', 'x86', 'x86_32', 'x86_64', 'parisc', 'mips', 'ia64', 'arm', 'other'])).min(1).default(['x86', 'x86_64']),
+    vmm_type: z.enum(['Xen', 'VMware']).default('Xen'),
+    vmm_versions: z.array(z.string().min(1).max(32)).default(['3']),
+    max_body_bytes: positive.default(1024 * 1024),
+    /** Addresses and networks to which notifications may go although they are this machine's, or of its link only */
+    allowed_consumers: z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], 'must be an address, or a network as 10.0.0.0/8')).default([]),
+    /** A consumer must take a notification within this, ms */
+    consumer_deadline_ms: positive.default(10_000),
+  }).prefault({}),
   /** Certificates of grid clients */
   grid: z.strictObject({
     /** Authorities, in the layout of Globus */

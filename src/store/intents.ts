@@ -1,7 +1,7 @@
 /** Statements on intents: work for agents, written before it is done. */
 import type { NodeAccess } from '../lease/node.ts';
 import type { IntentKind } from '../lease/states.ts';
-import type { Nic } from '../lease/types.ts';
+import type { Nic, RestingState } from '../lease/types.ts';
 import { statement } from './db.ts';
 
 /** An intent with all that its request to the agent carries. */
@@ -30,10 +30,12 @@ export interface IntentRow {
   transport: NodeAccess['transport'];
   /** When the batch system takes the lease's node away, ms; null = it does not. */
   grace_ends_at: number | null;
+  /** Of the lease: where it rests instead of running. */
+  target: RestingState | null;
 }
 
 const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id,
-  l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data,
+  l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data, l.target,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
   (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
 

@@ -23,6 +23,8 @@ export const lockNetwork = statement<NetworkRow>('lock-network', `SELECT ${COLUM
 export const holdNetworks = statement<NetworkRow>('hold-networks', `
   SELECT ${COLUMNS} FROM network WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE`);
 
+export const networkNames = statement<{ name: string }>('network-names', 'SELECT name FROM network ORDER BY name');
+
 export interface NetworkUseRow extends NetworkRow {
   addresses: number;
   in_use: number;

@@ -24,8 +24,16 @@ export const pruneLeases = statement<PrunedRows>('prune-leases', `
      i AS (DELETE FROM intent WHERE lease_id IN (SELECT id FROM gone)),
      t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
      l AS (DELETE FROM lease WHERE id IN (SELECT id FROM gone) RETURNING id),
-     g AS (DELETE FROM lease_group WHERE id IN (SELECT group_id FROM old))
+     g AS (DELETE FROM lease_group WHERE id IN (SELECT group_id FROM old)),
+     s AS (DELETE FROM subscription WHERE lease_id IN (SELECT id FROM gone))
   SELECT count(*)::int AS pruned FROM l`);
+
+/** $1 made before, $2 limit: ensembles of which no group is left. */
+export const pruneEnsembles = statement<PrunedRows>('prune-ensembles', `
+  WITH gone AS (
+    SELECT e.id FROM ensemble e WHERE e.created_at < $1 AND NOT EXISTS (SELECT 1 FROM grid_group g WHERE g.ensemble_id = e.id) ORDER BY e.created_at LIMIT $2
+  ), d AS (DELETE FROM ensemble WHERE id IN (SELECT id FROM gone) RETURNING id)
+  SELECT count(*)::int AS pruned FROM d`);
 
 /** $1 ended before, $2 limit: slots to which no lease refers, with their nodes and what their pilots said. */
 export const pruneSlots = statement<PrunedRows>('prune-slots', `

@@ -59,6 +59,7 @@ function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
     ['get', '/status', async () => ({ ...status(), nodes: await admin.nodes.list() })],
     ['get', '/agent', async () => ({ operatingKey: await admin.nodes.operatingKey(), agentConfig: agentConfig ?? null })],
     ['get', '/usage/sinks', () => admin.usage.sinks()],
+    ['get', '/subscriptions', () => admin.usage.subscriptions()],
     ['get', '/events', (req) => {
       const { after, last, ...choice } = input.check(input.eventQuery, req.query);
       return after === undefined ? admin.events.newest(choice, last) : admin.events.after(choice, after);

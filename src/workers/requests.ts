@@ -4,21 +4,21 @@ import type { IntentKind } from '../lease/states.ts';
 import type { Config } from '../platform/config.ts';
 import type { IntentRow } from '../store/intents.ts';
 
-const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save'>>> = {
-  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save',
+const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save' | 'shutdown'>>> = {
+  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save', shutdown: 'shutdown',
 };
 
 export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string, now: number): AgentRequest {
   const base = {
     id: row.id, lease: row.lease_id, generation: row.generation, ...(row.request_id === null ? {} : { requestId: row.request_id }),
   };
-  if (row.kind === 'start') return { ...base, op: 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
+  if (row.kind === 'start') return { ...base, op: row.target === 'Propagated' ? 'propagate' : 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
   const op = OPERATION[row.kind];
   if (op === undefined) throw new Error(`no agent operation serves intents of kind ${row.kind}`);
   const left = graceLeft(row, now);
   // A disk takes the time that there is.
-  const deadlineMs = op === 'save' && left !== null ? Math.max(1, left) : config.operation_deadline_ms;
-  return { ...base, op, deadlineMs, ...grace(op, left) };
+  const deadlineMs = op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
+  return { ...base, op, deadlineMs, ...grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null)) };
 }
 
 /** Of what the batch system leaves, so much is the guest’s to power down: less than a pilot waits for the service’s word. */
@@ -26,12 +26,18 @@ const GUESTS_SHARE = 0.4;
 /** The rest of that is for making the disk one file and fetching it. */
 const SAVED_GUESTS_SHARE = 0.15;
 
+/** A shutdown is for the guest's sake: all but what ending a guest takes that does not obey. */
+const SHUT_DOWN_GUESTS_SHARE = 0.7;
+
 /** ms; null = the node is not being taken away */
 const graceLeft = (row: IntentRow, now: number): number | null => (row.grace_ends_at === null ? null : row.grace_ends_at - now);
 
+const SHARE: Readonly<Partial<Record<string, number>>> = { remove: GUESTS_SHARE, save: SAVED_GUESTS_SHARE, shutdown: SHUT_DOWN_GUESTS_SHARE };
+
 function grace(op: string, left: number | null): { graceMs?: number } {
-  if ((op !== 'remove' && op !== 'save') || left === null) return {};
-  const graceMs = Math.floor(left * (op === 'save' ? SAVED_GUESTS_SHARE : GUESTS_SHARE));
+  const share = SHARE[op];
+  if (share === undefined || left === null) return {};
+  const graceMs = Math.floor(left * share);
   return graceMs > 0 ? { graceMs } : {};
 }
 
@@ -45,7 +51,7 @@ function vmSpec(row: IntentRow, imagePath: (file: string) => string): VmSpec {
     },
     seed: {
       instanceId: row.lease_id, hostname: row.nics[0]?.hostname ?? row.lease_id,
-      publicKeys: row.public_key === null ? [] : [row.public_key],
+      publicKeys: row.public_key === null ? [] : row.public_key.split('\n'),
       ...(row.user_data === null ? {} : { userData: row.user_data.toString('base64') }),
     },
   };

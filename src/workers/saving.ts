@@ -38,7 +38,7 @@ export function createSaver({ ctx, db, control, repository, recorder }: SaverDep
     const saved = readSaved(ctx, control, row.node_id, row.lease_id, Math.ceil(disk * BESIDES) + BESIDES_BYTES);
     await repository.take(owner, saved, (image) => recorder.report({
       ...base, kind: 'saved', intentId: row.id,
-      image: { ...image, accountId: owner.id, name: `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} when the batch system took its node back; made from ${row.image_id}` },
+      image: { ...image, accountId: owner.id, name: owner.save_as ?? `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} ${owner.save_as === null ? 'when the batch system took its node back' : 'as its user saved it'}; made from ${row.image_id}` },
     }));
   });
 }

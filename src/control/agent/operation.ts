@@ -37,7 +37,7 @@ export class Operation<R extends LeaseRequest = LeaseRequest> {
     this.request = request;
     this.#clock = clock;
     this.#begun = clock.monotonic();
-    this.#graceEnd = request.op === 'remove' || request.op === 'save' ? Math.min(request.graceMs ?? 0, graceWithin(request.deadlineMs)) : 0;
+    this.#graceEnd = request.op === 'remove' || request.op === 'save' || request.op === 'shutdown' ? Math.min(request.graceMs ?? 0, graceWithin(request.deadlineMs)) : 0;
     this.#broken = new Promise<never>((_, reject) => { this.#break = reject; });
     this.#broken.catch(() => undefined);
     this.#timer = clock.after(request.deadlineMs, () => {

@@ -69,7 +69,7 @@ const ofLease = { ...base, lease: name, generation };
 type Op = AgentRequest['op'];
 type RequestOf<O extends Op> = Extract<AgentRequest, { op: O }>;
 const leaseOp = record<LeaseOpRequest>({
-  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save'), graceMs: optional(integer(0, DAY_MS)),
+  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'shutdown'), graceMs: optional(integer(0, DAY_MS)),
 });
 
 const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
@@ -81,6 +81,7 @@ const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
   resume: leaseOp,
   unpropagate: leaseOp,
   save: leaseOp,
+  shutdown: leaseOp,
   console: record<RequestOf<'console'>>({ ...base, op: oneOf('console'), lease: name, maxBytes: integer(0, MAX_CONSOLE) }),
   'read-saved': record<RequestOf<'read-saved'>>({
     ...base, op: oneOf('read-saved'), lease: name, offset: integer(0, MAX_IMAGE_BYTES), maxBytes: integer(1, PUT_CHUNK),

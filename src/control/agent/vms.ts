@@ -55,6 +55,8 @@ export class Vms {
         return this.#unpropagate(op);
       case 'save':
         return this.#save(op);
+      case 'shutdown':
+        return this.#shutdown(op);
       case 'reboot':
         return this.#reboot(op);
       case 'pause':
@@ -191,6 +193,14 @@ export class Vms {
       records.save({ ...off, state: 'stopped', reason: 'its disk was not saved' });
       throw e;
     }
+  }
+
+  /** Asked again, there is nothing left to end. */
+  async #shutdown(op: Operation): Promise<LeaseRecord> {
+    const before = this.#existing(op.request);
+    if (before.state === 'propagated') return before;
+    await this.#off(op);
+    return { ...this.#parts.records.of(op.request.lease), state: 'propagated', pid: null, reach: null };
   }
 
   /** Ends the VM, after the time that its guest has to power down. */

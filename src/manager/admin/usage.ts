@@ -1,6 +1,7 @@
 /** The usage report. A live lease is shown with what it would be charged if it ended now. */
 import { chargedMinutes, reservedMinutes } from '../../accounting/charge.ts';
 import { Fault } from '../../lease/faults.ts';
+import { allSubscriptions } from '../../store/subscriptions.ts';
 import { allSinks } from '../../store/usage-sinks.ts';
 import { usageReport, userEverCalled, type UsageReportRow } from '../../store/usage-report.ts';
 import type { AdminManager, UsageView } from '../admin-types.ts';
@@ -23,6 +24,11 @@ export function usageAdministration({ ctx, db, config }: Pick<AdminDeps, 'ctx' |
     sinks: async () => (await db.query(allSinks)).map((s) => ({
       name: s.name, active: s.active, backlog: s.backlog, next: s.next, delivered: s.delivered, dropped: s.dropped, attempts: s.attempts,
       nextAt: s.next_at, lastDeliveredAt: s.last_delivered_at, lastError: s.last_error, lastErrorAt: s.last_error_at,
+    })),
+
+    subscriptions: async () => (await db.query(allSubscriptions, [MOST_RECORDS])).map((s) => ({
+      id: s.id, user: s.user, lease: s.lease_id, topic: s.topic, consumer: s.consumer.address, paused: s.paused, endsAt: s.ends_at,
+      delivered: s.delivered, attempts: s.attempts, failingSince: s.failing_since, lastError: s.last_error,
     })),
 
     async list({ user, since }) {

@@ -7,7 +7,7 @@ import { isBorrowRefusal, partsToAsk, planSlot, type BorrowPlan, type BorrowPoli
 import type { Queryable } from '../../store/db.ts';
 import { insertSlots, lockBorrowing, slotUse } from '../../store/slots.ts';
 import { ofGroup } from '../ensembles.ts';
-import type { Place, Planned, PlannedSlot } from '../planned.ts';
+import type { PlacedGroup, Place, PlannedSlot } from '../planned.ts';
 import { slotTimes } from '../slots/times.ts';
 import type { Borrowing } from '../slots/types.ts';
 import type { Placed, Placer } from './types.ts';
@@ -49,8 +49,8 @@ export function borrowedNodes({ ctx, config, borrowing }: { ctx: Context; config
       count(accountId, plan.nodes.length, 1);
       return Promise.resolve(placed(ctx, partsToAsk(plan, borrowing.facts()?.heterogeneous ?? false), zone));
     },
-    giveBack([{ accountId }], { slot }) {
-      if (slot !== undefined) count(accountId, -slot.nodes.length, -1);
+    giveBack([first], { slot }) {
+      if (first !== undefined && slot !== undefined) count(first.accountId, -slot.nodes.length, -1);
     },
     reserve: (tx, planned, now) => writeSlots(tx, planned, now, config, borrowing),
   };
@@ -75,8 +75,8 @@ function placed({ random }: Context, plan: BorrowPlan, zone: string): Placed {
 }
 
 /** One row for each slot, whatever number of groups wait for it; it lasts as long as the longest of their leases. */
-async function writeSlots(tx: Queryable, planned: readonly Planned[], now: number, config: Config, borrowing: Borrowing): Promise<void> {
-  const bySlot = new Map<PlannedSlot, [Planned, ...Planned[]]>();
+async function writeSlots(tx: Queryable, planned: readonly PlacedGroup[], now: number, config: Config, borrowing: Borrowing): Promise<void> {
+  const bySlot = new Map<PlannedSlot, [PlacedGroup, ...PlacedGroup[]]>();
   for (const p of planned) {
     const others = p.slot === undefined ? undefined : bySlot.get(p.slot);
     if (others !== undefined) others.push(p);

@@ -5,9 +5,9 @@ import type { Random } from '../../platform/context.ts';
 import type { Queryable } from '../../store/db.ts';
 import { changeNodeUse, lockNodes } from '../../store/nodes.ts';
 import { ofGroup } from '../ensembles.ts';
-import type { Place, Planned } from '../planned.ts';
+import type { Place, PlacedGroup } from '../planned.ts';
 import type { NodePool } from '../pool.ts';
-import type { ResolvedRequest } from '../resolved.ts';
+import type { Placeable } from '../resolved.ts';
 import { RoomTaken, type Asked, type Placer } from './types.ts';
 
 export function ownedNodes({ pool, random }: { pool: NodePool; random: Random }): Placer {
@@ -16,7 +16,7 @@ export function ownedNodes({ pool, random }: { pool: NodePool; random: Random })
     ...(zones === null ? {} : { zones }), minCount: r.minCount, maxCount,
   });
 
-  function release(request: ResolvedRequest | undefined, places: readonly Place[]): void {
+  function release(request: Placeable | undefined, places: readonly Place[]): void {
     if (request !== undefined) pool.giveBack(places.flatMap((p) => (p.kind === 'owned' ? [p.nodeId] : [])), request.resources);
   }
 
@@ -45,7 +45,7 @@ export function ownedNodes({ pool, random }: { pool: NodePool; random: Random })
 }
 
 /** The plan was made on a snapshot; here it is held against the rows themselves, under lock. */
-async function reserve(tx: Queryable, planned: readonly Planned[]): Promise<void> {
+async function reserve(tx: Queryable, planned: readonly PlacedGroup[]): Promise<void> {
   const use = room(planned);
   const ids = [...use.keys()];
   const rows = await tx.query(lockNodes, [ids]);
@@ -58,7 +58,7 @@ async function reserve(tx: Queryable, planned: readonly Planned[]): Promise<void
 }
 
 /** Room that the plans take, per node. */
-function room(planned: readonly Planned[]): Map<number, { memory: number; cores: number }> {
+function room(planned: readonly PlacedGroup[]): Map<number, { memory: number; cores: number }> {
   const use = new Map<number, { memory: number; cores: number }>();
   for (const { request, leases } of planned) {
     for (const { place } of leases) {

@@ -1,11 +1,11 @@
 /** How a placement becomes a node: the one thing in which the scheduler's modes differ. */
 import type { Fault } from '../../lease/faults.ts';
 import type { Queryable } from '../../store/db.ts';
-import type { Place, Planned, PlannedSlot } from '../planned.ts';
-import type { Order, ResolvedRequest } from '../resolved.ts';
+import type { Place, PlacedGroup, PlannedSlot } from '../planned.ts';
+import type { Placeable } from '../resolved.ts';
 
 export interface Asked {
-  readonly request: ResolvedRequest;
+  readonly request: Placeable;
   /** Leases that it gets at most. */
   readonly maxCount: number;
   /** Where policies allow them; null = anywhere. */
@@ -29,9 +29,9 @@ export interface Placer {
   open(tx: Queryable): Promise<void>;
   /** Plans the requests of one order, all or none; what they take counts for the next until `giveBack`. */
   place(asked: readonly Asked[]): Promise<Placed | Fault>;
-  giveBack(order: Order, placed: Placed): void;
+  giveBack(order: readonly Placeable[], placed: Placed): void;
   /** Inside the transaction: what was planned is held against the rows and written. @throws RoomTaken */
-  reserve(tx: Queryable, planned: readonly Planned[], now: number): Promise<void>;
+  reserve(tx: Queryable, planned: readonly PlacedGroup[], now: number): Promise<void>;
 }
 
 /** Another process was faster; the batch is planned anew. */

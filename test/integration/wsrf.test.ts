@@ -1,0 +1,156 @@
+/**
+ * Grid clients on the built service over mutual TLS: zeep through every operation with a user's certificate and with proxies of both
+ * kinds, our own command line with the files of the original's client, and the same leases through EC2.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { globusUser, openssl, type GlobusUser } from '../grid/globus.ts';
+import { hasPart } from '../parts.ts';
+import { askAs, newUser, type Ask } from '../support/query.ts';
+import { NIMBUS, startServe, type Serve } from '../support/serve.ts';
+
+const run = promisify(execFile);
+const dir = mkdtempSync(join(tmpdir(), 'wsrf-'));
+const SCRIPT = join(import.meta.dirname, '..', 'wsrf', 'clients', 'zeep_session.py');
+
+let serve: Serve;
+let alice: GlobusUser;
+let ask: Ask;
+let base = '';
+const credentials: Record<string, string> = {};
+
+beforeAll(async () => {
+  alice = globusUser(dir);
+  openssl(dir, 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'host.key', '-out', 'host.csr', '-subj', '/O=Grid/OU=Test/CN=127.0.0.1', '-config', 'x.cnf');
+  writeFileSync(join(dir, 'host.ext'), 'subjectAltName=IP:127.0.0.1\n');
+  openssl(dir, 'x509', '-req', '-in', 'host.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '20', '-extfile', 'host.ext', '-out', 'host.pem');
+  credentials['user certificate'] = join(dir, 'user.both');
+  writeFileSync(credentials['user certificate'], readFileSync(alice.certificate, 'latin1') + readFileSync(alice.key, 'latin1'));
+  if (hasPart('globus')) for (const kind of ['rfc', 'old', 'draft']) credentials[`${kind} proxy`] = alice.proxy(`${kind}.proxy`, [`-${kind}`]);
+  if (hasPart('globus')) credentials['limited'] = alice.proxy('limited.proxy', ['-rfc', '-limited']);
+  serve = await startServe(`
+[[local_nodes]]
+name = "n1"
+driver = "simulated"
+memory_mb = 16384
+cores = 64
+[simulated]
+start_ms = 20
+stop_ms = 0
+[grid]
+trust_directory = ${JSON.stringify(alice.trust)}
+tls_certificate = ${JSON.stringify(join(dir, 'host.pem'))}
+tls_key = ${JSON.stringify(join(dir, 'host.key'))}
+[wsrf]
+listen = "127.0.0.1:0"
+allowed_consumers = ["127.0.0.0/8"]
+`);
+  base = (JSON.parse(readFileSync(join(serve.root, 'ready.json'), 'utf8')) as { wsrf: string }).wsrf;
+  ask = askAs(serve, await newUser(serve, 'alice'));
+  await serve.admin('user', 'dn', 'alice', '--add', alice.dn);
+  const disk = join(dir, 'disk.raw');
+  writeFileSync(disk, Buffer.alloc(1024 * 1024));
+  await serve.admin('image', 'add', 'base.img', disk);
+}, 120_000);
+afterAll(async () => {
+  await serve?.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+describe.skipIf(!hasPart('zeep'))('zeep', () => {
+  it.each(['user certificate', 'rfc proxy', 'old proxy'])('does everything with a %s', async (kind) => {
+    const file = credentials[kind];
+    if (file === undefined) throw new Error('there is no grid-proxy-init');
+    const { stdout } = await run('/usr/bin/python3', ['-W', 'ignore', SCRIPT, base, 'http://127.0.0.1:9/', file, file, join(dir, 'ca.pem')], { timeout: 110_000 });
+    const { out } = JSON.parse(stdout) as { out: Record<string, unknown> };
+    expect(out).toMatchObject({ 'running': 'Running', 'Pause': 'Paused', 'Reboot': 'Running', 'Normal': 'Propagated', 'destroyed': 'ResourceUnknownFault', 'report': 2, 'bad-image': 'WorkspaceResourceRequestDeniedFault' });
+  }, 120_000);
+});
+
+describe('nimbus wsrf', () => {
+  const METADATA = `<VirtualWorkspace xmlns="http://www.globus.org/2008/06/workspace/metadata" xmlns:def="http://www.globus.org/2008/06/workspace/metadata/definition"
+    xmlns:log="http://www.globus.org/2008/06/workspace/metadata/logistics" xmlns:jsdl="http://schemas.ggf.org/jsdl/2005/11/jsdl">
+  <name>http://example/cli</name>
+  <log:logistics><log:networking><log:nic><log:name>eth0</log:name><log:ipConfig><log:acquisitionMethod>AllocateAndConfigure</log:acquisitionMethod></log:ipConfig><log:association>public</log:association></log:nic></log:networking></log:logistics>
+  <def:definition><def:requirements><jsdl:CPUArchitecture><jsdl:CPUArchitectureName>x86</jsdl:CPUArchitectureName></jsdl:CPUArchitecture><def:VMM><def:type>Xen</def:type><def:version>3</def:version></def:VMM></def:requirements>
+  <def:diskCollection><def:rootVBD><def:location>file://base.img</def:location><def:mountAs>sda1</def:mountAs><def:permissions>ReadWrite</def:permissions></def:rootVBD></def:diskCollection></def:definition>
+</VirtualWorkspace>`;
+  const REQUEST = `<WorkspaceDeployment xmlns="http://www.globus.org/2008/06/workspace/negotiable" xmlns:jsdl="http://schemas.ggf.org/jsdl/2005/11/jsdl">
+  <DeploymentTime><minDuration>PT30M</minDuration></DeploymentTime><InitialState>Running</InitialState>
+  <ResourceAllocation><jsdl:IndividualPhysicalMemory><jsdl:Exact>128.0</jsdl:Exact></jsdl:IndividualPhysicalMemory></ResourceAllocation><NodeNumber>1</NodeNumber><ShutdownMechanism>Trash</ShutdownMechanism>
+</WorkspaceDeployment>`;
+  const at = (name: string): string => join(dir, name);
+  const nimbus = async <T>(command: string, ...args: string[]): Promise<T> => JSON.parse((await run(process.execPath, [
+    NIMBUS, 'wsrf', command, ...args, '--cert', credentials['user certificate'] ?? '', '--trust', alice.trust, '--json'], { timeout: 60_000 })).stdout) as T;
+  const states = async (...files: string[]): Promise<string[]> => (await nimbus<Array<{ state: string }>>('query', ...files.map(at))).map((w) => w.state);
+  const all = (state: string, ...files: string[]): Promise<void> => vi.waitFor(async () => {
+    const seen = await states(...files);
+    expect(seen).toEqual(files.map(() => state));
+  }, { timeout: 20_000, interval: 20 });
+
+  beforeAll(() => {
+    writeFileSync(at('vm.xml'), METADATA);
+    writeFileSync(at('deploy.xml'), REQUEST);
+  });
+  const create = (...args: string[]): Promise<{ workspaces: string[]; files: string[] }> => nimbus('create', '--service', base, '--metadata', at('vm.xml'), '--request', at('deploy.xml'), ...args);
+
+  it('makes a workspace from the original’s files, which EC2 clients see too', async () => {
+    const { workspaces } = await create('--file', at('vm.epr'));
+    expect(readFileSync(at('vm.epr'), 'utf8')).toContain(`>${workspaces[0]?.split(' ')[1] ?? ''}<`);
+    await all('Running', 'vm.epr');
+    const described = (await ask({ Action: 'DescribeInstances' })).body;
+    const id = /<instanceId>(i-[0-9a-f]+)</.exec(described)?.[1] ?? '';
+    expect(described).toContain('<name>running</name>');
+    await nimbus('shutdown', at('vm.epr'), '--kind', 'pause');
+    await all('Paused', 'vm.epr');
+    await nimbus('start', at('vm.epr'));
+    await all('Running', 'vm.epr');
+    await nimbus('extend', at('vm.epr'), '--for', '2h');
+    expect((await ask({ 'Action': 'TerminateInstances', 'InstanceId.1': id })).status).toBe(200);
+    await expect(nimbus('query', at('vm.epr'))).rejects.toThrow(/ResourceUnknownFault/);
+  }, 60_000);
+
+  it('shows what there is, and nothing to a stranger', async () => {
+    expect(await nimbus<{ DefaultRunningTime: object }>('factory', '--service', base)).toMatchObject({ DefaultRunningTime: { minutes: 1440 }, VMM: { type: 'Xen' } });
+    await create('--file', at('node'), '--groupfile', at('nodes.epr'), '--count', '2');
+    await all('Running', 'node-0', 'node-1');
+    expect((await nimbus<{ workspaces: unknown[]; reservedMinutes: number }>('status', '--service', base))).toMatchObject({ reservedMinutes: 60 });
+    await nimbus('destroy', at('nodes.epr'));
+    openssl(dir, 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'm.key', '-out', 'm.csr', '-subj', '/O=Grid/OU=Test/CN=Mallory', '-config', 'x.cnf');
+    openssl(dir, 'x509', '-req', '-in', 'm.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '20', '-out', 'm.pem');
+    await expect(run(process.execPath, [NIMBUS, 'wsrf', 'factory', '--service', base, '--cert', at('m.pem'), '--key', at('m.key'), '--trust', alice.trust])).rejects.toThrow(/Mallory/);
+  }, 60_000);
+
+  it('gathers an ensemble and starts it with its last part', async () => {
+    await create('--file', at('head.epr'), '--new-ensemble', at('whole.epr'));
+    expect(await states('head.epr')).toEqual(['Unpropagated']);
+    await create('--file', at('tail.epr'), '--join-ensemble', at('whole.epr'), '--last-in-ensemble');
+    await all('Running', 'head.epr', 'tail.epr');
+    expect(await nimbus<unknown[]>('report', at('whole.epr'))).toHaveLength(2);
+    await nimbus('destroy', at('whole.epr'));
+    await expect(nimbus('report', at('whole.epr'))).rejects.toThrow(/WorkspaceUnknownFault/);
+  }, 60_000);
+
+  it('is told what happens to a workspace', async () => {
+    await create('--file', at('told.epr'));
+    await all('Running', 'told.epr');
+    const told = run(process.execPath, [NIMBUS, 'wsrf', 'subscribe', at('told.epr'), '--listen', '127.0.0.1:0', '--until', 'Paused', '--cert', credentials['user certificate'] ?? '', '--trust', alice.trust]);
+    const heard = new Promise<void>((resolve) => told.child.stderr?.on('data', (text: Buffer) => { if (text.includes('subscribed to')) resolve(); }));
+    await heard;
+    expect(await serve.admin<Array<{ user: string; topic: string }>>('wsrf', 'subscriptions')).toEqual(expect.arrayContaining([expect.objectContaining({ user: 'alice', topic: 'currentState' })]));
+    await nimbus('shutdown', at('told.epr'), '--kind', 'pause');
+    expect((await told).stdout).toContain(' Paused');
+    await nimbus('destroy', at('told.epr'));
+  }, 60_000);
+
+  it.skipIf(!hasPart('globus'))('with a limited proxy looks, and changes nothing', async () => {
+    const limited = (...args: string[]): Promise<unknown> => run(process.execPath, [NIMBUS, 'wsrf', ...args, '--cert', credentials['limited'] ?? '', '--trust', alice.trust]);
+    await limited('factory', '--service', base);
+    await limited('status', '--service', base);
+    await expect(limited('create', '--service', base, '--metadata', at('vm.xml'), '--request', at('deploy.xml'))).rejects.toThrow(/limited/);
+  }, 60_000);
+});
