@@ -102,7 +102,7 @@ describe('nimbus wsrf', () => {
     const { workspaces } = await create('--file', at('vm.epr'));
     expect(readFileSync(at('vm.epr'), 'utf8')).toContain(`>${workspaces[0]?.split(' ')[1] ?? ''}<`);
     await all('Running', 'vm.epr');
-    const described = (await ask({ Action: 'DescribeInstances' })).body;
+    const described = (await ask({ 'Action': 'DescribeInstances', 'Filter.1.Name': 'instance-state-name', 'Filter.1.Value.1': 'running' })).body;
     const id = /<instanceId>(i-[0-9a-f]+)</.exec(described)?.[1] ?? '';
     expect(described).toContain('<name>running</name>');
     await nimbus('shutdown', at('vm.epr'), '--kind', 'pause');
