@@ -28,6 +28,9 @@ export function dataDirAt(path: string): DataDir {
   };
 }
 
+/** The test authority (`nimbus ca init`), whose certificates the first start may need. */
+const MADE_BEFORE = 'ca';
+
 /**
  * Makes what is missing, 0700. A directory that holds other things is refused, so that a mistyped `--data` neither
  * scatters files over someone's home nor changes its mode.
@@ -37,7 +40,7 @@ export function openDataDir(path: string): DataDir {
   const dir = dataDirAt(path);
   try {
     mkdirSync(dir.root, { recursive: true, mode: 0o700 });
-    if (!existsSync(dir.keys) && readdirSync(dir.root).length > 0) {
+    if (!existsSync(dir.keys) && readdirSync(dir.root).some((entry) => entry !== MADE_BEFORE)) {
       throw new StartError(`${dir.root} is not empty and no data directory of nimbus; name another one with --data`);
     }
     for (const sub of [dir.root, dir.run, dir.keys, dir.images, dir.nodes, dir.log]) {

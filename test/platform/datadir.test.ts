@@ -34,6 +34,13 @@ describe('the data directory', () => {
     expect(readdirSync(root)).toEqual(['thesis.tex']);
   });
 
+  test('may have the test authority in it before the first start', () => {
+    mkdirSync(join(root, 'ca'), { mode: 0o700 });
+    openDataDir(root);
+    writeFileSync(join(root, 'ca', 'cacert.pem'), '');
+    expect(openDataDir(root).keys).toBe(join(root, 'keys'));
+  });
+
   test('that cannot be made is named with the reason', () => {
     writeFileSync(join(root, 'file'), '');
     expect(() => openDataDir(join(root, 'file', 'data'))).toThrow(/file\/data cannot be used: a part of the path is no directory/);
