@@ -1,9 +1,10 @@
-/** Sites that borrow their nodes from a batch system: 149 of the 499 seeds. The one that is left out stands in docs/simulation.md. */
+/** Sites that borrow their nodes from a batch system: 150 of the 500 seeds. */
 import { expect, it } from 'vitest';
 import { brokenOnes, seeds } from './run-sim.ts';
 
-it.each([[1, 113], [115, 150]])('every rule holds in the seeds %i to %i', { timeout: 2_400_000 }, async (from, to) => {
-  const lines = await seeds('--seeds', `${from}-${to}`, '--pilot');
+it('every rule holds in the seeds 1 to 150', { timeout: 2_400_000 }, async () => {
+  const lines = await seeds('--seeds', '1-150', '--pilot');
   expect(brokenOnes(lines)).toEqual([]);
-  expect(lines).toHaveLength(to - from + 1);
+  expect(lines).toHaveLength(150);
+  expect(lines.filter((l) => l.ran > 0).length).toBeGreaterThan(150 / 2);
 });

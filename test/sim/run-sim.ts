@@ -9,6 +9,7 @@ export interface SeedLine {
   readonly seed: number;
   readonly digest: string;
   readonly story: string;
+  readonly ran: number;
   readonly violations: ReadonlyArray<{ readonly says: string; readonly of: string }>;
   readonly again: string;
 }

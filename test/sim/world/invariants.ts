@@ -63,6 +63,8 @@ export class Invariants {
   readonly #pilot: boolean;
   readonly #story = createHash('sha256');
   events = 0;
+  /** How often a lease began to run: without any, little of what must hold was asked. */
+  ran = 0;
 
   constructor(private readonly site: Site) {
     this.#pilot = site.batch !== undefined;
@@ -129,6 +131,7 @@ export class Invariants {
       this.#lastEvent = e.id;
       leases.add(e.lease_id);
       this.events += 1;
+      if (e.trigger === 'started') this.ran += 1;
       this.#story.update(`${this.site.time.now} ${e.lease_id} ${e.to_state} ${e.trigger}\n`);
       this.site.trace.add('event', e.lease_id, e.from_state ?? '-', e.to_state, e.trigger);
       const before = this.#states.get(e.lease_id) ?? null;

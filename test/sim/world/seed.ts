@@ -41,6 +41,8 @@ export interface Outcome {
   readonly statements: number;
   readonly messages: number;
   readonly events: number;
+  /** Leases that began to run. */
+  readonly ran: number;
   readonly loopSteps: number;
   readonly faults: number;
   readonly answered: number;
@@ -124,7 +126,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     process.off('unhandledRejection', wrong);
   }
   return {
-    digest: site.trace.digest(), story: invariants.story(), hourly, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events,
+    digest: site.trace.digest(), story: invariants.story(), hourly, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events, ran: invariants.ran,
     loopSteps: site.loop.steps, faults: faults.happened, answered: users.answered, refused: users.refused,
   };
 }

@@ -102,7 +102,8 @@ export class SimulatedWeb {
       if (request.destroyed) return void near.destroy();
       const end = head.indexOf('\r\n\r\n');
       const status = Number(head.toString('latin1', 9, 12));
-      near.pause();
+      // As Node's client does: whoever listens next has it flow again.
+      (near as { readableFlowing: boolean | null }).readableFlowing = null;
       if (status === 101) return void request.emit('upgrade', {}, near, head.subarray(end + 4));
       const answer = Object.assign(new IncomingMessage(near as never), { statusCode: status });
       request.emit('response', answer);
