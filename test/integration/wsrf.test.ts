@@ -72,17 +72,9 @@ describe.skipIf(!hasPart('zeep'))('zeep', () => {
 });
 
 describe('nimbus wsrf', () => {
-  const METADATA = `<VirtualWorkspace xmlns="http://www.globus.org/2008/06/workspace/metadata" xmlns:def="http://www.globus.org/2008/06/workspace/metadata/definition"
-    xmlns:log="http://www.globus.org/2008/06/workspace/metadata/logistics" xmlns:jsdl="http://schemas.ggf.org/jsdl/2005/11/jsdl">
-  <name>http://example/cli</name>
-  <log:logistics><log:networking><log:nic><log:name>eth0</log:name><log:ipConfig><log:acquisitionMethod>AllocateAndConfigure</log:acquisitionMethod></log:ipConfig><log:association>public</log:association></log:nic></log:networking></log:logistics>
-  <def:definition><def:requirements><jsdl:CPUArchitecture><jsdl:CPUArchitectureName>x86</jsdl:CPUArchitectureName></jsdl:CPUArchitecture><def:VMM><def:type>Xen</def:type><def:version>3</def:version></def:VMM></def:requirements>
-  <def:diskCollection><def:rootVBD><def:location>file://base.img</def:location><def:mountAs>sda1</def:mountAs><def:permissions>ReadWrite</def:permissions></def:rootVBD></def:diskCollection></def:definition>
-</VirtualWorkspace>`;
-  const REQUEST = `<WorkspaceDeployment xmlns="http://www.globus.org/2008/06/workspace/negotiable" xmlns:jsdl="http://schemas.ggf.org/jsdl/2005/11/jsdl">
-  <DeploymentTime><minDuration>PT30M</minDuration></DeploymentTime><InitialState>Running</InitialState>
-  <ResourceAllocation><jsdl:IndividualPhysicalMemory><jsdl:Exact>128.0</jsdl:Exact></jsdl:IndividualPhysicalMemory></ResourceAllocation><NodeNumber>1</NodeNumber><ShutdownMechanism>Trash</ShutdownMechanism>
-</WorkspaceDeployment>`;
+  const example = (name: string): string => readFileSync(new URL(`../../etc/examples/${name}`, import.meta.url), 'utf8');
+  const METADATA = example('vm.xml').replace('file://nimbus-guest', 'file://base.img');
+  const REQUEST = example('deploy.xml').replace('PT1H', 'PT30M').replace('</NodeNumber>', '</NodeNumber><ShutdownMechanism>Trash</ShutdownMechanism>');
   const at = (name: string): string => join(dir, name);
   const nimbus = async <T>(command: string, ...args: string[]): Promise<T> => JSON.parse((await run(process.execPath, [
     NIMBUS, 'wsrf', command, ...args, '--cert', credentials['user certificate'] ?? '', '--trust', alice.trust, '--json'], { timeout: 60_000 })).stdout) as T;
