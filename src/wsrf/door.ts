@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { FAULTS, isFault } from '../lease/faults.ts';
 import type { Caller } from '../manager/types.ts';
+import type { Log } from '../platform/context.ts';
 import type { AddressPolicy } from '../platform/outside/address-policy.ts';
 import { createDispatcher } from '../soap/dispatch.ts';
 import { createListener } from '../soap/listener.ts';
@@ -65,17 +66,18 @@ export const repeatable = ({ body }: SoapMessage): boolean => QUERIES.test(body.
 
 function observe({ ctx }: DoorParts, outcome: SoapOutcome, request: SoapRequest<IncomingMessage>): void {
   const user = (outcome.context as Caller | undefined)?.name;
-  const log = ctx.log.child({ requestId: request.id, service: request.service });
+  // Made when there is something to say: most requests only look.
+  const log = (): Log => ctx.log.child({ requestId: request.id, service: request.service });
   const fields = { operation: outcome.operation, user, ms: Math.round(outcome.ms) };
   const { error } = outcome;
   if (error === undefined) {
-    if (outcome.operation !== undefined && !QUERIES.test(outcome.operation)) log.info(outcome.operation, fields);
+    if (outcome.operation !== undefined && !QUERIES.test(outcome.operation)) log().info(outcome.operation, fields);
     return;
   }
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   if (isFault(cause)) ctx.meter?.refused('wsrf', cause.code);
   const known = isFault(cause) || outcome.fault === error;
-  if (!known) log.error('request failed', { ...fields, error: error instanceof Error ? error.stack ?? error.message : String(error) });
-  else if (isFault(cause) && FAULTS[cause.code].http >= 500) log.warn('request refused', { ...fields, code: cause.code, reason: cause.text });
-  else log.debug('request refused', { ...fields, reason: error instanceof Error ? error.message : '' });
+  if (!known) log().error('request failed', { ...fields, error: error instanceof Error ? error.stack ?? error.message : String(error) });
+  else if (isFault(cause) && FAULTS[cause.code].http >= 500) log().warn('request refused', { ...fields, code: cause.code, reason: cause.text });
+  else log().debug('request refused', { ...fields, reason: error instanceof Error ? error.message : '' });
 }

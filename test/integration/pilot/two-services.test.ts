@@ -17,7 +17,8 @@ import type { FakeJobFile } from './phases-site.ts';
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const dutyHolder = statement<{ pid: number }>('two-pilot-duty', "SELECT p.pid FROM duty d JOIN process p ON p.id = d.process_id WHERE d.name = 'batch-system' AND p.ended_at IS NULL");
 const lostLives = statement<{ n: number }>('two-pilot-lost', 'SELECT count(*)::int AS n FROM process WHERE lost');
-const heard = statement<{ all: boolean }>('two-pilot-heard', 'SELECT bool_and(heartbeat > $1) AS all FROM process');
+const heard = statement<{ all: boolean }>('two-pilot-heard', 'SELECT bool_and(heartbeat > $1) AS all FROM process WHERE ended_at IS NULL');
+const toldPilots = statement<{ all: boolean }>('two-pilot-told', "SELECT coalesce(bool_and(last_heard > $1), true) AS all FROM slot_node WHERE state = 'Reserved'");
 const databaseClock = statement<{ now: number }>('two-pilot-clock', "SELECT clock_timestamp() + interval '1 ms' AS now");
 const states = statement<{ id: string; state: string; slot: string; slot_state: string; node_state: string }>('two-pilot-states', `
   SELECT l.id, l.state, s.id AS slot, s.state AS slot_state, n.state AS node_state FROM lease l JOIN slot_node n ON n.id = l.slot_node_id JOIN slot s ON s.id = n.slot_id ORDER BY l.seq`);
@@ -50,6 +51,14 @@ const jobs = (): FakeJobFile[] => {
 const onNodes = (): string[] => processesWith(PILOT).map((p) => p.argv).filter((argv) => argv.includes(conf()));
 const conf = (): string => join(dir, 'pilot.conf');
 
+/** Each service has heard of the others, and then each pilot was told of them. */
+async function knowEachOther(site: Services): Promise<void> {
+  for (const since of [heard, toldPilots]) {
+    const [clock] = await site.db.query(databaseClock);
+    await expect.poll(async () => (await site.db.query(since, [new Date(clock?.now ?? 0)]))[0]?.all, { timeout: 20_000, interval: 100 }).toBe(true);
+  }
+}
+
 it('either is killed or stopped, and the other goes on; every node is given back', { timeout: 240_000 }, async () => {
   const site = await open();
   const [first, second] = site.all as [Service, Service];
@@ -68,9 +77,7 @@ it('either is killed or stopped, and the other goes on; every node is given back
     expect((await untilAnswered(() => service.client, { Action: 'TerminateInstances', 'InstanceId.1': id }, 20_000)).answer.status).toBe(200);
   };
 
-  // Either has heard of the other: what they submit tells pilots of both.
-  const [clock] = await site.db.query(databaseClock);
-  await expect.poll(async () => (await site.db.query(heard, [new Date(clock?.now ?? 0)]))[0]?.all, { timeout: 20_000, interval: 100 }).toBe(true);
+  await knowEachOther(site);
   const before = [await run(first, 'a'), await run(second, 'b'), await run(first, 'c')];
   await inState(before, 'Running');
 
@@ -85,6 +92,7 @@ it('either is killed or stopped, and the other goes on; every node is given back
   await end(other, before[0] ?? '');
   await inState([before[0] ?? ''], 'Terminated');
   await site.startAgain(killed.index);
+  await knowEachOther(site);
 
   // Now the other is stopped for longer than a dead one is silent, in the midst of what it has begun, and comes back.
   const late = await run(other, 'e');
