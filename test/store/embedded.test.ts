@@ -182,10 +182,12 @@ describe('a PostgreSQL that outlived its service', () => {
   test('that was killed, and whose entry among the processes is still there, is waited for', async () => {
     await (await start()).stop();
     const { uid, gid } = statSync(join(dataDir, 'pg'));
-    // A zombie: its parent does not fetch it.
-    const parent = spawn('/bin/sh', ['-c', '/bin/true & echo $!; exec sleep 60'], { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'], uid, gid });
+    // A zombie: its parent does not fetch it. The shell would, so it is killed when there is no shell any more.
+    const parent = spawn('/bin/sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'], uid, gid });
     const [line] = await once(parent.stdout, 'data') as [Buffer];
     const zombie = Number(line.toString());
+    await vi.waitUntil(() => readFileSync(`/proc/${parent.pid ?? 0}/comm`, 'utf8').trim() === 'sleep', { timeout: 10_000 });
+    process.kill(zombie, 'SIGKILL');
     await vi.waitUntil(() => !isAlive(zombie));
     writeFileSync(join(dataDir, 'pg', 'postmaster.pid'), `${zombie}\n/proc/self/fd/3\n0\n5432\n/proc/self/fd/4\n\n`);
     const context = testContext();
