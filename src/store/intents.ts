@@ -9,6 +9,8 @@ export interface IntentRow {
   id: string;
   lease_id: string;
   node_id: number;
+  /** Its name. */
+  node: string;
   kind: IntentKind;
   generation: number;
   attempts: number;
@@ -34,7 +36,7 @@ export interface IntentRow {
   target: RestingState | null;
 }
 
-const COLUMNS = `i.id, i.lease_id, i.node_id, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id,
+const COLUMNS = `i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data, l.target,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
   (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;

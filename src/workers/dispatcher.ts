@@ -33,7 +33,6 @@ export interface DispatcherDeps {
   readonly config: Config;
   readonly control: ControlClient;
   readonly recorder: Recorder;
-  readonly nodeName: (nodeId: number) => string;
   readonly save: Saver;
   /** Another process has a channel to the node. */
   readonly elsewhere?: (nodeId: number) => boolean;
@@ -131,7 +130,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   function base(row: IntentRow, at: number): Omit<Report, 'kind'> {
-    return { lease: row.lease_id, generation: row.generation, node: deps.nodeName(row.node_id), at, requestId: row.request_id };
+    return { lease: row.lease_id, generation: row.generation, node: row.node, at, requestId: row.request_id };
   }
 
   function progress(nodeId: number, id: string, phase: LeasePhase, at: number): void {
@@ -181,7 +180,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   async function fail(row: IntentRow, at: number, code: string, reason: string, superseded: boolean): Promise<void> {
-    const node = deps.nodeName(row.node_id);
+    const { node } = row;
     if (!superseded) ctx.log.warn('an operation failed on a node', { lease: row.lease_id, node, operation: row.kind, code, reason, requestId: row.request_id });
     await recorder.report({ ...base(row, at), kind: 'failed', intentId: row.id, intent: row.kind, code, reason: `node ${node}: ${reason}`, superseded, claim: row.process_id });
   }

@@ -68,7 +68,7 @@ export class CrashWorld {
     life.manager = createManager({ ctx, db, config, control, pool, borrowing: undefined, self: life.processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
     const { recorder, nodes } = life.manager.work;
     const nodeName = (id: number): string => pool.name(id);
-    life.dispatcher = late.dispatcher = createDispatcher({ ctx, db, config, control, recorder, nodeName, save: () => Promise.reject(new Error('nothing is saved here')), imagePath: (f) => `/images/${f}`, self: life.processes, elsewhere: (id) => pool.elsewhere(id) });
+    life.dispatcher = late.dispatcher = createDispatcher({ ctx, db, config, control, recorder, save: () => Promise.reject(new Error('nothing is saved here')), imagePath: (f) => `/images/${f}`, self: life.processes, elsewhere: (id) => pool.elsewhere(id) });
     const { dispatcher } = life;
     life.monitor = createNodeMonitor({ ctx, db, control, nodes, recorder, nodeName, refreshPool: (rows) => pool.refresh(rows), poll: (id) => dispatcher.poll(id) });
     await life.monitor.start();

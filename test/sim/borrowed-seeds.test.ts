@@ -1,4 +1,4 @@
-/** Sites that borrow their nodes from a batch system: 150 of the 500 seeds. */
+/** Sites that borrow their nodes from a batch system: 150 seeds. */
 import { expect, it } from 'vitest';
 import { brokenOnes, seeds } from './run-sim.ts';
 

@@ -62,7 +62,7 @@ export async function openTestSite(options: {
   };
   const manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => dispatcher?.handOver(ids) });
   const saving = testSaving({ ctx, db, control, recorder: manager.work.recorder });
-  dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, nodeName: (id) => pool.name(id), save: saving.save, imagePath: (f) => `/images/${f}` });
+  dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, save: saving.save, imagePath: (f) => `/images/${f}` });
   const d = dispatcher;
   const monitor = createNodeMonitor({
     ctx, db, control, nodes: manager.work.nodes, recorder: manager.work.recorder, nodeName: (id) => pool.name(id),

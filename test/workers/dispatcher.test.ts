@@ -144,6 +144,6 @@ describe('the dispatcher', () => {
 /** A second dispatcher on the same site, as after a restart. */
 function dispatcherOn(s: TestSite, imagePath = (file: string): string => file, others: Pick<DispatcherDeps, 'elsewhere' | 'tellOthers'> = {}): Dispatcher {
   return createDispatcher({
-    ...others, ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, nodeName: (id) => `n${id}`, imagePath, save: s.saving.save,
+    ...others, ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, imagePath, save: s.saving.save,
   });
 }

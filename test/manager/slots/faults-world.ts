@@ -222,7 +222,7 @@ export class World {
     life.manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => late.handOver?.(ids) });
     const { work } = life.manager;
     const saving = testSaving({ ctx, db, control, recorder: work.recorder }, (take) => this.#count(take));
-    const dispatcher = createDispatcher({ ctx, db, config, control, recorder: work.recorder, nodeName: (id) => pool.name(id), save: saving.save, imagePath: (f) => `/images/${f}` });
+    const dispatcher = createDispatcher({ ctx, db, config, control, recorder: work.recorder, save: saving.save, imagePath: (f) => `/images/${f}` });
     late.handOver = (ids) => dispatcher.handOver(ids);
     const monitor = createNodeMonitor({
       ctx, db, control, nodes: work.nodes, recorder: work.recorder, nodeName: (id) => pool.name(id), refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id),

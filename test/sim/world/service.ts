@@ -102,7 +102,7 @@ export function startService(parts: ServiceParts): Service {
   const { recorder, nodes } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
-    ctx: worker('dispatcher'), db, config, control, recorder, nodeName, imagePath: (file) => `/images/${file}`, save: () => Promise.reject(new Error('disks are not simulated')),
+    ctx: worker('dispatcher'), db, config, control, recorder, imagePath: (file) => `/images/${file}`, save: () => Promise.reject(new Error('disks are not simulated')),
     self: processes, elsewhere: (id) => pool.elsewhere(id), others: () => processes.accompanied, tellOthers: parts.tellOthers,
   });
   const monitor = createNodeMonitor({ ctx: worker('monitor'), db, control, nodes, recorder, nodeName, refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id) });
