@@ -3,13 +3,13 @@
  * 3,000/s), durable creates at 32 clients (300/s), a change's way to its consumer at 100 changes a second (100 ms, median),
  * memory with 10,000 workspaces and 1,000 subscriptions (300 MB). All with the simulated VMM, fsync on.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { Agent, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { globusUser, openssl } from '../test/grid/globus.ts';
+import { globusUser, gridService } from '../test/grid/globus.ts';
 import { LIFETIME, NOTIFICATION, PROPERTIES, SIMPLE_TOPICS, TYPES, WORKSPACE, XPATH_DIALECT } from '../src/wsrf/wire/names.ts';
 import { median, simulatedNodes, startBenchService, type BenchService } from './support/service.ts';
 
@@ -24,22 +24,13 @@ const CHANGED = 100;
 
 const dir = mkdtempSync(join(tmpdir(), 'bench-wsrf-'));
 const alice = globusUser(dir);
-openssl(dir, 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'host.key', '-out', 'host.csr', '-subj', '/O=Grid/OU=Test/CN=127.0.0.1', '-config', 'x.cnf');
-writeFileSync(join(dir, 'host.ext'), 'subjectAltName=IP:127.0.0.1\n');
-openssl(dir, 'x509', '-req', '-in', 'host.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '20', '-extfile', 'host.ext', '-out', 'host.pem');
+const grid = gridService(dir, alice);
 const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS, cert: readFileSync(alice.certificate), key: readFileSync(alice.key), ca: readFileSync(join(dir, 'ca.pem')) });
 
 const service: BenchService = await startBenchService(`[lease]
 max_per_user = 1000000
 ${simulatedNodes(2, 200_000)}
-[grid]
-trust_directory = ${JSON.stringify(alice.trust)}
-tls_certificate = ${JSON.stringify(join(dir, 'host.pem'))}
-tls_key = ${JSON.stringify(join(dir, 'host.key'))}
-[wsrf]
-listen = "127.0.0.1:0"
-allowed_consumers = ["127.0.0.0/8"]
-`);
+${grid}`);
 await service.admin('user', 'dn', 'bench', '--add', alice.dn);
 const { wsrf: base } = JSON.parse(readFileSync(join(service.root, 'ready.json'), 'utf8')) as { wsrf: string };
 

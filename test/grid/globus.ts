@@ -52,3 +52,18 @@ export function globusUser(dir: string, digest: 'sha1' | 'sha256' = 'sha256'): G
     },
   };
 }
+
+/** A host certificate of the user's authority for 127.0.0.1, and the configuration of a service that shows it and tells consumers on this machine. */
+export function gridService(dir: string, user: GlobusUser): string {
+  openssl(dir, 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'host.key', '-out', 'host.csr', '-subj', '/O=Grid/OU=Test/CN=127.0.0.1', '-config', 'x.cnf');
+  writeFileSync(join(dir, 'host.ext'), 'subjectAltName=IP:127.0.0.1\n');
+  openssl(dir, 'x509', '-req', '-in', 'host.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '20', '-extfile', 'host.ext', '-out', 'host.pem');
+  return `[grid]
+trust_directory = ${JSON.stringify(user.trust)}
+tls_certificate = ${JSON.stringify(join(dir, 'host.pem'))}
+tls_key = ${JSON.stringify(join(dir, 'host.key'))}
+[wsrf]
+listen = "127.0.0.1:0"
+allowed_consumers = ["127.0.0.0/8"]
+`;
+}

@@ -18,7 +18,7 @@ describe.skipIf(!hasPart('zeep'))('zeep', () => {
   afterAll(() => wsrf?.close());
 
   it('does everything', async () => {
-    const { stdout } = await run('/usr/bin/python3', ['-W', 'ignore', join(import.meta.dirname, 'clients', 'zeep_session.py'), wsrf.base, 'http://127.0.0.1:9/'], { timeout: 110_000 });
+    const { stdout } = await run('/usr/bin/python3', ['-W', 'ignore', join(import.meta.dirname, '..', 'clients', 'zeep', 'every_operation.py'), wsrf.base, 'http://127.0.0.1:9/'], { timeout: 110_000 });
     const { out, seen } = JSON.parse(stdout) as { out: Record<string, unknown>; seen: Record<string, string[]> };
     expect(out).toEqual({
       'epr': `${wsrf.base}WorkspaceService`, 'nic': '192.168.0.10', 'no-group': true, 'running': 'Running', 'query': true, 'unsubscribed': 'ResourceUnknownFault',

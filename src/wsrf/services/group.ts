@@ -1,23 +1,5 @@
 /** WorkspaceGroupService: the leases of one create, changed as one. */
-import type { Which } from '../../manager/workspaces.ts';
-import type { Call, Handlers, WsrfParts } from '../call.ts';
-import { shutdownOf } from './workspace.ts';
+import type { Handlers, WsrfParts } from '../call.ts';
+import { changeHandlers } from './changes.ts';
 
-const which = (call: Call): Which => ({ group: call.key ?? '' });
-
-export function groupHandlers({ manager: { workspaces } }: WsrfParts): Handlers {
-  return {
-    async start(call) {
-      await workspaces.change(call.context, which(call), { to: 'start' });
-      return {};
-    },
-    async shutdown(call) {
-      await workspaces.change(call.context, which(call), shutdownOf(call));
-      return {};
-    },
-    async Destroy(call) {
-      await workspaces.change(call.context, which(call), { to: 'end' });
-      return {};
-    },
-  };
-}
+export const groupHandlers = (parts: WsrfParts): Handlers => changeHandlers(parts, (call) => ({ group: call.key ?? '' }));

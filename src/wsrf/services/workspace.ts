@@ -1,30 +1,18 @@
 /** WorkspaceService: one lease. */
 import { Fault } from '../../lease/faults.ts';
-import type { Change, Which } from '../../manager/workspaces.ts';
+import type { Which } from '../../manager/workspaces.ts';
 import { clark } from '../../soap/names.ts';
 import type { Codec, SoapObject } from '../../soap/schema/codec.ts';
 import type { Call, Handlers, WsrfParts } from '../call.ts';
-import { imageName } from '../create.ts';
 import { allocation, currentState, logistics, schedule, terminationTime } from '../describe.ts';
-import { baseFault } from '../faults.ts';
 import { CURRENT_STATE, LIFETIME, LOGISTICS, NEGOTIABLE, NOTIFICATION, RESOURCE_TERMINATION, SIMPLE_TOPICS, TYPES, WORKSPACE } from '../wire/names.ts';
 import { propertyHandlers, type Property } from '../properties.ts';
+import { changeHandlers } from './changes.ts';
 
 export function workspaceHandlers(parts: WsrfParts, codec: Codec): Handlers {
   const { ctx, manager: { workspaces, leases } } = parts;
   return {
-    async start(call) {
-      await workspaces.change(call.context, which(call), { to: 'start' });
-      return {};
-    },
-    async shutdown(call) {
-      await workspaces.change(call.context, which(call), shutdownOf(call));
-      return {};
-    },
-    async Destroy(call) {
-      await workspaces.change(call.context, which(call), { to: 'end' });
-      return {};
-    },
+    ...changeHandlers(parts, which),
     async SetTerminationTime(call) {
       const at = (call.input as SoapObject)['RequestedTerminationTime'];
       const [w] = await workspaces.find(call.context, which(call));
@@ -67,19 +55,3 @@ async function properties({ ctx, manager }: WsrfParts, call: Call): Promise<Prop
 }
 
 const topic = (name: typeof CURRENT_STATE | typeof RESOURCE_TERMINATION): SoapObject => ({ '$': name, '@Dialect': SIMPLE_TOPICS });
-
-const CHANGES: Readonly<Record<string, 'shutdown' | 'pause' | 'reboot' | 'end' | 'save'>> = {
-  Normal: 'shutdown', Pause: 'pause', Reboot: 'reboot', Trash: 'end', ReadyForTransport: 'save',
-};
-
-/** Of one workspace or of a group. @throws BaseFault */
-export function shutdownOf(call: Call): Change {
-  const input = call.input as SoapObject;
-  const kind = String(input['shutdownType'] ?? '');
-  const target = (input['PostShutdown'] as SoapObject | undefined)?.['rootPartitionUnpropagationTarget'];
-  const to = CHANGES[kind];
-  const refused = (why: string): Error => baseFault(clark(TYPES, 'WorkspaceShutdownFault'), why, [{ description: why }]);
-  if (to === undefined) throw refused(kind === 'Serialize' ? 'the VMs of this site cannot be serialized; use Pause, or ReadyForTransport to keep the disk' : `no kind of shutdown is called ${kind.slice(0, 40)}`);
-  if (to !== 'save' && target !== undefined) throw refused(`a target for the disk goes with ReadyForTransport only, not with ${kind}`);
-  return to === 'save' ? { to, name: typeof target === 'string' ? imageName(target) : null } : { to };
-}

@@ -65,13 +65,11 @@ test('an agent that talks and answers no ping is given up; its pings are not rem
   await client.close();
 });
 
-test('of the transfers at a time two go to one node, so that one that takes no image keeps none from the others', async () => {
-  const images = [1, 2, 3, 4].map((n) => imageOf(Buffer.alloc(n, n)));
-  const bytes = new Map(images.map((i) => [i.sha256, Buffer.alloc(i.sizeBytes, i.sizeBytes)]));
-  const lacking = (r: AgentRequest): Done => ({ id: r.id, ok: false, error: { code: 'ImageMissing', message: 'not here' }, stamps: {} });
-  const greedy = fakeNode({ onLine: (l, a) => echo(l, a, lacking) });
+const lacking = (r: AgentRequest): Done => ({ id: r.id, ok: false, error: { code: 'ImageMissing', message: 'not here' }, stamps: {} });
+
+function nodeThatTakesImages(): ReturnType<typeof fakeNode> {
   const taken = new Set<string>();
-  const good = fakeNode({
+  return fakeNode({
     onLine(l, a) {
       if ('put' in l) {
         taken.add(l.put.sha256);
@@ -80,6 +78,13 @@ test('of the transfers at a time two go to one node, so that one that takes no i
       echo(l, a, (r) => ('vm' in r && taken.has(r.vm.image.sha256) ? succeed(r) : lacking(r)));
     },
   });
+}
+
+test('of the transfers at a time two go to one node, so that one that takes no image keeps none from the others', async () => {
+  const images = [1, 2, 3, 4].map((n) => imageOf(Buffer.alloc(n, n)));
+  const bytes = new Map(images.map((i) => [i.sha256, Buffer.alloc(i.sizeBytes, i.sizeBytes)]));
+  const greedy = fakeNode({ onLine: (l, a) => echo(l, a, lacking) });
+  const good = nodeThatTakesImages();
   const { client, when } = overTransports([greedy.transport, good.transport], {
     maxUploads: 3, imageSource: async function* (i) { yield bytes.get(i.sha256) ?? Buffer.alloc(0); },
   });
@@ -96,19 +101,9 @@ test('nodes that take images slowly, however many, let those go first who wait',
   const clock = manualClock();
   const large = imageOf(Buffer.alloc(20 * PUT_CHUNK, 1));
   const small = imageOf(Buffer.alloc(100, 2));
-  const lacking = (r: AgentRequest): Done => ({ id: r.id, ok: false, error: { code: 'ImageMissing', message: 'not here' }, stamps: {} });
   // Each takes a chunk now and then, so that none of them ever stalls.
   const slow = [1, 2, 3].map(() => fakeNode({ onLine: (l, a) => echo(l, a, lacking) }));
-  const taken = new Set<string>();
-  const good = fakeNode({
-    onLine(l, a) {
-      if ('put' in l) {
-        taken.add(l.put.sha256);
-        a.say({ put: { sha256: l.put.sha256, seq: l.put.seq, ok: true, complete: l.put.last } });
-      }
-      echo(l, a, (r) => ('vm' in r && taken.has(r.vm.image.sha256) ? succeed(r) : lacking(r)));
-    },
-  });
+  const good = nodeThatTakesImages();
   const { client, when } = overTransports([...slow.map((n) => n.transport), good.transport], {
     maxUploads: 2, silenceMs: 10 ** 9, imageSource: async function* (i) { yield Buffer.alloc(i.sizeBytes, i.sha256 === large.sha256 ? 1 : 2); },
   }, { ...ctx, clock });

@@ -1,6 +1,6 @@
 """Every operation of the grid services, by a client stack that knows them from their WSDL only. Prints what it saw as JSON.
 
-usage: zeep_session.py BASE CONSUMER [CERT KEY CA]      BASE ends with a slash; CONSUMER is an address that takes notifications
+usage: every_operation.py BASE CONSUMER [CERT KEY CA]      BASE ends with a slash; CONSUMER is an address that takes notifications
 """
 import datetime
 import json
