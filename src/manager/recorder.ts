@@ -15,6 +15,7 @@ import { insertImage } from '../store/images.ts';
 import { claimedIntents, startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
 import type { ManagerDeps } from './deps.ts';
+import { follow } from './follow.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
 
 export interface SavedImage {
@@ -96,7 +97,7 @@ export function createRecorder(deps: ManagerDeps): Recorder {
 }
 
 async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liars): Promise<void> {
-  const { ctx, db, config, pool } = deps;
+  const { ctx, db, config } = deps;
   const now = ctx.clock.now();
   let started: Moments[] = [];
   const effects = await db.transaction(async (tx) => {
@@ -119,9 +120,7 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
     return batch.write(tx);
   });
   for (const moments of started) for (const step of breakdown(moments)) ctx.meter?.step(step.name, step.ms);
-  for (const r of effects.released) pool.giveBack([r.nodeId], r);
-  if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
-  if (effects.borrowed) deps.borrowing?.wake();
+  follow(deps, effects);
 }
 
 /**
