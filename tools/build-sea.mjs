@@ -32,14 +32,30 @@ for (const program of one === undefined ? Object.keys(PROGRAMS) : [one]) {
   console.log(`built ${out}: version ${version}, ${Math.round(statSync(out).size / 1024 / 1024)} MB`);
 }
 
+/** Two builds at once may both find nothing: each installs into a place of its own, and the first that is complete is moved here whole. */
 function installParts() {
   const wanted = JSON.parse(readFileSync(join(PARTS, 'package.json'), 'utf8')).devDependencies;
-  const installed = (name) => {
-    const file = join(PARTS, 'node_modules', name, 'package.json');
-    return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === wanted[name];
-  };
-  if (Object.keys(wanted).every(installed)) return;
-  execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: PARTS, stdio: ['ignore', 'ignore', 'inherit'], timeout: INSTALL_MS });
+  const place = join(PARTS, 'node_modules');
+  const complete = () =>
+    Object.keys(wanted).every((name) => {
+      const file = join(place, name, 'package.json');
+      return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === wanted[name];
+    });
+  if (complete()) return;
+  const work = mkdtempSync(join(PARTS, 'install-'));
+  try {
+    // Parts of other versions make room; a Node that still runs from them keeps its file.
+    if (existsSync(place)) renameSync(place, join(work, 'replaced'));
+    for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(PARTS, file), join(work, file));
+    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: work, stdio: ['ignore', 'ignore', 'inherit'], timeout: INSTALL_MS });
+    try {
+      renameSync(join(work, 'node_modules'), place);
+    } catch (e) {
+      if (!complete()) throw e;
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
 }
 
 async function make(bundle, out) {
