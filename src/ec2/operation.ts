@@ -3,6 +3,7 @@
  * `operations/index.ts`; parsing, validation, response XML and documentation follow from it, and a door of another
  * protocol can read it too. Handlers translate to manager calls and decide nothing.
  */
+import type { FaultCode } from '../lease/faults.ts';
 import type { Manager, Caller } from '../manager/types.ts';
 import type { Context } from '../platform/context.ts';
 import { boolean, readFields } from './inputs.ts';
@@ -29,6 +30,8 @@ export interface OperationSpec<I extends InputFields, O extends OutputFields> {
   /** Parameters that AWS defines and that mean nothing here: read over. All others are UnknownParameter. */
   readonly ignored?: readonly string[];
   readonly output: O;
+  /** Faults of this action, beside those that any request may meet (signature, parameters, throttling, database); each has a test. */
+  readonly errors?: readonly FaultCode[];
   /** It changes something. */
   readonly mutates: boolean;
   /** False when doing it twice does more than once; such a request is guarded against replay. Default: harmless. */
@@ -51,6 +54,7 @@ export interface Operation {
   readonly input: InputFields;
   readonly ignored: readonly string[];
   readonly output: OutputFields;
+  readonly errors: readonly FaultCode[];
   /** @throws Fault */
   read(params: ParamNode): Reading;
 }
@@ -73,6 +77,7 @@ export function operation<I extends InputFields, O extends OutputFields>(spec: O
     input,
     ignored: spec.ignored ?? [],
     output: spec.output,
+    errors: spec.errors ?? [],
     read(tree) {
       const params = readFields(input, tree, ignored, '') as InputsOf<I> & { DryRun: boolean | undefined };
       return {
