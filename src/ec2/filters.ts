@@ -13,14 +13,15 @@ type FilterValue = string | number | boolean | undefined;
 /** Filter name → what it looks at. A field may have several values; undefined never matches. */
 export type FilterTable<T> = Readonly<Record<string, (item: T) => FilterValue | readonly FilterValue[]>>;
 
-/** `item => kept`. An unknown filter is refused, never ignored: ignoring it would answer what was not asked for. */
-export function filterBy<T>(wanted: Filters, table: FilterTable<T>, tagsOf?: (item: T) => Readonly<Record<string, string>>): (item: T) => boolean {
+/** `item => kept`; a table that is made for each request is made only for those that filter. An unknown filter is refused, never ignored: ignoring it would answer what was not asked for. */
+export function filterBy<T>(wanted: Filters, table: FilterTable<T> | (() => FilterTable<T>), tagsOf?: (item: T) => Readonly<Record<string, string>>): (item: T) => boolean {
   if (wanted.length === 0) return () => true;
   if (wanted.reduce((n, f) => n + f.Value.length, 0) > MAX_VALUES) {
     throw new Fault('TooMany', `The filters have more than ${MAX_VALUES} values.`, [], { ec2: 'FilterLimitExceeded' });
   }
+  const known = typeof table === 'function' ? table() : table;
   const tests = wanted.map((f) => {
-    const read = reader(f.Name, table, tagsOf);
+    const read = reader(f.Name, known, tagsOf);
     return (item: T): boolean => {
       const found = read(item);
       const values = Array.isArray(found) ? found as readonly FilterValue[] : [found as FilterValue];

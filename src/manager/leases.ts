@@ -3,8 +3,9 @@ import { Fault } from '../lease/faults.ts';
 import type { Actor, Trigger } from '../lease/states.ts';
 import { newOperationId } from '../platform/ids.ts';
 import {
-  dueLeases, eventsOfLease, leasePlace, leasesByIds, leasesOfAccount, leasesOfAll, lockLeases, type LockedLease,
+  dueLeases, eventsOfLease, leasePlace, leasesByIds, leasesOfAccount, leasesOfAll, lockLeases, type LeaseRow, type LockedLease,
 } from '../store/leases.ts';
+import { leaseSearch, type LeaseMatch, type LeaseSearch } from '../store/lease-search.ts';
 import { isUnavailable, type Db } from '../store/db.ts';
 import { inHalves } from '../platform/halves.ts';
 import { accountByName } from '../store/users.ts';
@@ -50,8 +51,17 @@ async function describe({ ctx, db, config }: ManagerDeps, caller: Caller, q: Lea
   const endedAfter = new Date(ctx.clock.now() - (q.endedWithinMs ?? config.ec2.terminated_visible * 1000));
   const after = q.after === undefined ? 0 : (await readLeases(db, leasesByIds, [[q.after], accountOf(caller)]))[0]?.seq ?? 0;
   const limit = Math.min(q.limit ?? MOST_DESCRIBED, MOST_DESCRIBED);
-  const rows = await readLeases(db, account === null ? leasesOfAll : leasesOfAccount, [account, endedAfter, q.live ?? false, after, limit]);
+  const where = { account, endedAfter, live: q.live ?? false, afterSeq: after, limit };
+  const rows = q.match === undefined ? await listLeases(db, where) : await searchLeases(db, where, q.match);
   return rows.map(leaseView);
+}
+
+const listLeases = (db: Db, w: LeaseSearch): Promise<LeaseRow[]> =>
+  readLeases(db, w.account === null ? leasesOfAll : leasesOfAccount, [w.account, w.endedAfter, w.live, w.afterSeq, w.limit]);
+
+function searchLeases(db: Db, where: LeaseSearch, match: LeaseMatch): Promise<LeaseRow[]> {
+  const { statement, values } = leaseSearch(where, match);
+  return readLeases(db, statement, values);
 }
 
 async function describeNamed(db: Db, caller: Caller, q: LeaseQuery, named: readonly string[]): Promise<LeaseView[]> {

@@ -2,6 +2,9 @@
 import type { LeaseState, Trigger } from '../lease/states.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { CreateRequest, LeaseType, Nic, Reach } from '../lease/types.ts';
+import type { LeaseMatch } from '../store/lease-search.ts';
+
+export type { LeaseMatch, SearchedColumn, TextMatch } from '../store/lease-search.ts';
 
 /** Who asks, through which door, under which request id. */
 export interface Caller {
@@ -107,6 +110,8 @@ export interface LeaseQuery {
   readonly limit?: number;
   /** Continue after this lease (creation order). */
   readonly after?: string | undefined;
+  /** Only those that match; not together with `ids`. */
+  readonly match?: LeaseMatch | undefined;
 }
 
 export interface ImageView {

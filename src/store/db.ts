@@ -6,10 +6,12 @@ import pg from 'pg';
 import { Fault, isFault } from '../lease/faults.ts';
 import type { Log } from '../platform/context.ts';
 
-/** A prepared statement: `name` is unique in the program; `text` never changes for a name. */
+/** A prepared statement: `name` is unique in the program; `text` never changes for a name, unless it is compiled each time. */
 export interface Statement<Row> {
   readonly name: string;
   readonly text: string;
+  /** Compiled and planned for each call: where the text follows the question, or the values decide the plan. */
+  readonly replan?: true;
   /** Type only. */
   readonly row?: Row;
 }
@@ -98,7 +100,7 @@ export function openDb(address: DbAddress, options: { max: number; log: Log; app
     (e: unknown) => { throw told(e); },
   );
   const run = async <Row>(on: pg.Pool | pg.PoolClient, s: Statement<Row>, values: readonly unknown[] = []): Promise<Row[]> =>
-    (await asked(on.query({ name: s.name, text: s.text, values: [...values] }))).rows as Row[];
+    (await asked(on.query({ name: s.replan ? undefined : s.name, text: s.text, values: [...values] }))).rows as Row[];
 
   return {
     query: (s, values) => run(pool, s, values),

@@ -78,8 +78,10 @@ export interface LeasesJson {
 export const leasesByIds = statement<LeasesJson>('leases-by-ids', leasesView(
   '(SELECT * FROM lease WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2))', 'l.seq'));
 
-/** Live ones and ended ones by an index each. */
-const listed = (which: string): string => `(
+/**
+ * Live ones and ended ones by an index each. $2 ended after, $3 live only, $4 after seq, $5 limit; `which` may use $1.
+ */
+export const listed = (which: string): string => `(
   (SELECT * FROM lease WHERE ${which} AND NOT final AND seq > $4 ORDER BY seq LIMIT $5)
    UNION ALL
   (SELECT * FROM lease WHERE ${which} AND final AND NOT $3::boolean AND ended_at > $2 AND seq > $4 ORDER BY seq LIMIT $5)

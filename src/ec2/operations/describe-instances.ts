@@ -7,6 +7,7 @@ import { filterBy, filters } from '../filters.ts';
 import type { FilterTable, Filters } from '../filters.ts';
 import { boolean as booleanInput } from '../inputs.ts';
 import { instanceFilters, instanceIds, instanceState, reservations, reservationShape, stateShape } from '../instance.ts';
+import { leaseMatch } from '../lease-match.ts';
 import { operation } from '../operation.ts';
 import type { Call } from '../operation.ts';
 import { list, optional, struct, text, time } from '../outputs.ts';
@@ -37,8 +38,9 @@ async function select(call: Call, operationName: string, p: Selection, keep: (le
   if (after !== undefined && !LEASE_ID.test(after)) throw new Fault('TokenPageInvalid', 'The token is invalid');
   if (p.InstanceId.length > 0) return named(call, operationName, p.InstanceId, size, after, keep);
   const leases: LeaseView[] = [];
+  const match = leaseMatch(p.Filter);
   for (;;) {
-    const batch = await call.manager.leases.describe(call.caller, { limit: BATCH, after });
+    const batch = await call.manager.leases.describe(call.caller, { limit: BATCH, after, match });
     for (const lease of batch) {
       if (!keep(lease)) continue;
       // One more than the page holds is there, so the page has a successor.
@@ -68,7 +70,7 @@ export const describeInstances = operation({
   mutates: false,
   async run(call, p) {
     const now = call.ctx.clock.now();
-    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, instanceFilters(now), leaseTags));
+    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, () => instanceFilters(now), leaseTags));
     return { reservationSet: reservations(leases, now), nextToken };
   },
 });
@@ -113,7 +115,7 @@ export const describeInstanceStatus = operation({
   },
   mutates: false,
   async run(call, p) {
-    const wanted = filterBy(p.Filter, statusFilters, leaseTags);
+    const wanted = filterBy(p.Filter, () => statusFilters, leaseTags);
     const keep = (l: LeaseView): boolean => (p.IncludeAllInstances === true || STATES[l.state].ec2 === 'running') && wanted(l);
     const { leases, nextToken } = await select(call, 'DescribeInstanceStatus', p, keep);
     return { instanceStatusSet: leases.map(statusItem), nextToken };

@@ -1,0 +1,61 @@
+/**
+ * What of a request's filters the database can answer, so that a rare instance among many is found without reading all.
+ * It narrows only: what comes back goes through every filter again, and filters that are not here are left to that.
+ */
+import { EC2_STATE_CODE, LEASE_STATES, STATES } from '../lease/states.ts';
+import type { Ec2State } from '../lease/states.ts';
+import type { LeaseMatch, SearchedColumn, TextMatch } from '../manager/types.ts';
+import { matches } from './filters.ts';
+import type { Filters } from './filters.ts';
+import { ENDS_TAG, SSH_TAG } from './tags.ts';
+
+/** Filter → the column that it shows as it stands. */
+const COLUMNS: Readonly<Record<string, SearchedColumn>> = {
+  'availability-zone': 'zone', 'image-id': 'image_id', 'instance-id': 'id', 'instance-type': 'type', 'key-name': 'key_name', 'reservation-id': 'group_id',
+};
+
+/** undefined: the database cannot narrow it. */
+export function leaseMatch(filters: Filters): LeaseMatch | undefined {
+  const columns: Array<LeaseMatch['columns'][number]> = [];
+  const tags: Array<LeaseMatch['tags'][number]> = [];
+  let states: LeaseMatch['states'];
+  for (const { Name: name, Value: values } of filters) {
+    const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined;
+    const stateShown = Object.hasOwn(STATE, name) ? STATE[name] : undefined;
+    if (column !== undefined) columns.push({ column, match: textMatch(values) });
+    else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => matches(v, stateShown(STATES[s].ec2))));
+    else if (name.startsWith('tag:') && !ADDED_TAGS.has(name.slice(4))) tags.push({ key: name.slice(4), match: textMatch(values) });
+  }
+  return columns.length + tags.length === 0 && states === undefined ? undefined : { columns, tags, states };
+}
+
+const STATE: Readonly<Record<string, (state: Ec2State) => string>> = {
+  'instance-state-name': (state) => state,
+  'instance-state-code': (state) => String(EC2_STATE_CODE[state]),
+};
+
+/** Tags that no row holds. */
+const ADDED_TAGS: ReadonlySet<string> = new Set([ENDS_TAG, SSH_TAG]);
+
+const WILD = /[*?\\]/;
+const textMatch = (patterns: readonly string[]): TextMatch => ({
+  equal: patterns.filter((p) => !WILD.test(p)),
+  like: patterns.filter((p) => WILD.test(p)).map(likePattern),
+});
+
+/** EC2's `*` and `?` as LIKE's `%` and `_`; both take a character literally after `\`. */
+export function likePattern(pattern: string): string {
+  let like = '';
+  for (let i = 0; i < pattern.length; i++) {
+    const c = pattern[i] as string;
+    const next = pattern[i + 1];
+    if (c === '*') like += '%';
+    else if (c === '?') like += '_';
+    else if (c === '%' || c === '_') like += `\\${c}`;
+    else if (c !== '\\') like += c;
+    // A backslash that ends the pattern stands for itself.
+    else if (next === undefined) like += '\\\\';
+    else { like += `\\${next}`; i++; }
+  }
+  return like;
+}
