@@ -3,9 +3,9 @@ import { Fault } from '../lease/faults.ts';
 import type { Actor, Trigger } from '../lease/states.ts';
 import { newOperationId } from '../platform/ids.ts';
 import {
-  dueLeases, eventsOfLease, leasePlace, leasesByIds, leasesOfAccount, leasesOfAll, lockLeases, type LeaseRow, type LockedLease,
+  dueLeases, eventsOfLease, leasePlace, lockLeases, type LockedLease,
 } from '../store/leases.ts';
-import { leaseSearch, type LeaseMatch, type LeaseSearch } from '../store/lease-search.ts';
+import type { LeaseSearch } from '../store/lease-search.ts';
 import { isUnavailable, type Db } from '../store/db.ts';
 import { inHalves } from '../platform/halves.ts';
 import { accountByName } from '../store/users.ts';
@@ -13,10 +13,11 @@ import { createAskNode, type AskNode } from './ask-node.ts';
 import type { ManagerDeps } from './deps.ts';
 import { follow } from './follow.ts';
 import { moveEnd } from './lease-end.ts';
+import { leaseReads, type LeaseReads } from './lease-reads.ts';
 import { accountOf, checkIds, lockNamed, MOST_NAMED, notFound } from './named-leases.ts';
 import { TransitionBatch } from './transitions.ts';
 import type { Caller, EventView, LeaseChange, LeaseQuery, LeaseView, Manager, NewEnd } from './types.ts';
-import { leaseView, readLeases } from './view.ts';
+import { leaseView } from './view.ts';
 
 /** Leases that one describe may answer. */
 const MOST_DESCRIBED = 10_000;
@@ -33,40 +34,34 @@ export interface LeaseCases extends Cases {
 
 export function leaseCases(deps: ManagerDeps): LeaseCases {
   const askNode = createAskNode(deps);
+  const reads = leaseReads(deps.db);
   return {
-    describe: (caller, query) => describe(deps, caller, query),
+    describe: (caller, query) => describe(deps, reads, caller, query),
     end: (caller, ids, why, o) => change(deps, caller, ids, 'end', why, o?.dryRun ?? false),
     reboot: (caller, ids, o) => change(deps, caller, ids, 'reboot', '', o?.dryRun ?? false),
     forget: (caller, ids, why) => change(deps, caller, ids, 'forget', why, false),
-    setEnd: (caller, ids, end, o) => setEnd(deps, caller, ids, end, o?.dryRun ?? false),
+    setEnd: (caller, ids, end, o) => setEnd(deps, reads, caller, ids, end, o?.dryRun ?? false),
     console: (caller, id, maxBytes) => readConsole(deps, askNode, caller, id, maxBytes ?? CONSOLE_BYTES),
-    events: (caller, id) => events(deps, caller, id),
+    events: (caller, id) => events(deps, reads, caller, id),
     sweep: () => sweep(deps),
   };
 }
 
-async function describe({ ctx, db, config }: ManagerDeps, caller: Caller, q: LeaseQuery): Promise<LeaseView[]> {
-  if (q.ids !== undefined && q.ids.length > 0) return describeNamed(db, caller, q, q.ids);
+async function describe(deps: ManagerDeps, reads: LeaseReads, caller: Caller, q: LeaseQuery): Promise<LeaseView[]> {
+  if (q.ids !== undefined && q.ids.length > 0) return describeNamed(reads, caller, q, q.ids);
+  const { ctx, db, config } = deps;
   const account = q.account === undefined ? accountOf(caller) : await namedAccount(db, caller, q.account);
-  const endedAfter = new Date(ctx.clock.now() - (q.endedWithinMs ?? config.ec2.terminated_visible * 1000));
-  const after = q.after === undefined ? 0 : (await readLeases(db, leasesByIds, [[q.after], accountOf(caller)]))[0]?.seq ?? 0;
-  const limit = Math.min(q.limit ?? MOST_DESCRIBED, MOST_DESCRIBED);
-  const where = { account, endedAfter, live: q.live ?? false, afterSeq: after, limit };
-  const rows = q.match === undefined ? await listLeases(db, where) : await searchLeases(db, where, q.match);
+  const within = q.endedWithinMs ?? config.ec2.terminated_visible * 1000;
+  const afterSeq = q.after === undefined ? 0 : (await reads.named([q.after], accountOf(caller)))[0]?.seq ?? 0;
+  const [live, limit] = [q.live ?? false, Math.min(q.limit ?? MOST_DESCRIBED, MOST_DESCRIBED)];
+  const where = (): LeaseSearch => ({ account, endedAfter: new Date(ctx.clock.now() - within), live, afterSeq, limit });
+  const rows = await (q.match === undefined ? reads.listed([account, within, live, afterSeq, limit].join(' '), where) : reads.matching(where(), q.match));
   return rows.map(leaseView);
 }
 
-const listLeases = (db: Db, w: LeaseSearch): Promise<LeaseRow[]> =>
-  readLeases(db, w.account === null ? leasesOfAll : leasesOfAccount, [w.account, w.endedAfter, w.live, w.afterSeq, w.limit]);
-
-function searchLeases(db: Db, where: LeaseSearch, match: LeaseMatch): Promise<LeaseRow[]> {
-  const { statement, values } = leaseSearch(where, match);
-  return readLeases(db, statement, values);
-}
-
-async function describeNamed(db: Db, caller: Caller, q: LeaseQuery, named: readonly string[]): Promise<LeaseView[]> {
+async function describeNamed(reads: LeaseReads, caller: Caller, q: LeaseQuery, named: readonly string[]): Promise<LeaseView[]> {
   const ids = checkIds(named);
-  const rows = await readLeases(db, leasesByIds, [ids, accountOf(caller)]);
+  const rows = await reads.named(ids, accountOf(caller));
   if (rows.length < ids.length && q.missing !== 'skip') {
     const found = new Set(rows.map((r) => r.id));
     throw notFound(ids.filter((id) => !found.has(id)));
@@ -115,14 +110,14 @@ function applyAsked(
 const newBatch = (deps: ManagerDeps): TransitionBatch =>
   new TransitionBatch(deps.ctx.random, deps.ctx.clock.now(), deps.config.accounting.charge_granularity, deps.self?.id() ?? null);
 
-async function setEnd(deps: ManagerDeps, caller: Caller, ids: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
+async function setEnd(deps: ManagerDeps, reads: LeaseReads, caller: Caller, ids: readonly string[], end: NewEnd, dryRun: boolean): Promise<LeaseView[]> {
   await deps.decision?.extend(caller, checkIds(ids), end);
   await deps.db.transaction(async (tx) => {
     await moveEnd(deps, tx, caller, ids, end);
     // Thrown inside, so that what was tried is rolled back.
     if (dryRun) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
   });
-  return describe(deps, caller, { ids });
+  return describe(deps, reads, caller, { ids });
 }
 
 async function readConsole(deps: ManagerDeps, askNode: AskNode, caller: Caller, id: string, maxBytes: number): Promise<{ bytes: Buffer; at: number }> {
@@ -138,8 +133,8 @@ async function readConsole(deps: ManagerDeps, askNode: AskNode, caller: Caller, 
   return { bytes: Buffer.from(done.result.console, 'base64'), at: done.result.at };
 }
 
-async function events(deps: ManagerDeps, caller: Caller, id: string): Promise<EventView[]> {
-  await describe(deps, caller, { ids: [id] });
+async function events(deps: ManagerDeps, reads: LeaseReads, caller: Caller, id: string): Promise<EventView[]> {
+  await describe(deps, reads, caller, { ids: [id] });
   return (await deps.db.query(eventsOfLease, [id])).map((e) => ({
     seq: e.id, lease: e.lease_id, at: e.at, from: e.from_state, to: e.to_state, trigger: e.trigger as EventView['trigger'],
     who: e.who, why: e.why, requestId: e.request_id,
