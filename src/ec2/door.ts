@@ -110,9 +110,9 @@ async function perform(parts: DoorParts, request: DoorRequest, who: Authenticate
   const { accountId, name, ownerId, admin } = who.account;
   const caller: Caller = { accountId, name, ownerId, admin, requestId: request.id, door: 'ec2' };
   const call = { ctx, manager, caller, dryRun: reading.dryRun, endpoint: parts.endpoint(request.host) };
-  const xml = await withDeadline(ctx.clock, DEADLINE_MS, operation.name, reading.run(call));
+  const values = await withDeadline(ctx.clock, DEADLINE_MS, operation.name, reading.run(call));
   if (reading.dryRun) throw new Fault('DryRun', FAULTS.DryRun.meaning);
-  return xml;
+  return operation.write(values);
 }
 
 function asFault(e: unknown): Fault {

@@ -1,7 +1,7 @@
 /**
  * An EC2 operation as data: its parameters, its response fields, and the handler between them. The table of all stands in
- * `operations/index.ts`; parsing, validation, response XML and documentation follow from it, and a door of another
- * protocol can read it too. Handlers translate to manager calls and decide nothing.
+ * `operations/index.ts`; parsing, validation, response XML, the SOAP versions and documentation follow from it. Handlers
+ * translate to manager calls and decide nothing.
  */
 import type { FaultCode } from '../lease/faults.ts';
 import type { Manager, Caller } from '../manager/types.ts';
@@ -11,6 +11,8 @@ import type { InputFields, InputsOf } from './inputs.ts';
 import { compileFields } from './outputs.ts';
 import type { OutputFields, OutputsOf } from './outputs.ts';
 import type { ParamNode } from './params.ts';
+import { SOAP_FORMS } from './soap/forms/index.ts';
+import type { SoapForm } from './soap/shapes.ts';
 
 export interface Call {
   readonly ctx: Context;
@@ -43,8 +45,8 @@ export interface OperationSpec<I extends InputFields, O extends OutputFields> {
 export interface Reading {
   readonly dryRun: boolean;
   readonly repeatable: boolean;
-  /** @returns the XML of the response's fields */
-  run(call: Call): Promise<string>;
+  /** @returns the values of the response's fields */
+  run(call: Call): Promise<Readonly<Record<string, unknown>>>;
 }
 
 export interface Operation {
@@ -55,8 +57,12 @@ export interface Operation {
   readonly ignored: readonly string[];
   readonly output: OutputFields;
   readonly errors: readonly FaultCode[];
+  /** Its request and response in the SOAP versions that have it. */
+  readonly soap: SoapForm | undefined;
   /** @throws Fault */
   read(params: ParamNode): Reading;
+  /** The XML of a response's fields, for Query. */
+  write(values: Readonly<Record<string, unknown>>): string;
 }
 
 /** Parameters of the protocol itself, and ones that old clients send with every request. */
@@ -69,7 +75,6 @@ const PROTOCOL = [
 export function operation<I extends InputFields, O extends OutputFields>(spec: OperationSpec<I, O>): Operation {
   const input = { ...spec.input, DryRun: boolean };
   const ignored = new Set([...PROTOCOL, ...spec.ignored ?? []]);
-  const write = compileFields(spec.output);
   return {
     name: spec.name,
     summary: spec.summary,
@@ -78,12 +83,14 @@ export function operation<I extends InputFields, O extends OutputFields>(spec: O
     ignored: spec.ignored ?? [],
     output: spec.output,
     errors: spec.errors ?? [],
+    soap: SOAP_FORMS[spec.name],
+    write: compileFields(spec.output),
     read(tree) {
       const params = readFields(input, tree, ignored, '') as InputsOf<I> & { DryRun: boolean | undefined };
       return {
         dryRun: params.DryRun === true,
         repeatable: spec.repeatable?.(params) ?? true,
-        run: async (call) => write(await spec.run(call, params)),
+        run: (call) => spec.run(call, params),
       };
     },
   };

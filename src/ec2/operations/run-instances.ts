@@ -40,7 +40,7 @@ const IGNORED = [
   'AdditionalInfo', 'BlockDeviceMapping', 'CapacityReservationSpecification', 'CpuOptions', 'CreditSpecification', 'DisableApiStop',
   'DisableApiTermination', 'EbsOptimized', 'ElasticGpuSpecification', 'ElasticInferenceAccelerator', 'EnablePrimaryIpv6',
   'EnclaveOptions', 'HibernationOptions', 'IamInstanceProfile', 'InstanceInitiatedShutdownBehavior', 'KernelId',
-  'LicenseSpecification', 'MaintenanceOptions', 'MetadataOptions', 'NetworkPerformanceOptions', 'Operator', 'PrivateDnsNameOptions',
+  'License', 'LicenseSpecification', 'MaintenanceOptions', 'MetadataOptions', 'NetworkPerformanceOptions', 'Operator', 'PrivateDnsNameOptions',
   'RamdiskId', 'AddressingType',
 ];
 
