@@ -10,12 +10,12 @@ import { DeadlineExceeded, withDeadline } from '../platform/deadline.ts';
 import type { Authenticated, Authenticator } from './auth/authenticate.ts';
 import type { ReplayGuard } from './auth/replay.ts';
 import type { SignedRequest } from './auth/request.ts';
+import { apiOf, type Api } from './api.ts';
 import { shown } from './inputs.ts';
-import { OPERATIONS } from './operations/index.ts';
 import type { Operation } from './operation.ts';
 import { paramTree, parseParams } from './params.ts';
 import type { FlatParams } from './params.ts';
-import { errorDocument, responseDocument } from './xml.ts';
+import type { Throttle } from './throttle.ts';
 
 export interface DoorRequest {
   readonly id: string;
@@ -40,6 +40,8 @@ export interface DoorParts {
   readonly authenticator: Authenticator;
   /** Absent when the site does not refuse replays. */
   readonly replays: ReplayGuard | undefined;
+  /** Absent when accounts may ask as often as they like. */
+  readonly throttle: Throttle | undefined;
   /** Host name that DescribeRegions names, for a request that came to `host`. */
   readonly endpoint: (host: string | undefined) => string;
 }
@@ -53,24 +55,27 @@ export async function answer(parts: DoorParts, request: DoorRequest): Promise<An
   const begun = parts.ctx.clock.monotonic();
   const log = (): Log => parts.ctx.log.child({ requestId: request.id });
   let action = '';
+  let api = apiOf(undefined);
   try {
     const signed = readRequest(request);
+    api = apiOf(signed.params.get('Version'));
     const who = await parts.authenticator.authenticate(signed);
+    parts.throttle?.take(who.account.accountId);
     action = shown(signed.params.get('Action') ?? '');
-    const { operation, version } = findOperation(signed.params);
+    const { operation, version } = findOperation(api, signed.params);
     const xml = await perform(parts, request, who, operation, signed.params);
     if (operation.mutates) log().info(action, { user: who.account.name, ms: elapsed(parts.ctx, begun) });
-    return { status: 200, body: responseDocument(action, version, request.id, xml) };
+    return { status: 200, body: api.response(action, version, request.id, xml) };
   } catch (e) {
     const fault = asFault(e);
     report(log(), action, fault, e);
     if (fault.code !== 'DryRun') parts.ctx.meter?.refused('ec2', fault.code);
-    return refusal(fault, request.id);
+    return refusal(fault, request.id, api);
   }
 }
 
-export function refusal(fault: Fault, requestId: string): Answer {
-  return { status: fault.http, body: errorDocument(fault.ec2, fault.text, requestId) };
+export function refusal(fault: Fault, requestId: string, api: Api = apiOf(undefined)): Answer {
+  return { status: fault.http, body: api.refusal(fault, requestId) };
 }
 
 function readRequest(request: DoorRequest): SignedRequest {
@@ -93,14 +98,12 @@ function readRequest(request: DoorRequest): SignedRequest {
   };
 }
 
-function findOperation(params: FlatParams): { operation: Operation; version: string } {
+function findOperation(api: Api, params: FlatParams): { operation: Operation; version: string } {
   const version = params.get('Version') ?? '';
   if (!VERSION.test(version)) throw new Fault('VersionUnknown', `The parameter Version must be a date as 2016-11-15${version === '' ? '; it is missing' : `, not ${shown(version)}`}.`);
   const action = params.get('Action');
   if (action === undefined || action === '') throw new Fault('ParameterMissing', 'The request must contain the parameter Action');
-  const operation = OPERATIONS.get(action);
-  if (operation === undefined) throw new Fault('ActionUnknown', `The action ${shown(action)} is not valid for this web service.`);
-  return { operation, version };
+  return { operation: api.operation(action), version };
 }
 
 async function perform(parts: DoorParts, request: DoorRequest, who: Authenticated, operation: Operation, params: FlatParams): Promise<string> {

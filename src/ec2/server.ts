@@ -17,6 +17,7 @@ import { createReplayGuard } from './auth/replay.ts';
 import { answer, refusal } from './door.ts';
 import type { Answer, DoorParts } from './door.ts';
 import { handleClientErrors } from './client-errors.ts';
+import { createThrottle } from './throttle.ts';
 
 export interface Ec2Server {
   listen(): Promise<{ url: string; port: number }>;
@@ -53,8 +54,9 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
   const parts: DoorParts = {
     ctx,
     manager,
-    authenticator: createAuthenticator(ctx, (key) => manager.credentials.find(key), { skewMs: config.clock_skew * 1000, ports: () => ports }),
+    authenticator: createAuthenticator(ctx, (key) => manager.credentials.find(key), { skewMs: config.clock_skew * 1000, ports: () => ports, signatureV1: config.signature_v1 }),
     replays: config.refuse_replays ? createReplayGuard(ctx.clock, manager.signatures) : undefined,
+    throttle: config.requests_per_second === 0 ? undefined : createThrottle(ctx.clock, { rate: config.requests_per_second, burst: config.request_burst }),
     // The name by which the client came is one that works for it.
     endpoint: (host) => publicAddress.host || hostAndPort(host ?? '').host || hostAndPort(config.listen).host,
   };

@@ -80,6 +80,7 @@ export const FAULTS = {
   ResourceNotFound: f('InvalidID', 400, 'ResourceUnknownFault', 'No resource of yours has this id.'),
   RequestMalformed: f('MalformedQueryString', 400, 'WorkspaceCreationFault', 'The request cannot be read.'),
   RequestTooLarge: f('RequestEntityTooLarge', 413, 'WorkspaceCreationFault', 'The request exceeds the size limit.'),
+  Throttled: f('RequestLimitExceeded', 503, 'WorkspaceResourceRequestDeniedFault', 'The account sends more requests than the site allows it; wait a moment.'),
   Busy: f('RequestLimitExceeded', 503, 'WorkspaceResourceRequestDeniedFault', 'Too much is waiting already; try again shortly.'),
   Unavailable: f('Unavailable', 503, 'WorkspaceCreationFault', 'The service cannot answer now; try again shortly.'),
   Internal: f('InternalError', 500, 'WorkspaceCreationFault', 'The service failed; its log has the request id.'),

@@ -50,6 +50,14 @@ export const configSchema = z.strictObject({
     clock_skew: duration.default(300),
     terminated_visible: duration.default(3600),
     refuse_replays: z.boolean().default(true),
+    /** Query signatures of version 1, which say neither host nor where a parameter's name ends */
+    signature_v1: z.boolean().default(false),
+    /** Requests of one account; 0 = any number */
+    requests_per_second: z.int().nonnegative().default(0),
+    /** And so many at once after a rest */
+    request_burst: positive.default(100),
+    /** `record`: security groups and their rules are kept, and not enforced; `refuse`: there is the default one only */
+    security_groups: z.enum(['record', 'refuse']).default('record'),
   }).prefault({}),
   database: z.strictObject({
     /** `postgres://…` of the site's own server; empty = a private PostgreSQL in the data directory */

@@ -24,9 +24,9 @@ function request(over: { method?: string; path?: string; query?: string; body?: 
     rawHeaders: Object.entries(over.headers ?? {}).flat(), body, secure: over.secure ?? false,
   };
 }
-function check(r: SignedRequest, at: number, secret = SECRET): Promise<unknown> {
+function check(r: SignedRequest, at: number, secret = SECRET, v1 = false): Promise<unknown> {
   const ctx = testContext({ clock: { ...realClock, now: () => at } });
-  return createAuthenticator(ctx, async () => ({ ...account, secret }), { skewMs: 300_000, ports: () => ['8444', '443'] }).authenticate(r);
+  return createAuthenticator(ctx, async () => ({ ...account, secret }), { skewMs: 300_000, ports: () => ['8444', '443'], signatureV1: v1 }).authenticate(r);
 }
 
 describe('signature version 4', () => {
@@ -137,6 +137,23 @@ describe('signature version 2', () => {
     await expect(check(signed({ ...stamp, SignatureMethod: 'HmacSHA256' }, { host: 'i' }), at)).rejects.toMatchObject({ code: 'SignatureMismatch' });
   });
 
+  it('takes the forms in which clients encode what they sign', async () => {
+    const odd = { ...stamp, SignatureMethod: 'HmacSHA256', Value: 'a* b~c+d' };
+    const rfc = 'a%2A%20b~c%2Bd';
+    for (const written of [rfc, 'a*%20b~c%2Bd', 'a*+b%7Ec%2Bd']) {
+      const all = new Map(Object.entries({ AWSAccessKeyId: 'A', SignatureVersion: '2', ...odd }));
+      const text = `POST\nh\n/\n${canonicalQuery(all, 'Signature').replace(rfc, written)}`;
+      all.set('Signature', createHmac('sha256', SECRET).update(text).digest('base64'));
+      const body = (value: string): string => [...all].map(([k, v]) => `${k}=${encodeURIComponent(k === 'Value' ? value : v)}`).join('&');
+      await expect(check(request({ method: 'POST', body: body('a* b~c+d'), headers: { host: 'h' } }), at)).resolves.toBeDefined();
+      for (const other of ['a*+b~c+d', 'a* b~c d', 'a%2A b~c+d']) {
+        await expect(check(request({ method: 'POST', body: body(other), headers: { host: 'h' } }), at)).rejects.toMatchObject({ code: 'SignatureMismatch' });
+      }
+      // A signature whose plus signs were not escaped reads as having spaces.
+      await expect(check(request({ method: 'POST', body: body('a* b~c+d').replaceAll(/(Signature=\S*)%2B/g, '$1+'), headers: { host: 'h' } }), at)).resolves.toBeDefined();
+    }
+  });
+
   it('refuses another writing of the same signature', async () => {
     const query2 = `${query}&Signature=`;
     const headers = { host: 'elasticmapreduce.amazonaws.com' };
@@ -152,6 +169,31 @@ describe('signature version 2', () => {
     await expect(check(signed({ ...sha, Expires: '2099-10-03T15:19:29Z' }), at)).rejects.toMatchObject({ code: 'AuthFailure' });
     for (const p of [{ ...stamp, Expires: '2011-10-03T15:29:30Z' }, {}, { Timestamp: 'now' }, { ...stamp, SignatureMethod: 'HmacMD5' }]) {
       await expect(check(signed({ ...sha, ...p }), at)).rejects.toMatchObject({ code: 'AuthFailure' });
+    }
+  });
+});
+
+describe('signature version 1', () => {
+  const at = Date.UTC(2011, 9, 3, 15, 19, 30);
+  const signed = (params: Record<string, string>, algorithm = 'sha1'): SignedRequest => {
+    const all = { AWSAccessKeyId: 'A', SignatureVersion: '1', Timestamp: '2011-10-03T15:19:30Z', ...params };
+    const text = Object.entries(all).sort(([a], [b]) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1)).map((p) => p.join('')).join('');
+    return request({ query: new URLSearchParams({ ...all, Signature: createHmac(algorithm, SECRET).update(text).digest('base64') }).toString(), headers: { host: 'h' } });
+  };
+
+  it('is taken where the site says so, with SHA-1 and SHA-256', async () => {
+    const params = { 'Action': 'DescribeInstances', 'action': 'x', 'InstanceId.1': 'i-1', 'Instanceid.2': 'ü *' };
+    await expect(check(signed(params), at, SECRET, true)).resolves.toBeDefined();
+    await expect(check(signed({ ...params, SignatureMethod: 'HmacSHA256' }, 'sha256'), at, SECRET, true)).resolves.toBeDefined();
+    await expect(check(signed(params), at, 'other', true)).rejects.toMatchObject({ code: 'SignatureMismatch' });
+    await expect(check(signed(params), at + 301_000, SECRET, true)).rejects.toMatchObject({ code: 'RequestExpired' });
+    await expect(check(signed({ ...params, Timestamp: 'now' }), at, SECRET, true)).rejects.toMatchObject({ code: 'AuthFailure' });
+  });
+
+  it('is refused elsewhere, and so is version 0', async () => {
+    await expect(check(signed({ Action: 'DescribeInstances' }), at)).rejects.toMatchObject({ code: 'AuthFailure', message: 'Only signature versions 2 and 4 are accepted.' });
+    for (const SignatureVersion of ['0', '3', '']) {
+      await expect(check(signed({ Action: 'DescribeInstances', SignatureVersion }), at, SECRET, true)).rejects.toMatchObject({ code: 'AuthFailure', message: 'Only signature versions 1, 2 and 4 are accepted.' });
     }
   });
 });

@@ -47,9 +47,13 @@ describe('credentials', () => {
   ].map(([authorization, what]) => [what, authorization] as [string, string]))('with an Authorization that has %s', async (_what, authorization) => {
     expectRefused(await unsigned(form(RUN), { authorization, 'x-amz-date': '20261122T144500Z' }), 401, 'AuthFailure');
   });
-  it('with a session token that was never issued', async () => {
-    expectRefused(await post(door, form(RUN), ALICE, { 'x-amz-security-token': 'IQoJ' }), 401, 'AuthFailure');
-    expect((await post(door, form({ Action: 'DescribeInstances', SecurityToken: '' }))).status).toBe(200);
+  it('with what is no session token', async () => {
+    for (const token of ['a b', 'x'.repeat(8193)]) expectRefused(await post(door, form(RUN), ALICE, { 'x-amz-security-token': token }), 401, 'AuthFailure');
+    for (const token of ['a\nb', 'ü']) expectRefused(await ask(door, { ...RUN, SecurityToken: token }), 401, 'AuthFailure');
+  });
+  it('with a session token, which changes nothing', async () => {
+    expect((await post(door, form({ Action: 'DescribeInstances' }), ALICE, { 'x-amz-security-token': 'IQoJ+/=' })).status).toBe(200);
+    for (const SecurityToken of ['', 'IQoJ+/=']) expect((await post(door, form({ Action: 'DescribeInstances', SecurityToken }))).status).toBe(200);
   });
   it('an unsigned payload over plain HTTP', async () => {
     expectRefused(await post(door, form(RUN), ALICE, { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }), 403, 'SignatureDoesNotMatch');
@@ -132,7 +136,7 @@ describe('the request', () => {
   });
 
   it('with an unknown action, or none', async () => {
-    for (const Action of ['Fly', 'runinstances', '__proto__', 'constructor', '../RunInstances', '<x>&', 'StopInstances']) {
+    for (const Action of ['Fly', 'runinstances', '__proto__', 'constructor', '../RunInstances', '<x>&']) {
       expectRefused(await ask(door, { Action }), 400, 'InvalidAction');
     }
     expectRefused(await ask(door, {}), 400, 'MissingParameter');

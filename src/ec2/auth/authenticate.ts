@@ -4,6 +4,7 @@ import type { Context } from '../../platform/context.ts';
 import type { Manager } from '../../manager/types.ts';
 import type { Claim, SignedRequest } from './request.ts';
 import { createSigningKeys } from './signing-keys.ts';
+import { claimV1 } from './v1.ts';
 import { claimV2 } from './v2.ts';
 import { ALGORITHM, claimFromHeader, claimFromQuery } from './v4.ts';
 
@@ -25,10 +26,13 @@ export interface AuthOptions {
   readonly skewMs: number;
   /** Ports that clients may have signed with the host's name. */
   readonly ports: () => readonly string[];
+  /** Signatures of version 1 are accepted. */
+  readonly signatureV1: boolean;
 }
 
 const MAX_AUTHORIZATION = 8192;
 const ACCESS_KEY = /^[\x21-\x7e]{1,128}$/;
+const SESSION_TOKEN = /^[\x21-\x7e]{0,8192}$/;
 
 export function createAuthenticator(ctx: Context, find: Manager['credentials']['find'], options: AuthOptions): Authenticator {
   const keys = createSigningKeys();
@@ -39,7 +43,7 @@ export function createAuthenticator(ctx: Context, find: Manager['credentials']['
       const now = ctx.clock.now();
       const claim = readClaim(request, now, { ...options, keys });
       checkTime(claim, now, options.skewMs);
-      refuseSessionToken(request);
+      checkSessionToken(request);
       const account = ACCESS_KEY.test(claim.accessKey) ? await find(claim.accessKey) : null;
       const right = claim.verify(account?.secret ?? nobody);
       if (account === null) throw new Fault('CredentialsUnknown', 'The access key ID that the request names does not exist.');
@@ -61,8 +65,10 @@ function readClaim(request: SignedRequest, now: number, options: AuthOptions & {
   if (places > 1) throw new Fault('AuthFailure', 'The request carries more than one signature.');
   if (presigned) return claimFromQuery(request, options);
   if (old) {
-    if (version !== '2') throw new Fault('AuthFailure', 'Only signature versions 2 and 4 are accepted.');
-    return claimV2(request, now, options);
+    if (version === '2') return claimV2(request, now, options);
+    // A request without SignatureVersion would be of version 0, which nobody accepts.
+    if (version === '1' && options.signatureV1) return claimV1(request, now, options);
+    throw new Fault('AuthFailure', `Only signature versions ${options.signatureV1 ? '1, 2' : '2'} and 4 are accepted.`);
   }
   if (authorization === undefined || authorization.length > MAX_AUTHORIZATION || !authorization.startsWith(`${ALGORITHM} `)) {
     throw new Fault('AuthFailure', `The Authorization header must begin with ${ALGORITHM}.`);
@@ -76,11 +82,11 @@ function checkTime(claim: Claim, now: number, skewMs: number): void {
 }
 const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;
 
-/** A token left over in the environment would make every request fail elsewhere too; the message says what to do. */
-function refuseSessionToken(request: SignedRequest): void {
-  const token = header(request, 'x-amz-security-token') || request.params.get('X-Amz-Security-Token') || request.params.get('SecurityToken');
-  if (token !== undefined && token !== '') {
-    throw new Fault('AuthFailure', 'This service issues no session tokens: send the request without one (unset AWS_SESSION_TOKEN).');
+/** This service issues none: the key alone says who asks, and a token left over in a client's environment changes nothing. */
+function checkSessionToken(request: SignedRequest): void {
+  const tokens = [header(request, 'x-amz-security-token'), request.params.get('X-Amz-Security-Token'), request.params.get('SecurityToken')];
+  if (!tokens.every((t) => t === undefined || SESSION_TOKEN.test(t))) {
+    throw new Fault('AuthFailure', 'The security token is none: it has other than printable characters, or too many.');
   }
 }
 

@@ -5,7 +5,7 @@ import { parseIso } from '../time.ts';
 import { canonicalQuery } from './encode.ts';
 import { headerMap } from './request.ts';
 import type { Claim, SignedRequest } from './request.ts';
-import { hostVariants, pathVariants } from './variants.ts';
+import { hostVariants, pathVariants, queryVariants } from './variants.ts';
 
 const METHODS: Readonly<Record<string, { algorithm: string; bytes: number }>> = {
   HmacSHA256: { algorithm: 'sha256', bytes: 32 },
@@ -16,32 +16,34 @@ const MAX_LIFE_MS = 604_800_000;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
 export function claimV2(request: SignedRequest, now: number, options: { ports: () => readonly string[]; skewMs: number }): Claim {
+  const { algorithm, ...claim } = readParameters(request, now, options.skewMs);
+  return {
+    ...claim,
+    verify(secret) {
+      const hosts = hostVariants(headerMap(request.rawHeaders).get('host') ?? '', options.ports());
+      const queries = queryVariants(canonicalQuery(request.params, 'Signature'));
+      return queries.some((query) => pathVariants(request.path).some((path) => hosts.some((host) => timingSafeEqual(
+        createHmac(algorithm, secret).update(`${request.method}\n${host}\n${path}\n${query}`).digest(), claim.signature,
+      ))));
+    },
+  };
+}
+
+/** What versions 1 and 2 have in common. */
+export function readParameters(request: SignedRequest, now: number, skewMs: number): Omit<Claim, 'verify'> & { readonly algorithm: string } {
   const p = request.params;
   const accessKey = p.get('AWSAccessKeyId') ?? '';
   if (accessKey === '') throw new Fault('CredentialsMissing', 'The request must contain AWSAccessKeyId.');
   const name = p.get('SignatureMethod') ?? 'HmacSHA1';
   const method = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
   if (method === undefined) throw new Fault('AuthFailure', 'SignatureMethod must be HmacSHA1 or HmacSHA256.');
-  const encoded = p.get('Signature') ?? '';
+  // A client that forgets to escape `+` sends what reads as a space; base64 has none.
+  const encoded = (p.get('Signature') ?? '').replaceAll(' ', '+');
   const signature = Buffer.from(encoded, 'base64');
   // One signature has one form: bits that base64 leaves over must be zero, or a replay could be written anew.
   const canonical = unpadded(signature.toString('base64')) === unpadded(encoded);
   if (!BASE64.test(encoded) || signature.length !== method.bytes || !canonical) throw new Fault('AuthFailure', `Signature must be the base64 of ${method.bytes} bytes for ${name}.`);
-  const { signedAt, validUntil } = life(p, now, options.skewMs);
-
-  return {
-    accessKey,
-    signedAt,
-    validUntil,
-    signature,
-    verify(secret) {
-      const query = canonicalQuery(p, 'Signature');
-      const hosts = hostVariants(headerMap(request.rawHeaders).get('host') ?? '', options.ports());
-      return pathVariants(request.path).some((path) => hosts.some((host) => timingSafeEqual(
-        createHmac(method.algorithm, secret).update(`${request.method}\n${host}\n${path}\n${query}`).digest(), signature,
-      )));
-    },
-  };
+  return { accessKey, ...life(p, now, skewMs), signature, algorithm: method.algorithm };
 }
 
 const unpadded = (text: string): string => text.replace(/=+$/, '');
