@@ -14,19 +14,27 @@ const COLUMNS: Readonly<Record<string, SearchedColumn>> = {
   'availability-zone': 'zone', 'image-id': 'image_id', 'instance-id': 'id', 'instance-type': 'type', 'key-name': 'key_name', 'reservation-id': 'group_id',
 };
 
-/** undefined: the database cannot narrow it. */
-export function leaseMatch(filters: Filters): LeaseMatch | undefined {
+export interface Narrowing {
+  /** undefined: the database cannot narrow it. */
+  readonly match: LeaseMatch | undefined;
+  /** Every filter is in `match`, so that nearly all that comes back is kept. */
+  readonly whole: boolean;
+}
+
+export function leaseMatch(filters: Filters): Narrowing {
   const columns: Array<LeaseMatch['columns'][number]> = [];
   const tags: Array<LeaseMatch['tags'][number]> = [];
   let states: LeaseMatch['states'];
+  let whole = true;
   for (const { Name: name, Value: values } of filters) {
     const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined;
     const stateShown = Object.hasOwn(STATE, name) ? STATE[name] : undefined;
     if (column !== undefined) columns.push({ column, match: textMatch(values) });
     else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => matches(v, stateShown(STATES[s].ec2))));
     else if (name.startsWith('tag:') && !ADDED_TAGS.has(name.slice(4))) tags.push({ key: name.slice(4), match: textMatch(values) });
+    else whole = false;
   }
-  return columns.length + tags.length === 0 && states === undefined ? undefined : { columns, tags, states };
+  return { match: columns.length + tags.length === 0 && states === undefined ? undefined : { columns, tags, states }, whole };
 }
 
 const STATE: Readonly<Record<string, (state: Ec2State) => string>> = {

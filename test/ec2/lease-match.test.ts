@@ -34,7 +34,7 @@ afterAll(() => site.close());
 
 const ids = (leases: readonly LeaseView[]): string[] => leases.map((l) => l.id);
 const kept = (leases: readonly LeaseView[], filters: Filters): string[] => ids(leases.filter(filterBy(filters, instanceFilters(0), leaseTags)));
-const found = async (filters: Filters): Promise<LeaseView[]> => site.manager.leases.describe(site.alice, { match: leaseMatch(filters) });
+const found = async (filters: Filters): Promise<LeaseView[]> => site.manager.leases.describe(site.alice, { match: leaseMatch(filters).match });
 
 const values = (of: fc.Arbitrary<string>): fc.Arbitrary<string[]> => fc.array(of, { minLength: 1, maxLength: 3 });
 const filter = fc.oneof(

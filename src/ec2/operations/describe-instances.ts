@@ -22,6 +22,8 @@ const BATCH = 1000;
 interface Selection {
   readonly InstanceId: readonly string[];
   readonly Filter: Filters;
+  /** What `keep` holds beside the filters, in their words. */
+  readonly Narrow?: Filters;
   readonly MaxResults: number | undefined;
   readonly NextToken: string | undefined;
 }
@@ -38,16 +40,18 @@ async function select(call: Call, operationName: string, p: Selection, keep: (le
   if (after !== undefined && !LEASE_ID.test(after)) throw new Fault('TokenPageInvalid', 'The token is invalid');
   if (p.InstanceId.length > 0) return named(call, operationName, p.InstanceId, size, after, keep);
   const leases: LeaseView[] = [];
-  const match = leaseMatch(p.Filter);
+  const { match, whole } = leaseMatch(p.Narrow ?? p.Filter);
   for (;;) {
-    const batch = await call.manager.leases.describe(call.caller, { limit: BATCH, after, match });
+    // The one more tells whether there is another page.
+    const limit = whole ? Math.min(BATCH, size - leases.length) + 1 : BATCH;
+    const batch = await call.manager.leases.describe(call.caller, { limit, after, match });
     for (const lease of batch) {
       if (!keep(lease)) continue;
       // One more than the page holds is there, so the page has a successor.
       if (leases.length === size) return { leases, nextToken: writeToken(operationName, (leases.at(-1) as LeaseView).id) };
       leases.push(lease);
     }
-    if (batch.length < BATCH) return { leases };
+    if (batch.length < limit) return { leases };
     after = (batch.at(-1) as LeaseView).id;
   }
 }
@@ -97,6 +101,8 @@ const statusFilters: FilterTable<LeaseView> = {
   'system-status.status': (l) => health(l).status,
 };
 
+const RUNNING = { Name: 'instance-state-name', Value: ['running'] };
+
 export const describeInstanceStatus = operation({
   name: 'DescribeInstanceStatus',
   summary: 'Shows running leases (all with IncludeAllInstances) with their end as a scheduled event.',
@@ -116,8 +122,9 @@ export const describeInstanceStatus = operation({
   mutates: false,
   async run(call, p) {
     const wanted = filterBy(p.Filter, () => statusFilters, leaseTags);
-    const keep = (l: LeaseView): boolean => (p.IncludeAllInstances === true || STATES[l.state].ec2 === 'running') && wanted(l);
-    const { leases, nextToken } = await select(call, 'DescribeInstanceStatus', p, keep);
+    const all = p.IncludeAllInstances === true;
+    const keep = (l: LeaseView): boolean => (all || STATES[l.state].ec2 === 'running') && wanted(l);
+    const { leases, nextToken } = await select(call, 'DescribeInstanceStatus', all ? p : { ...p, Narrow: [...p.Filter, RUNNING] }, keep);
     return { instanceStatusSet: leases.map(statusItem), nextToken };
   },
 });
