@@ -13,6 +13,10 @@ export interface Input<T> {
   read(node: ParamNode | undefined, path: string): T;
   readonly item?: Input<unknown>;
   readonly fields?: InputFields;
+  /** Parts of `fields` that are read over. */
+  readonly ignored?: readonly string[];
+  /** Whatever it holds, it is refused with this sentence. */
+  readonly refusal?: string;
 }
 export type InputFields = Readonly<Record<string, Input<unknown>>>;
 export type InputOf<I> = I extends Input<infer T> ? T : never;
@@ -148,6 +152,7 @@ export function struct<F extends InputFields>(fields: F, ignored: readonly strin
     type: 'struct',
     required: false,
     fields,
+    ignored,
     read(node, path) {
       if (node === undefined) return undefined;
       if (node.value !== undefined && node.value !== '') throw unknown(path);
@@ -161,6 +166,7 @@ export function unsupported(sentence: string): Input<undefined> {
   return {
     type: 'struct',
     required: false,
+    refusal: sentence,
     read(node) {
       if (node !== undefined) throw new Fault('Unsupported', sentence);
       return undefined;
