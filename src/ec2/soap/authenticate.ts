@@ -5,6 +5,7 @@
 import type { Certificate } from '../../grid/certificates/certificate.ts';
 import { checkTime } from '../../grid/certificates/checks.ts';
 import type { GridCaller } from '../../grid/authenticate.ts';
+import { keyProblem } from '../../grid/messages/key.ts';
 import { distrusted } from '../../grid/messages/refusals.ts';
 import { createMessageVerifier } from '../../grid/messages/verify.ts';
 import { Fault } from '../../lease/faults.ts';
@@ -37,10 +38,6 @@ export interface SoapTrust {
 
 /** A message that is signed for longer is good for so long only. */
 const LONGEST_MS = 600_000;
-const LEAST_BITS = 1024;
-const MOST_BITS = 4096;
-/** Larger ones make each check of a signature dear. */
-const MOST_EXPONENT = 2n ** 32n;
 
 export function createSoapSigners(clock: Clock, credentials: Manager['credentials'], trust: SoapTrust): SoapSigners {
   const verifier = createMessageVerifier(clock, { believe: checkKey, skewMs: trust.skewMs, longestMs: LONGEST_MS, sha1: trust.sha1 });
@@ -67,8 +64,7 @@ export function createSoapSigners(clock: Clock, credentials: Manager['credential
 
 /** Before the signature is checked with it. */
 function checkKey(chain: readonly Certificate[]): readonly Certificate[] {
-  const { asymmetricKeyType: kind, asymmetricKeyDetails: { modulusLength: bits = 0, publicExponent = 0n } = {} } = (chain[0] as Certificate).x509.publicKey;
-  if (kind !== 'rsa') throw distrusted('TokenKey', `The signer's key must be RSA, not ${kind ?? 'of a kind that is not known'}.`);
-  if (bits < LEAST_BITS || bits > MOST_BITS || publicExponent > MOST_EXPONENT) throw distrusted('TokenKey', `The signer's key must have ${LEAST_BITS} to ${MOST_BITS} bits and a small exponent; it has ${bits} bits.`);
+  const problem = keyProblem(chain[0] as Certificate);
+  if (problem !== undefined) throw distrusted('TokenKey', `The certificate cannot be used: ${problem}.`);
   return chain;
 }
