@@ -39,6 +39,7 @@ export async function answerSoap(parts: SoapDoorParts, request: DoorRequest): Pr
     checkUnderstood(received);
     action = shown(received.body.local);
     const signer = await parts.signers.authenticate(request.body);
+    parts.throttle?.take(signer.account.accountId);
     const { body } = readMessage(readXml(signer.message, LIMITS));
     const { table, action: { operation, request: fields, write } } = findAction(body.ns, body.local);
     const who = { account: { ...signer.account, limited: signer.limited }, signatureId: signer.signatureId, validUntil: signer.validUntil };
