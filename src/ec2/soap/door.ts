@@ -24,9 +24,9 @@ const SECURITY: Clark = '{http://docs.oasis-open.org/wss/2004/01/oasis-200401-ws
 /** More than requests need, and less than grid clients may send. */
 const LIMITS = { ...XML_LIMITS, bytes: 1024 * 1024, depth: 40, nodes: 20_000 };
 
-/** By what it says of itself, or by how it begins. */
-export function isSoap({ method, contentType = '', body }: Pick<DoorRequest, 'method' | 'contentType' | 'body'>): boolean {
-  return method === 'POST' && (saysXml(contentType) || /^(?:\ufeff)?\s*</.test(body.subarray(0, 64).toString()));
+/** By what it says of itself; where it does not say, by how it begins. */
+export function isSoap({ method, contentType, body }: Pick<DoorRequest, 'method' | 'contentType' | 'body'>): boolean {
+  return method === 'POST' && (contentType === undefined ? /^(?:\ufeff)?\s*</.test(body.subarray(0, 64).toString()) : saysXml(contentType));
 }
 export const saysXml = (contentType: string): boolean => /^\s*(?:text|application)\/(?:soap\+)?xml\b/i.test(contentType);
 
