@@ -8,7 +8,7 @@ import type { Context } from './platform/context.ts';
 import { startStep } from './platform/errors.ts';
 import { hostAndPort, urlHost } from './platform/http/address.ts';
 import { createAddressPolicy } from './platform/outside/address-policy.ts';
-import { openGridSecurity, type GridSecurity } from './service-grid.ts';
+import type { GridSecurity } from './service-grid.ts';
 import { readMessage } from './soap/message/envelope.ts';
 import type { SoapMessage } from './soap/message/types.ts';
 import type { Clark } from './soap/names.ts';
@@ -45,10 +45,9 @@ const DRAIN_MS = 10_000;
 const SECURITY: Clark = '{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}Security';
 
 /** Nothing where the configuration names no listener. @throws StartError */
-export async function openWsrf(deps: WsrfDeps, onStop: OnStop): Promise<Wsrf | undefined> {
+export async function openWsrf(deps: WsrfDeps, security: GridSecurity | undefined, onStop: OnStop): Promise<Wsrf | undefined> {
   const { ctx, config: { wsrf }, db } = deps;
-  if (wsrf.listen === '') return undefined;
-  const security = await openGridSecurity(ctx, deps.config.grid, deps.manager, onStop);
+  if (wsrf.listen === '' || security === undefined) return undefined;
   const descriptions = gridDescriptions();
   const url = await listen(deps, security, descriptions, { listen: wsrf.listen, key: 'wsrf.listen', legacy: false }, onStop);
   const legacyUrl = wsrf.legacy_listen === '' ? undefined : await listen(deps, security, descriptions, { listen: wsrf.legacy_listen, key: 'wsrf.legacy_listen', legacy: true }, onStop);

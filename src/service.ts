@@ -36,6 +36,7 @@ import { createMonitoring, type Monitoring } from './service-monitoring.ts';
 import { fsckOfService } from './service-fsck.ts';
 import { createPilotMode, type PilotMode } from './service-pilot.ts';
 import { joinOthers, type Others } from './service-others.ts';
+import { openGridSecurity, type GridSecurity } from './service-grid.ts';
 import { openWsrf } from './service-wsrf.ts';
 import { createAdminServer } from './web/admin.ts';
 import { createDispatcher, type Dispatcher } from './workers/dispatcher.ts';
@@ -147,10 +148,11 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const monitoringUrl = await monitoring.open({ db, recorder: parts.manager.work.recorder, dispatcher: parts.dispatcher });
   const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (ids) => parts.dispatcher.handOver(ids), nodesChanged: () => parts.monitor.reload(), dir });
   const backup = backupOf({ ctx, config, address, dir });
-  const wsrf = await openWsrf({ ctx, config, db, manager: parts.manager }, onStop);
+  const security = config.wsrf.listen === '' && !config.ec2.grid_certificates ? undefined : await openGridSecurity(ctx, config.grid, parts.manager, onStop);
+  const wsrf = await openWsrf({ ctx, config, db, manager: parts.manager }, security, onStop);
   if (wsrf !== undefined) parts.onSubscribed(() => wsrf.notifier.wake());
   const grid = wsrf === undefined ? {} : { wsrf: wsrf.url, ...(wsrf.legacyUrl === undefined ? {} : { wsrfLegacy: wsrf.legacyUrl }) };
-  const ready = await openDoors({ grid, monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, backup, ...look }, onStop);
+  const ready = await openDoors({ grid, security, monitoringUrl, ctx, config, manager: parts.manager, admin, dir, databaseKind, readyFile, pilots, fsck, backup, ...look }, onStop);
   await others.processes.open({ ec2: ready.ec2, pilots: pilots ?? null });
   return { ready, manager: parts.manager, admin };
 }
@@ -230,13 +232,13 @@ function startWork(
 async function openDoors(
   d: {
     ctx: Context; config: Config; manager: FullManager; admin: AdminManager; dir: DataDir; databaseKind: string; readyFile: ReadyFile | undefined;
-    grid: Pick<Ready, 'wsrf' | 'wsrfLegacy'>; pilots: string | undefined; monitoringUrl: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; backup: ReturnType<typeof backupOf>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
+    grid: Pick<Ready, 'wsrf' | 'wsrfLegacy'>; security: GridSecurity | undefined; pilots: string | undefined; monitoringUrl: string | undefined; fsck: (options: FsckOptions) => Promise<FsckReport>; backup: ReturnType<typeof backupOf>; doctor: () => Promise<Finding[]>; batchSystem: () => { batchSystem?: BatchSystemView };
   },
   onStop: (what: string, step: Undo) => void,
 ): Promise<Ready> {
   const { listen, tls_certificate: certificate, tls_key: key } = d.config.ec2;
   const ec2 = await startStep(`the TLS files of the EC2 listener (ec2.tls_certificate = "${certificate}", ec2.tls_key = "${key}") cannot be used`,
-    () => createEc2Server(d.ctx, d.manager, d.config.ec2));
+    () => createEc2Server(d.ctx, d.manager, d.config.ec2, { sha1: d.config.grid.sha1_messages, ...(d.security === undefined ? {} : { signerOf: d.security.authenticator.signerOf }) }));
   const { url } = await startStep(`the EC2 listener cannot be opened (ec2.listen = "${listen}")`, () => ec2.listen());
   onStop('EC2 door', () => ec2.close());
   const ready: Ready = { ec2: url, ...d.grid, pid: process.pid, version: VERSION, ...(d.pilots === undefined ? {} : { pilots: d.pilots }), ...(d.monitoringUrl === undefined ? {} : { monitoring: d.monitoringUrl }) };

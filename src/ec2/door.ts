@@ -4,17 +4,17 @@
  * Nothing but the signature's own parts is read from an unproven request.
  */
 import { Fault, FAULTS, isFault } from '../lease/faults.ts';
-import type { Caller, Manager } from '../manager/types.ts';
+import type { Account, Caller, Manager } from '../manager/types.ts';
 import type { Context, Log } from '../platform/context.ts';
 import { DeadlineExceeded, withDeadline } from '../platform/deadline.ts';
-import type { Authenticated, Authenticator } from './auth/authenticate.ts';
+import type { Authenticator } from './auth/authenticate.ts';
 import type { ReplayGuard } from './auth/replay.ts';
 import type { SignedRequest } from './auth/request.ts';
 import { apiOf, type Api } from './api.ts';
 import { shown } from './inputs.ts';
 import type { Operation } from './operation.ts';
 import { paramTree, parseParams } from './params.ts';
-import type { FlatParams } from './params.ts';
+import type { FlatParams, ParamNode } from './params.ts';
 import type { Throttle } from './throttle.ts';
 
 export interface DoorRequest {
@@ -46,6 +46,13 @@ export interface DoorParts {
   readonly endpoint: (host: string | undefined) => string;
 }
 
+/** Who asks, and the signature that shows it. */
+export interface Proven {
+  readonly account: Account & { readonly limited?: boolean };
+  readonly signatureId: string;
+  readonly validUntil: number;
+}
+
 const VERSION = /^\d{4}-\d\d-\d\d$/;
 const FORM = 'application/x-www-form-urlencoded';
 /** The manager's own waits are shorter; this one is the last resort. */
@@ -63,9 +70,9 @@ export async function answer(parts: DoorParts, request: DoorRequest): Promise<An
     parts.throttle?.take(who.account.accountId);
     action = shown(signed.params.get('Action') ?? '');
     const { operation, version } = findOperation(api, signed.params);
-    const xml = await perform(parts, request, who, operation, signed.params);
+    const values = await perform(parts, request, who, operation, paramTree(signed.params));
     if (operation.mutates) log().info(action, { user: who.account.name, ms: elapsed(parts.ctx, begun) });
-    return { status: 200, body: api.response(action, version, request.id, xml) };
+    return { status: 200, body: api.response(action, version, request.id, operation.write(values)) };
   } catch (e) {
     const fault = asFault(e);
     report(log(), action, fault, e);
@@ -106,25 +113,26 @@ function findOperation(api: Api, params: FlatParams): { operation: Operation; ve
   return { operation: api.operation(action), version };
 }
 
-async function perform(parts: DoorParts, request: DoorRequest, who: Authenticated, operation: Operation, params: FlatParams): Promise<string> {
+/** Whoever has proven to be `who` asks for this, by whichever protocol. */
+export async function perform(parts: DoorParts, request: DoorRequest, who: Proven, operation: Operation, params: ParamNode): Promise<Readonly<Record<string, unknown>>> {
   const { ctx, manager } = parts;
-  const reading = operation.read(paramTree(params));
+  const reading = operation.read(params);
   if (operation.mutates && !reading.repeatable && !reading.dryRun) await parts.replays?.use(who.signatureId, who.validUntil);
-  const { accountId, name, ownerId, admin } = who.account;
-  const caller: Caller = { accountId, name, ownerId, admin, requestId: request.id, door: 'ec2' };
+  const { accountId, name, ownerId, admin, limited } = who.account;
+  const caller: Caller = { accountId, name, ownerId, admin, requestId: request.id, door: 'ec2', ...(limited === true ? { limited } : {}) };
   const call = { ctx, manager, caller, dryRun: reading.dryRun, endpoint: parts.endpoint(request.host) };
   const values = await withDeadline(ctx.clock, DEADLINE_MS, operation.name, reading.run(call));
   if (reading.dryRun) throw new Fault('DryRun', FAULTS.DryRun.meaning);
-  return operation.write(values);
+  return values;
 }
 
-function asFault(e: unknown): Fault {
+export function asFault(e: unknown): Fault {
   if (isFault(e)) return e;
   if (e instanceof DeadlineExceeded) return new Fault('Unavailable', 'The service did not finish in time; what was asked may yet happen.', [], { cause: e });
   return new Fault('Internal', 'An internal error has occurred; the request id names it in the service\'s log.', [], { cause: e });
 }
 
-function report(log: Log, action: string, fault: Fault, cause: unknown): void {
+export function report(log: Log, action: string, fault: Fault, cause: unknown): void {
   const fields = { action, code: fault.code, status: fault.http };
   if (fault.code === 'Internal') log.error('request failed', { ...fields, error: cause instanceof Error ? cause.stack ?? cause.message : String(cause) });
   else if (fault.http >= 500) log.warn('request refused', { ...fields, reason: fault.text });
@@ -132,4 +140,4 @@ function report(log: Log, action: string, fault: Fault, cause: unknown): void {
   else log.debug('request refused', { ...fields, reason: fault.text });
 }
 
-const elapsed = (ctx: Context, begun: number): number => Math.round(ctx.clock.monotonic() - begun);
+export const elapsed = (ctx: Context, begun: number): number => Math.round(ctx.clock.monotonic() - begun);

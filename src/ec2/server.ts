@@ -1,4 +1,4 @@
-/** The EC2 Query listener: HTTP or HTTPS, bounded in connections, requests, headers, bodies and time. */
+/** The EC2 listener, for Query and SOAP: HTTP or HTTPS, bounded in connections, requests, headers, bodies and time. */
 import { readFileSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
@@ -15,8 +15,12 @@ import { newRequestId } from '../platform/ids.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
 import { createReplayGuard } from './auth/replay.ts';
 import { answer, refusal } from './door.ts';
-import type { Answer, DoorParts } from './door.ts';
+import type { Answer, DoorRequest } from './door.ts';
 import { handleClientErrors } from './client-errors.ts';
+import { createSoapSigners, type SoapTrust } from './soap/authenticate.ts';
+import { answerSoap, isSoap, saysXml, type SoapDoorParts } from './soap/door.ts';
+import { soapRefusal } from './soap/fault.ts';
+import { wsdlAnswer } from './soap/pages.ts';
 import { createThrottle } from './throttle.ts';
 
 export interface Ec2Server {
@@ -42,8 +46,11 @@ const MAX_PIPELINED = 1000;
 const DRAIN_MS = 10_000;
 const CONTENT_TYPE = 'text/xml;charset=UTF-8';
 
+/** What the site's grid adds to SOAP: whether SHA-1 is believed, and whose its certificates are. */
+export type GridSide = Omit<SoapTrust, 'skewMs'>;
+
 /** `limits` shortens the times that a test waits for. */
-export function createEc2Server(ctx: Context, manager: Manager, config: Config['ec2'], limits: ServerOptions = {}): Ec2Server {
+export function createEc2Server(ctx: Context, manager: Manager, config: Config['ec2'], grid: GridSide = { sha1: true }, limits: ServerOptions = {}): Ec2Server {
   const secure = config.tls_certificate !== '';
   const bodies = createBodyReader(config.max_body_bytes);
   const publicAddress = hostAndPort(config.public_address);
@@ -51,10 +58,11 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
   let running = 0;
   let closing = false;
 
-  const parts: DoorParts = {
+  const parts: SoapDoorParts = {
     ctx,
     manager,
     authenticator: createAuthenticator(ctx, (key) => manager.credentials.find(key), { skewMs: config.clock_skew * 1000, ports: () => ports, signatureV1: config.signature_v1 }),
+    signers: createSoapSigners(ctx.clock, manager.credentials, { ...grid, skewMs: config.clock_skew * 1000 }),
     replays: config.refuse_replays ? createReplayGuard(ctx.clock, manager.signatures) : undefined,
     throttle: config.requests_per_second === 0 ? undefined : createThrottle(ctx.clock, { rate: config.requests_per_second, burst: config.request_burst }),
     // The name by which the client came is one that works for it.
@@ -75,27 +83,32 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
     try {
       body = await bodies.read(request);
     } catch (e) {
-      if (e instanceof Fault) return refusal(e, id);
+      if (e instanceof Fault) return refuse(request, id, e);
       throw e;
     }
-    return answer(parts, {
+    const asked: DoorRequest = {
       id, body, secure,
       method: request.method ?? '',
       target: request.url ?? '/',
       rawHeaders: request.rawHeaders,
       contentType: request.headers['content-type'],
       host: request.headers.host,
-    });
+    };
+    return wsdlAnswer(asked, origin(request)) ?? (isSoap(asked) ? answerSoap(parts, asked) : answer(parts, asked));
   };
+
+  const refuse = (request: IncomingMessage, id: string, fault: Fault): Answer => (saysXml(request.headers['content-type'] ?? '') ? soapRefusal : refusal)(fault, id);
+  /** As clients reach the service: configured, or from the request's Host. */
+  const origin = ({ headers }: IncomingMessage): string => `${secure ? 'https' : 'http'}://${config.public_address || headers.host || config.listen}`;
 
   /** Answers that need nothing but the request's head. */
   const atOnce = (id: string, request: IncomingMessage): Answer | undefined => {
     if (request.method !== 'GET' && request.method !== 'POST') {
       return { ...refusal(new Fault('Unsupported', 'Requests are sent with GET or POST.'), id), status: 405 };
     }
-    if (running >= MAX_REQUESTS || outstanding(request.socket).length > MAX_PIPELINED) return refusal(new Fault('Busy', 'Too many requests are being answered; try again shortly.'), id);
+    if (running >= MAX_REQUESTS || outstanding(request.socket).length > MAX_PIPELINED) return refuse(request, id, new Fault('Busy', 'Too many requests are being answered; try again shortly.'));
     // A client that asks before it sends its body hears of the limit before it has sent it.
-    if (request.headers.expect !== undefined && bodies.exceeds(request)) return refusal(bodies.tooLarge(), id);
+    if (request.headers.expect !== undefined && bodies.exceeds(request)) return refuse(request, id, bodies.tooLarge());
     return undefined;
   };
 

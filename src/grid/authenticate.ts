@@ -2,6 +2,7 @@
 import type { TLSSocket } from 'node:tls';
 import { Fault } from '../lease/faults.ts';
 import type { Clock } from '../platform/context.ts';
+import type { Certificate } from './certificates/certificate.ts';
 import { createChains } from './certificates/chains.ts';
 import type { PathRules, Trust, ValidPath } from './certificates/types.ts';
 import { createMessageVerifier } from './messages/verify.ts';
@@ -38,6 +39,8 @@ export interface GridAuthenticator {
    * @throws Fault CertificateMissing, CertificateRefused, MessageRefused, RequestExpired, DnUnknown
    */
   authenticate(connection: TLSSocket, bytes?: Buffer): Promise<GridCaller>;
+  /** Whose a chain is that has signed a message, for a door that has verified it. @throws Fault CertificateRefused, DnUnknown */
+  signerOf(chain: readonly Certificate[]): Promise<GridCaller>;
 }
 
 export interface GridAuthParts {
@@ -68,6 +71,7 @@ export function createGridAuthenticator({ clock, trust, rules, accounts, userOf,
   }
 
   return {
+    signerOf: async (chain) => callerOf(signers.validate(chain)),
     async authenticate(connection, bytes) {
       const verified = bytes === undefined ? undefined : messages.verify(bytes);
       if (verified === undefined) return callerOf(peers.of(connection));

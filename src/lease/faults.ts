@@ -61,6 +61,8 @@ export const FAULTS = {
   CertificateMissing: f('AuthFailure', 401, 'AuthorizationFault', 'The client presents no certificate, and the message is not signed.'),
   CertificateRefused: f('AuthFailure', 401, 'AuthorizationFault', 'The chain of certificates is not believed; the first reason is the rule that it breaks.'),
   DnUnknown: f('AuthFailure', 401, 'AuthorizationFault', 'The certificate is good, but no user of this site has its name.'),
+  CertificateUnknown: f('AuthFailure', 401, 'AuthorizationFault', 'No user of this site has this certificate.'),
+  CertificateTaken: f('InvalidParameterValue', 400, 'AuthorizationFault', 'The certificate belongs to a user already.'),
   DnTaken: f('InvalidParameterValue', 400, 'AuthorizationFault', 'The certificate name belongs to a user already.'),
   MessageRefused: f('AuthFailure', 401, 'AuthorizationFault', 'The signature of the message is not believed; the first reason is the rule that it breaks.'),
   CredentialsMissing: f('MissingAuthenticationToken', 403, 'AuthorizationFault', 'The request carries no credentials.'),

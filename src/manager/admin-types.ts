@@ -18,6 +18,14 @@ export interface UserView {
   readonly dns: readonly string[];
   readonly createdAt: number;
 }
+export interface UserCertificate {
+  /** SHA-256, hexadecimal. */
+  readonly fingerprint: string;
+  /** In slash form. */
+  readonly subject: string;
+  readonly notAfter: number;
+  readonly createdAt: number;
+}
 export interface NewCredentials {
   readonly name: string;
   readonly ownerId: string;
@@ -297,6 +305,11 @@ export interface AdminManager {
     /** A further name of a certificate; refused where it is another user's. */
     addDn(name: string, dn: string): Promise<void>;
     removeDn(name: string, dn: string): Promise<void>;
+    /** A certificate (PEM) that signs SOAP requests of the user; refused where it is another user's. */
+    addCertificate(name: string, pem: string): Promise<UserCertificate>;
+    certificates(name: string): Promise<UserCertificate[]>;
+    /** `fingerprint`: eight digits of it at least. */
+    removeCertificate(name: string, fingerprint: string): Promise<void>;
   };
   readonly nodes: {
     add(node: NewNode): Promise<NodeView>;

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
-import { accountByDn, credentialsByKey, namedAccount, type NamedAccountRow } from '../store/users.ts';
+import { accountByCertificate, accountByDn, credentialsByKey, namedAccount, type NamedAccountRow } from '../store/users.ts';
 import type { Account, Manager } from './types.ts';
 
 const KEPT_MS = 1000;
@@ -19,6 +19,7 @@ export function createCredentials({ db, clock }: { readonly db: Db; readonly clo
       return row === undefined ? null : { secret: row.secret, ...accountOf(row) };
     }),
     ofDn: keeping(clock, LONGEST_NAME, async (dn) => first(await db.query(accountByDn, [dn]))),
+    ofCertificate: keeping(clock, LONGEST_KEY, async (fingerprint) => first(await db.query(accountByCertificate, [fingerprint]))),
     ofUser: keeping(clock, LONGEST_KEY, async (name) => first(await db.query(namedAccount, [name]))),
   };
 }

@@ -219,6 +219,8 @@ export interface Manager {
     find(accessKey: string): Promise<{ secret: string; accountId: number; name: string; ownerId: string; admin: boolean } | null>;
     /** Whose certificate has this name (slash form), and the account of a user; as long in memory. */
     ofDn(dn: string): Promise<Account | null>;
+    /** Whose certificate has this fingerprint (SHA-256, lower-case hexadecimal). */
+    ofCertificate(fingerprint: string): Promise<Account | null>;
     ofUser(name: string): Promise<Account | null>;
   };
 }

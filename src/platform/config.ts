@@ -58,6 +58,8 @@ export const configSchema = z.strictObject({
     request_burst: positive.default(100),
     /** `record`: security groups and their rules are kept, and not enforced; `refuse`: there is the default one only */
     security_groups: z.enum(['record', 'refuse']).default('record'),
+    /** SOAP requests that are signed with certificates of the grid's authorities (grid.trust_directory) are their users'; always so with wsrf.listen */
+    grid_certificates: z.boolean().default(false),
   }).prefault({}),
   database: z.strictObject({
     /** `postgres://…` of the site's own server; empty = a private PostgreSQL in the data directory */

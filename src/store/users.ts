@@ -18,6 +18,10 @@ export type NamedAccountRow = Omit<CredentialsRow, 'secret'>;
 export const accountByDn = statement<NamedAccountRow>('account-by-dn', `
   SELECT a.id AS account_id, a.name, a.owner_id, a.admin FROM account_dn d JOIN account a ON a.id = d.account_id
    WHERE d.dn = $1 AND a.removed_at IS NULL`);
+/** $1 fingerprint of a certificate */
+export const accountByCertificate = statement<NamedAccountRow>('account-by-certificate', `
+  SELECT a.id AS account_id, a.name, a.owner_id, a.admin FROM account_certificate c JOIN account a ON a.id = c.account_id
+   WHERE c.fingerprint = $1 AND a.removed_at IS NULL`);
 /** $1 name of the user */
 export const namedAccount = statement<NamedAccountRow>('named-account', `
   SELECT id AS account_id, name, owner_id, admin FROM account WHERE name = $1 AND removed_at IS NULL`);
@@ -69,6 +73,30 @@ export const countDns = statement<{ dns: number }>('count-dns', 'SELECT count(*)
 /** $1 account, $2 name of a certificate */
 export const deleteDn = statement<{ dn: string }>('delete-dn', 'DELETE FROM account_dn WHERE account_id = $1 AND dn = $2 RETURNING dn');
 
+export interface CertificateRow {
+  fingerprint: string;
+  subject: string;
+  not_after: number;
+  created_at: number;
+}
+/** $1 account */
+export const certificatesOf = statement<CertificateRow>('certificates-of', `
+  SELECT fingerprint, subject, not_after, created_at FROM account_certificate WHERE account_id = $1 ORDER BY created_at, fingerprint`);
+
+/** $1 fingerprint, $2 account, $3 subject, $4 end of validity, $5 now; no row when it is another user's, who stands */
+export const insertCertificate = statement<{ fingerprint: string }>('insert-certificate', `
+  INSERT INTO account_certificate (fingerprint, account_id, subject, not_after, created_at) VALUES ($1, $2, $3, $4, $5)
+  ON CONFLICT (fingerprint) DO UPDATE SET account_id = EXCLUDED.account_id, created_at = EXCLUDED.created_at
+   WHERE account_certificate.account_id = EXCLUDED.account_id OR (SELECT removed_at FROM account WHERE id = account_certificate.account_id) IS NOT NULL
+  RETURNING fingerprint`);
+
+/** $1 account, $2 fingerprint or its beginning: those that it names */
+export const certificatesLike = statement<{ fingerprint: string }>('certificates-like', `
+  SELECT fingerprint FROM account_certificate WHERE account_id = $1 AND starts_with(fingerprint, $2)`);
+
+/** $1 fingerprint */
+export const deleteCertificate = statement<never>('delete-certificate', 'DELETE FROM account_certificate WHERE fingerprint = $1');
+
 export interface UserRow extends AccountRow {
   dns: string[];
   keys: Array<{ accessKey: string; active: boolean }>;
@@ -93,5 +121,6 @@ export const removeAccount = statement<never>('remove-account', `
        p AS (DELETE FROM key_pair WHERE account_id = $1),
        t AS (DELETE FROM tag WHERE account_id = $1),
        pu AS (DELETE FROM policy_user WHERE account_id = $1),
-       d AS (DELETE FROM account_dn WHERE account_id = $1)
+       d AS (DELETE FROM account_dn WHERE account_id = $1),
+       c AS (DELETE FROM account_certificate WHERE account_id = $1)
   UPDATE account SET removed_at = $2, name = name || '~' || id WHERE id = $1`);

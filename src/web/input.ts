@@ -15,6 +15,7 @@ const wholeNumber = z.int().nonnegative().max(2 ** 31 - 1);
 const dn = line(4096).startsWith('/', 'must be in slash form, as "/O=Grid/CN=Alice"');
 export const newUser = z.strictObject({ name, admin: z.boolean().default(false), dns: z.array(dn).max(20).default([]) });
 export const userDn = z.strictObject({ dn });
+export const userCertificate = z.strictObject({ certificate: z.string().max(65_536) });
 
 const access = z.discriminatedUnion('transport', [
   z.strictObject({

@@ -96,6 +96,9 @@ function users({ users: u }: AdminManager): Route[] {
     ['delete', '/users/:name/keys/:key', (req) => u.deactivateKey(param(req, 'name'), param(req, 'key'))],
     ['post', '/users/:name/dns', (req) => u.addDn(param(req, 'name'), input.check(input.userDn, req.body).dn)],
     ['delete', '/users/:name/dns/:dn', (req) => u.removeDn(param(req, 'name'), input.check(input.userDn, { dn: param(req, 'dn') }).dn)],
+    ['get', '/users/:name/certificates', (req) => u.certificates(param(req, 'name'))],
+    ['post', '/users/:name/certificates', (req) => u.addCertificate(param(req, 'name'), input.check(input.userCertificate, req.body).certificate)],
+    ['delete', '/users/:name/certificates/:fingerprint', (req) => u.removeCertificate(param(req, 'name'), param(req, 'fingerprint'))],
   ];
 }
 

@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -34,6 +35,7 @@ async function nimbus(argv: readonly string[], o: Options = {}): Promise<Ran> {
   return ran;
 }
 
+const fingerprintOf = (pem: string): string => new X509Certificate(pem).fingerprint256.replaceAll(':', '').toLowerCase();
 const widest = (text: string): number => Math.max(...text.split('\n').map((l) => [...l].length));
 
 describe('users', () => {
@@ -61,6 +63,38 @@ describe('users', () => {
     expect(site.calls.map((c) => c.args)).toEqual([['alice', '/O=Grid/CN=A B'], ['alice', '/O=Grid/CN=Taken']]);
     expect((await nimbus(['user', 'dn', 'alice', '--remove', '/O=Grid/CN=Old'])).out).toBe('/O=Grid/CN=Old is nobody’s\n');
     expect(await nimbus(['user', 'dn', 'alice'])).toMatchObject({ code: 2, err: expect.stringContaining('--add or --remove') });
+  });
+
+  test('user cert create makes a key that only its owner reads, and registers the certificate', async () => {
+    site.on('users.addCertificate', (_name: string, certificate: string) => ({ fingerprint: fingerprintOf(certificate), subject: '/O=nimbus/CN=alice', notAfter: 0, createdAt: 0 }));
+    const out = mkdtempSync(join(tmpdir(), 'cert-'));
+    const { code, out: said } = await nimbus(['user', 'cert', 'create', 'alice', '--out', join(out, 'new'), '--days', '30', '--json']);
+    expect(code).toBe(0);
+    const made = JSON.parse(said) as { certificate: string; key: string; fingerprint: string };
+    const certificate = new X509Certificate(readFileSync(made.certificate));
+    expect(certificate.checkPrivateKey(createPrivateKey(readFileSync(made.key)))).toBe(true);
+    expect(certificate.subject).toBe('O=nimbus\nCN=alice');
+    expect(Date.parse(certificate.validTo)).toBe(3_600_000 + 30 * 86_400_000);
+    expect(statSync(made.key).mode & 0o777).toBe(0o600);
+    expect(made.certificate).toBe(join(out, 'new', `cert-${made.fingerprint.slice(0, 16)}.pem`));
+    expect(site.calls.map((c) => c.args[0])).toEqual(['alice']);
+    expect(await nimbus(['user', 'cert', 'create', 'alice', '--days', '0'])).toMatchObject({ code: 2, err: expect.stringContaining('--days') });
+    rmSync(out, { recursive: true });
+  });
+
+  test('user cert add, list and remove tell what they did', async () => {
+    const out = mkdtempSync(join(tmpdir(), 'cert-'));
+    writeFileSync(join(out, 'c.pem'), 'PEM');
+    const certificate = { fingerprint: '3f6c1e0b9a7d2c45'.repeat(4), subject: '/O=Grid/CN=A', notAfter: 0, createdAt: 0 };
+    site.on('users.addCertificate', () => certificate);
+    site.on('users.certificates', () => [certificate]);
+    site.on('users.removeCertificate', () => undefined);
+    expect((await nimbus(['user', 'cert', 'add', 'alice', join(out, 'c.pem')])).out).toBe('the certificate 3f6c1e0b9a7d2c45 of /O=Grid/CN=A is alice’s\n');
+    expect((await nimbus(['user', 'cert', 'list', 'alice'])).out).toMatch(/^FINGERPRINT +SUBJECT[\s\S]*3f6c1e0b9a7d2c45 +\/O=Grid\/CN=A/);
+    expect((await nimbus(['user', 'cert', 'remove', 'alice', '3f6c1e0b9a7d2c45'])).out).toBe('3f6c1e0b9a7d2c45 is nobody’s\n');
+    expect(await nimbus(['user', 'cert', 'add', 'alice', join(out, 'none.pem')])).toMatchObject({ code: 1, err: expect.stringContaining('cannot be read') });
+    expect(site.calls.map((c) => c.args)).toEqual([['alice', 'PEM'], ['alice'], ['alice', '3f6c1e0b9a7d2c45']]);
+    rmSync(out, { recursive: true });
   });
 
   test('user list shows names of certificates', async () => {

@@ -109,9 +109,9 @@ describe('the request', () => {
     expectRefused(await sendRaw(door.port, 'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n'), 413, 'RequestEntityTooLarge');
   });
 
-  it('that is XML, or another content type, is no form', async () => {
-    for (const type of ['text/xml', 'application/json', 'multipart/form-data; boundary=x']) {
-      expectRefused(await post(door, '<a><b></a>', ALICE, { 'content-type': type }), 400, 'MalformedQueryString');
+  it('of another content type is no form', async () => {
+    for (const type of ['application/json', 'multipart/form-data; boundary=x']) {
+      expectRefused(await post(door, 'a=b', ALICE, { 'content-type': type }), 400, 'MalformedQueryString');
     }
   });
 

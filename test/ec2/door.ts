@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { configSchema, type Config } from '../../src/platform/config.ts';
 import type { Clock } from '../../src/platform/context.ts';
 import { realClock } from '../../src/platform/real.ts';
-import { createEc2Server } from '../../src/ec2/server.ts';
+import { createEc2Server, type GridSide } from '../../src/ec2/server.ts';
 import { testContext, type TestContext } from '../support/context.ts';
 import { fakeManager, type FakeAccount, type FakeManager } from './fake-manager.ts';
 
@@ -25,14 +25,14 @@ export interface OpenDoor {
   close(): Promise<void>;
 }
 
-export async function openDoor(options: { config?: Partial<Config['ec2']>; now?: number; limits?: ServerOptions } = {}): Promise<OpenDoor> {
+export async function openDoor(options: { config?: Partial<Config['ec2']>; now?: number; limits?: ServerOptions; grid?: GridSide } = {}): Promise<OpenDoor> {
   const door = { now: options.now ?? Date.UTC(2026, 10, 22, 14, 45) };
   const clock: Clock = { ...realClock, now: () => door.now };
   const ctx = testContext({ clock });
   const manager = fakeManager(() => door.now);
   manager.accounts.set(ALICE.accessKey, alice).set(BOB.accessKey, bob);
   const config = configSchema.parse({ ec2: { listen: '127.0.0.1:0', ...options.config } }).ec2;
-  const server = createEc2Server(ctx, manager, config, options.limits);
+  const server = createEc2Server(ctx, manager, config, options.grid, options.limits);
   const { url, port } = await server.listen();
   return Object.assign(door, { ctx, manager, url, port, close: () => server.close() });
 }

@@ -9,6 +9,8 @@ export interface FakeManager extends Manager {
   readonly mutations: Array<{ what: string; caller: Caller; args: unknown }>;
   readonly leasesById: Map<string, LeaseView>;
   readonly accounts: Map<string, FakeAccount>;
+  /** Whose certificates are, by their fingerprints. */
+  readonly certificates: Map<string, FakeAccount>;
   setLease(id: string, change: Partial<LeaseView>): void;
   /** When set, every lease call rejects with it. */
   broken: Error | undefined;
@@ -39,6 +41,7 @@ export function lease(n: number, owner: FakeAccount, change: Partial<LeaseView> 
 
 export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14, 45)): FakeManager {
   const accounts = new Map<string, FakeAccount>();
+  const certificates = new Map<string, FakeAccount>();
   const leases = new Map<string, LeaseView>();
   const keys = new Map<string, KeyPairView & { accountId: number }>();
   const tags = new Map<string, TagView & { accountId: number }>();
@@ -68,7 +71,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
   };
 
   const manager: FakeManager = {
-    mutations, accounts, leasesById: leases, broken: undefined,
+    mutations, accounts, certificates, leasesById: leases, broken: undefined,
     setLease(id, to) { leases.set(id, { ...leases.get(id) as LeaseView, ...to }); },
     leases: {
       async create(caller, r, o) {
@@ -161,7 +164,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       async limits() { return { maxInstances: 10_000 }; },
     },
     signatures: { use: () => Promise.resolve(true) },
-    credentials: { async find(accessKey) { return accounts.get(accessKey) ?? null; }, async ofDn() { return null; }, async ofUser(name) { return [...accounts.values()].find((a) => a.name === name) ?? null; } },
+    credentials: { async find(accessKey) { return accounts.get(accessKey) ?? null; }, async ofDn() { return null; }, async ofCertificate(fingerprint) { return certificates.get(fingerprint) ?? null; }, async ofUser(name) { return [...accounts.values()].find((a) => a.name === name) ?? null; } },
   };
 
   function create(caller: Caller, r: CreateRequest, dryRun: boolean | undefined) {

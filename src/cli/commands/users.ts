@@ -4,6 +4,7 @@ import { path } from '../client.ts';
 import { each, envOf, type CliDeps } from '../env.ts';
 import { UsageError } from '../exit.ts';
 import { time } from '../format.ts';
+import { addCertificateCommands } from './certificates.ts';
 
 export function addUserCommands(program: Command, deps: CliDeps): void {
   const user = program.command('user').description('people who may lease VMs, and their keys');
@@ -67,6 +68,8 @@ export function addUserCommands(program: Command, deps: CliDeps): void {
       if (o.add !== undefined) await each(env, o.add, (dn) => env.client.post(path`/v1/users/${name}/dns`, { dn }), (_r, dn) => `${dn} is ${name}’s`);
       if (o.remove !== undefined) await each(env, o.remove, (dn) => env.client.delete(path`/v1/users/${name}/dns/${dn}`), (_r, dn) => `${dn} is nobody’s`);
     });
+
+  addCertificateCommands(user, deps);
 }
 
 function credentials(c: NewCredentials): string {

@@ -23,7 +23,7 @@ export interface SoapVersionTable {
   readonly requestId: boolean;
 }
 
-export const namespaceOf = (version: SoapVersion): string => `http://ec2.amazonaws.com/doc/${version}/`;
+export const namespaceOf = (version: string): string => `http://ec2.amazonaws.com/doc/${version}/`;
 
 export function tableOf(version: SoapVersion, operations: ReadonlyMap<string, Operation> = OPERATIONS): SoapVersionTable {
   const actions = new Map<string, SoapAction>();

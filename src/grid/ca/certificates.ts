@@ -40,6 +40,11 @@ export function makeUser(order: CertificateOrder, authority: Signer): KeyAndCert
   return make(order, authority, [{ name: 'basicConstraints', critical: true, cA: false }, { name: 'keyUsage', critical: true, ...SIGN }]);
 }
 
+/** Signed by its own key: for who asks for the certificate itself, and not for who has signed it. */
+export function makeOwn(order: CertificateOrder): KeyAndCertificate {
+  return make(order, undefined, [{ name: 'basicConstraints', critical: true, cA: false }, { name: 'keyUsage', critical: true, ...SIGN }]);
+}
+
 /** `names`: by which clients reach the host, addresses too. */
 export function makeHost(order: CertificateOrder, authority: Signer, names: readonly string[]): KeyAndCertificate {
   const altNames = names.map((name) => (isIP(name) === 0 ? { type: 2, value: name } : { type: 7, ip: name }));

@@ -2,7 +2,7 @@
 import { Fault } from '../../lease/faults.ts';
 
 export type MessageReason =
-  | 'Malformed' | 'TooLarge' | 'Envelope' | 'SignatureCount' | 'SignaturePlace' | 'SignatureShape' | 'TokenMissing' | 'TokenUnreadable'
+  | 'Malformed' | 'TooLarge' | 'Envelope' | 'SignatureCount' | 'SignaturePlace' | 'SignatureShape' | 'TokenMissing' | 'TokenUnreadable' | 'TokenKey'
   | 'Algorithm' | 'Reference' | 'IdNotUnique' | 'BodyUnsigned' | 'TimestampUnsigned' | 'TimestampMalformed' | 'BadSignature';
 
 export function distrusted(reason: MessageReason, text: string): Fault {

@@ -5,12 +5,19 @@ import { WSU } from './names.ts';
 import { distrusted } from './refusals.ts';
 import { parseXml, type Element } from './xml.ts';
 
-/** What is signed for longer is good for so long only, so that what must not come twice is not remembered for ever. */
-const LONGEST_MS = 3_600_000;
 const TIME = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/;
 
+export interface TimeRules {
+  /** How far clocks may differ, ms. */
+  readonly skewMs: number;
+  /** What is signed for longer is good for so long only, so that what must not come twice is not remembered for ever. An hour where it is not given. */
+  readonly longestMs?: number;
+}
+
+const LONGEST_MS = 3_600_000;
+
 /** @returns until when it must be remembered, ms. @throws Fault MessageRefused, RequestExpired */
-export function checkTimestamp(canonical: string, now: number, skewMs: number): number {
+export function checkTimestamp(canonical: string, now: number, { skewMs, longestMs = LONGEST_MS }: TimeRules): number {
   const parts = elementsOf(parseXml(canonical, () => { throw distrusted('TimestampMalformed', 'The timestamp cannot be read.'); }));
   const [createdAt, expiresAt] = ['Created', 'Expires'].map((local) => {
     const [one, more] = parts.filter((p) => isNamed(p, WSU, local));
@@ -18,7 +25,7 @@ export function checkTimestamp(canonical: string, now: number, skewMs: number): 
     return one === undefined ? undefined : timeOf(one);
   });
   if (createdAt === undefined) throw distrusted('TimestampMalformed', 'The timestamp does not say when it was created.');
-  const until = Math.min(expiresAt ?? createdAt + LONGEST_MS, createdAt + LONGEST_MS);
+  const until = Math.min(expiresAt ?? createdAt + longestMs, createdAt + longestMs);
   if (createdAt > now + skewMs) throw new Fault('RequestExpired', `The message is not valid yet: it was signed ${seconds(createdAt - now)} in the future of this server's clock.`);
   if (until + skewMs < now) throw new Fault('RequestExpired', `The message has expired ${seconds(now - until)} ago by this server's clock.`);
   return until + skewMs;

@@ -9,7 +9,7 @@ import { LRU } from '../lru.ts';
 import { composeSigned } from './compose.ts';
 import { readSigned } from './document.ts';
 import { verifySignature } from './signature.ts';
-import { checkTimestamp } from './timestamp.ts';
+import { checkTimestamp, type TimeRules } from './timestamp.ts';
 import { certificatesOf, findToken, type Token } from './token.ts';
 
 export interface VerifiedMessage<P> {
@@ -31,10 +31,9 @@ export interface MessageVerifier<P> {
   verify(bytes: Buffer): VerifiedMessage<P> | undefined;
 }
 
-export interface MessageRules<P> {
+export interface MessageRules<P> extends TimeRules {
   /** Whether the door knows the signer; the leaf comes first. @throws Fault */
   readonly believe: (chain: readonly Certificate[]) => P;
-  readonly skewMs: number;
   /** Signatures with SHA-1 are believed, whatever is thought of certificates with it. */
   readonly sha1: boolean;
 }
@@ -61,7 +60,7 @@ export function createMessageVerifier<P>(clock: Clock, rules: MessageRules<P>): 
       const signer = rules.believe(chain);
       const leaf = chain[0] as Certificate;
       const parts = verifySignature(text, document, leaf.x509.publicKey, rules);
-      const validUntil = checkTimestamp(parts.timestamp, clock.now(), rules.skewMs);
+      const validUntil = checkTimestamp(parts.timestamp, clock.now(), rules);
       return { signer, message: composeSigned(document, parts), id: idOf(leaf, [parts.timestamp, ...parts.headers, parts.body]), validUntil };
     },
   };

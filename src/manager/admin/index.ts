@@ -9,11 +9,12 @@ import { nodeAdministration } from './nodes.ts';
 import { policyAdministration } from './policies.ts';
 import { slotAdministration } from './slots.ts';
 import { usageAdministration } from './usage.ts';
+import { userCertificates } from './certificates.ts';
 import { userAdministration } from './users.ts';
 
 export function createAdminManager(deps: AdminDeps): AdminManager {
   return {
-    users: userAdministration(deps),
+    users: { ...userAdministration(deps), ...userCertificates(deps) },
     nodes: nodeAdministration(deps),
     images: imageAdministration(deps),
     networks: networkAdministration(deps),

@@ -18,7 +18,7 @@ const MOST_DNS = 20;
 /** Twelve random digits meet others' once in a very long while. */
 const OWNER_ID_ATTEMPTS = 5;
 
-export function userAdministration({ ctx, db, repository }: AdminDeps): AdminManager['users'] {
+export function userAdministration({ ctx, db, repository }: AdminDeps): Omit<AdminManager['users'], 'addCertificate' | 'certificates' | 'removeCertificate'> {
   async function makeKey(tx: Queryable, account: Pick<AccountRow, 'id' | 'name' | 'owner_id'>): Promise<NewCredentials> {
     const [accessKey, secretKey] = [newAccessKey(ctx.random), newSecretKey(ctx.random)];
     await tx.query(insertAccessKey, [accessKey, account.id, secretKey, new Date(ctx.clock.now())]);
@@ -63,7 +63,7 @@ export function userAdministration({ ctx, db, repository }: AdminDeps): AdminMan
 
     async remove(name) {
       const removeFiles = await db.transaction(async (tx) => {
-        const account = await locked(tx, name);
+        const account = await lockedAccount(tx, name);
         const live = await tx.query(liveLeasesOfAccount, [account.id]);
         if (live.length > 0) throw new Fault('UserInUse', `User ${name} has live leases: end them first`, live.map((l) => `lease ${l.id} lives`));
         const files = await repository.removeAllOf(tx, account.id);
@@ -74,7 +74,7 @@ export function userAdministration({ ctx, db, repository }: AdminDeps): AdminMan
     },
 
     addKey: (name) => db.transaction(async (tx) => {
-      const account = await locked(tx, name);
+      const account = await lockedAccount(tx, name);
       const [count] = await tx.query(countActiveKeys, [account.id]);
       if ((count?.keys ?? 0) >= MOST_ACTIVE_KEYS) throw new Fault('TooMany', `User ${name} has ${MOST_ACTIVE_KEYS} access keys, which is the most: deactivate one first`);
       return makeKey(tx, account);
@@ -82,17 +82,17 @@ export function userAdministration({ ctx, db, repository }: AdminDeps): AdminMan
 
     async deactivateKey(name, accessKey) {
       await db.transaction(async (tx) => {
-        const account = await locked(tx, name);
+        const account = await lockedAccount(tx, name);
         const rows = /^[\x21-\x7e]{1,128}$/.test(accessKey) ? await tx.query(deactivateAccessKey, [account.id, accessKey]) : [];
         if (rows.length === 0) throw new Fault('CredentialsUnknown', `User ${name} has no such access key`);
       });
     },
 
-    addDn: (name, dn) => db.transaction(async (tx) => insertName(tx, await locked(tx, name), dn)),
+    addDn: (name, dn) => db.transaction(async (tx) => insertName(tx, await lockedAccount(tx, name), dn)),
 
     async removeDn(name, dn) {
       await db.transaction(async (tx) => {
-        const account = await locked(tx, name);
+        const account = await lockedAccount(tx, name);
         const rows = await tx.query(deleteDn, [account.id, normalSlash(dn) ?? '']);
         if (rows.length === 0) throw new Fault('DnUnknown', `User ${name} has no such certificate name`);
       });
@@ -100,7 +100,7 @@ export function userAdministration({ ctx, db, repository }: AdminDeps): AdminMan
   };
 }
 
-async function locked(tx: Queryable, name: string): Promise<AccountRow> {
+export async function lockedAccount(tx: Queryable, name: string): Promise<AccountRow> {
   const [account] = isName(name) ? await tx.query(lockAccount, [name]) : [];
   if (account === undefined) throw new Fault('UserNotFound', `No user is named ${name.slice(0, 64)}`);
   return account;

@@ -1,11 +1,15 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeOwn } from '../../../src/grid/ca/certificates.ts';
+import { pem } from '../../../src/grid/trust/pem.ts';
 import { createCredentials } from '../../../src/manager/credentials.ts';
 import { keyCases } from '../../../src/manager/keys.ts';
 import type { Clock } from '../../../src/platform/context.ts';
 import { statement } from '../../../src/store/db.ts';
 import { accountByName } from '../../../src/store/users.ts';
+import { authority } from '../../grid/make.ts';
 import { callerOf } from '../../support/caller.ts';
 import { testContext } from '../../support/context.ts';
 import { addImage, addLease } from '../../support/rows.ts';
@@ -172,5 +176,51 @@ describe('remove', () => {
     const [namesake] = await site.t.db.query(accountByName, ['leaver']);
     expect(await keys.list(callerOf(namesake!.id))).toEqual([]);
     await site.admin.images.add({ name: 'disk', owner: 'leaver', file, description: '' });
+  });
+});
+
+describe('certificates that sign SOAP requests', () => {
+  const NOW = Math.floor(Date.now() / 1000) * 1000;
+  const made = (name: string, from = NOW - 1000, until = NOW + 86_400_000): string => makeOwn({ subject: `/O=nimbus/CN=${name}`, from, until, serial: Buffer.alloc(16, 7), sha1: false }).certificate;
+
+  test('lead to their user by their fingerprint, are listed and removed', async () => {
+    const user = await site.admin.users.add('soapy', false);
+    const added = await site.admin.users.addCertificate('soapy', made('Soapy'));
+    expect(added).toMatchObject({ fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/), subject: '/O=nimbus/CN=Soapy', notAfter: NOW + 86_400_000 });
+    expect(await fresh().ofCertificate(added.fingerprint)).toMatchObject({ name: 'soapy', ownerId: user.ownerId });
+    expect(await site.admin.users.certificates('soapy')).toEqual([added]);
+    await expect(site.admin.users.removeCertificate('soapy', added.fingerprint.slice(0, 7))).rejects.toMatchObject({ code: 'CertificateUnknown' });
+    await expect(site.admin.users.removeCertificate('soapy', '%'.repeat(8))).rejects.toMatchObject({ code: 'CertificateUnknown' });
+    await site.admin.users.removeCertificate('soapy', added.fingerprint.slice(0, 16).toUpperCase());
+    expect(await fresh().ofCertificate(added.fingerprint)).toBeNull();
+    expect(await site.admin.users.certificates('soapy')).toEqual([]);
+  });
+
+  test('are one user’s; of a user who is removed they are free', async () => {
+    await site.admin.users.add('mine', false);
+    await site.admin.users.add('yours', false);
+    const certificate = made('Shared');
+    const { fingerprint } = await site.admin.users.addCertificate('mine', certificate);
+    await expect(site.admin.users.addCertificate('yours', certificate)).rejects.toMatchObject({ code: 'CertificateTaken' });
+    await site.admin.users.addCertificate('mine', certificate);
+    await expect(site.admin.users.removeCertificate('yours', fingerprint)).rejects.toMatchObject({ code: 'CertificateUnknown' });
+    await site.admin.users.remove('mine');
+    expect(await fresh().ofCertificate(fingerprint)).toBeNull();
+    await site.admin.users.addCertificate('yours', certificate);
+    expect((await fresh().ofCertificate(fingerprint))?.name).toBe('yours');
+  });
+
+  test('what cannot sign is refused: no certificate, two, other keys, keys too small or too large, time that is over', async () => {
+    await site.admin.users.add('odd', false);
+    const other = (kind: string, options: object): string => {
+      const keys = (generateKeyPairSync as (k: string, o: object) => { publicKey: KeyObject; privateKey: KeyObject })(kind, options);
+      return pem('CERTIFICATE', authority('O=Grid,CN=Odd', { keys }).der);
+    };
+    for (const [text, said] of [
+      ['', 'has 0'], [made('A') + made('B'), 'has 2'], ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', 'cannot be read'], [made('Old', 0, NOW - 1), 'time is over'],
+      [other('ec', { namedCurve: 'P-256' }), 'must be RSA'], [other('rsa', { modulusLength: 768 }), '1024 to 4096'], [other('rsa', { modulusLength: 4104 }), '1024 to 4096'],
+    ] as const) await expect(site.admin.users.addCertificate('odd', text), said).rejects.toMatchObject({ code: 'ParameterInvalid', text: expect.stringContaining(said) });
+    await expect(site.admin.users.addCertificate('nobody', made('A'))).rejects.toMatchObject({ code: 'UserNotFound' });
+    expect(await site.admin.users.certificates('odd')).toEqual([]);
   });
 });
