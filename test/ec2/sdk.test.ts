@@ -2,8 +2,7 @@ import {
   CreateKeyPairCommand, CreateTagsCommand, DeleteKeyPairCommand, DeleteTagsCommand, DescribeAccountAttributesCommand,
   DescribeAddressesCommand, DescribeAvailabilityZonesCommand, DescribeImagesCommand, DescribeInstancesCommand,
   DescribeInstanceStatusCommand, DescribeInstanceTypesCommand, DescribeKeyPairsCommand, DescribeRegionsCommand,
-  DescribeSecurityGroupsCommand, DescribeSnapshotsCommand, DescribeSubnetsCommand, DescribeTagsCommand, DescribeVolumesCommand, DescribeVpcsCommand,
-  EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
+  DescribeSnapshotsCommand, DescribeTagsCommand, DescribeVolumesCommand, EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
   TerminateInstancesCommand, paginateDescribeInstances,
 } from '@aws-sdk/client-ec2';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -255,13 +254,12 @@ describe('the site', () => {
   });
 
   it('answers for what it does not have', async () => {
-    expect((await ec2.send(new DescribeSecurityGroupsCommand({ GroupNames: ['default'] }))).SecurityGroups).toMatchObject([{ GroupId: 'sg-00000001', GroupName: 'default', IpPermissions: [] }]);
-    expect(await refusal(ec2.send(new DescribeSecurityGroupsCommand({ GroupNames: ['web'] })))).toMatchObject({ name: 'InvalidGroup.NotFound' });
-    expect((await ec2.send(new DescribeVpcsCommand({ Filters: [{ Name: 'isDefault', Values: ['true'] }] }))).Vpcs).toEqual([]);
-    expect((await ec2.send(new DescribeSubnetsCommand({}))).Subnets).toEqual([]);
     expect((await ec2.send(new DescribeVolumesCommand({ MaxResults: 1000 }))).Volumes).toEqual([]);
     expect((await ec2.send(new DescribeAddressesCommand({}))).Addresses).toEqual([]);
     expect((await ec2.send(new DescribeSnapshotsCommand({ OwnerIds: ['self'] }))).Snapshots).toEqual([]);
     expect(await refusal(ec2.send(new DescribeVolumesCommand({ VolumeIds: ['vol-1'] })))).toMatchObject({ name: 'InvalidVolume.NotFound' });
+    expect(await refusal(ec2.send(new DescribeSnapshotsCommand({ SnapshotIds: ['snap-1'] })))).toMatchObject({ name: 'InvalidSnapshot.NotFound' });
+    expect(await refusal(ec2.send(new DescribeAddressesCommand({ PublicIps: ['192.0.2.1'] })))).toMatchObject({ name: 'InvalidAddress.NotFound' });
+    expect(await refusal(ec2.send(new DescribeAddressesCommand({ AllocationIds: ['eipalloc-1'] })))).toMatchObject({ name: 'InvalidAllocationID.NotFound' });
   });
 });
