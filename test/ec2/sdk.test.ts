@@ -48,7 +48,7 @@ describe('RunInstances', () => {
     }));
     expect(door.manager.mutations).toEqual([{ what: 'create', caller: expect.objectContaining({ name: 'alice', door: 'ec2', ownerId: '111111111111', requestId: answer.$metadata.requestId }), args: {
       minCount: 1, maxCount: 2, image: 'guest', type: 'm1.large', zone: 'default', keyName: 'my key', userData: Buffer.from('#!/bin/sh\n'),
-      durationS: 5400, clientToken: 'token-1', tags: { 'Name': 'a<b>&"', 'nimbus:duration': '90m' },
+      durationS: 5400, clientToken: 'token-1', securityGroups: ['default'], tags: { 'Name': 'a<b>&"', 'nimbus:duration': '90m' },
     } }]);
     expect(answer).toMatchObject({ ReservationId: expect.stringMatching(/^r-/), OwnerId: '111111111111' });
     expect(answer.Instances).toHaveLength(2);
@@ -64,7 +64,7 @@ describe('RunInstances', () => {
   it('says of what cannot be had here what to do instead', async () => {
     for (const [more, message] of [
       [{ LaunchTemplate: { LaunchTemplateName: 'x' } }, 'no launch templates'], [{ InstanceMarketOptions: { MarketType: 'spot' } }, 'no spot market'],
-      [{ NetworkInterfaces: [{ DeviceIndex: 0 }] }, 'instance type says which networks'], [{ PrivateIpAddress: '10.0.0.9' }, 'leased from the site'],
+      [{ NetworkInterfaces: [{ DeviceIndex: 0, NetworkInterfaceId: 'eni-1' }] }, 'come and go with their instances'], [{ PrivateIpAddress: '10.0.0.9' }, 'leased from the site'],
     ] as const) {
       expect(await refusal(ec2.send(new RunInstancesCommand({ ImageId: 'guest', MinCount: 1, MaxCount: 1, ...structuredClone(more) as object }))))
         .toMatchObject({ name: 'UnsupportedOperation', status: 400, message: expect.stringContaining(message) });

@@ -13,6 +13,8 @@ const authorize = (name: string, egress: boolean): Operation => operation({
   name,
   summary: `Records rules for what may ${egress ? 'leave' : 'reach'} the instances of a security group; nothing enforces them.`,
   input: { ...group, ...ruleInputs, TagSpecification: tagSpecifications },
+  // Whose group it is: nobody changes the groups of others.
+  ignored: ['UserId'],
   output: { return: boolean, securityGroupRuleSet: list(ruleShape) },
   errors: ['SecurityGroupNotFound', 'SecurityRuleExists', 'TooMany', 'Unsupported'],
   mutates: true,
@@ -28,6 +30,7 @@ const revoke = (name: string, egress: boolean): Operation => operation({
   name,
   summary: `Forgets rules for what may ${egress ? 'leave' : 'reach'} the instances of a security group.`,
   input: { ...group, ...ruleInputs, SecurityGroupRuleId: inputList(string()) },
+  ignored: ['UserId'],
   output: { return: boolean, unknownIpPermissionSet: list(struct({})), revokedSecurityGroupRuleSet: list(ruleShape) },
   errors: ['SecurityGroupNotFound', 'SecurityRuleNotFound', 'Unsupported'],
   mutates: true,
