@@ -55,7 +55,7 @@ describe('RunInstances', () => {
     expect(answer.Instances?.[1]).toMatchObject({
       ImageId: 'ami-00000000000000001', State: { Code: 0, Name: 'pending' }, AmiLaunchIndex: 1, InstanceType: 'm1.large', KeyName: 'my key',
       LaunchTime: new Date(Math.floor(door.now / 1000) * 1000), Placement: { AvailabilityZone: 'default', Tenancy: 'default' }, ClientToken: 'token-1',
-      Architecture: 'x86_64', RootDeviceType: 'instance-store', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: 'sg-00000001', GroupName: 'default' }],
+      Architecture: 'x86_64', RootDeviceType: 'instance-store', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: expect.stringMatching(/^sg-[0-9a-f]{17}$/), GroupName: 'default' }],
       Tags: [{ Key: 'Name', Value: 'a<b>&"' }, { Key: 'nimbus:duration', Value: '90m' }, { Key: 'nimbus:ends', Value: `${new Date(door.now + 5_400_000).toISOString().slice(0, 19)}.000Z` }],
     });
     expect(answer.Instances?.[0]?.PublicIpAddress).toBeUndefined();
