@@ -10,6 +10,7 @@ import * as m0007 from './0007_grid.ts';
 import * as m0008 from './0008_grid_names.ts';
 import * as m0009 from './0009_process_keys.ts';
 import * as m0010 from './0010_user_certificates.ts';
+import * as m0012 from './0012_security_groups.ts';
 import * as m0016 from './0016_tag_search.ts';
 
 export interface Migration {
@@ -28,5 +29,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0008_grid_names', up: m0008.up },
   { name: '0009_process_keys', up: m0009.up },
   { name: '0010_user_certificates', up: m0010.up },
+  { name: '0012_security_groups', up: m0012.up },
   { name: '0016_tag_search', up: m0016.up },
 ];

@@ -13,6 +13,9 @@ type FilterValue = string | number | boolean | undefined;
 /** Filter name → what it looks at. A field may have several values; undefined never matches. */
 export type FilterTable<T> = Readonly<Record<string, (item: T) => FilterValue | readonly FilterValue[]>>;
 
+/** Filters of EC2 for what nothing here has: known, and matching nothing. */
+export const absentFilters = (...names: readonly string[]): FilterTable<unknown> => Object.fromEntries(names.map((name) => [name, () => undefined]));
+
 /** `item => kept`; a table that is made for each request is made only for those that filter. An unknown filter is refused, never ignored: ignoring it would answer what was not asked for. */
 export function filterBy<T>(wanted: Filters, table: FilterTable<T> | (() => FilterTable<T>), tagsOf?: (item: T) => Readonly<Record<string, string>>): (item: T) => boolean {
   if (wanted.length === 0) return () => true;

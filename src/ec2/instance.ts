@@ -2,21 +2,20 @@
 import { EC2_STATE_CODE, STATES } from '../lease/states.ts';
 import type { LeaseState } from '../lease/states.ts';
 import { LEASE_ID } from '../lease/ids.ts';
-import type { LeaseView } from '../manager/types.ts';
+import type { LeaseView, Manager } from '../manager/types.ts';
 import { graceLeftS, waitingText } from '../manager/waiting.ts';
+import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts';
+import type { Context } from '../platform/context.ts';
 import { list as inputList, string as inputString } from './inputs.ts';
-import type { FilterTable } from './filters.ts';
 import { boolean, integer, list, optional, struct, text, time } from './outputs.ts';
 import type { OutputOf } from './outputs.ts';
 import { leaseTagItems, tagSet } from './tags.ts';
-import { isoSeconds } from './time.ts';
 
 export const instanceId = inputString({ pattern: LEASE_ID, fault: 'LeaseIdMalformed', must: 'must be i- and 17 (or 8) lower-case hexadecimal digits', max: 64 });
 export const instanceIds = inputList(instanceId);
 
-/** Every lease is in the one security group that old clients expect; networks are the site's, not the user's. */
-export const DEFAULT_GROUP = { groupId: 'sg-00000001', groupName: 'default' } as const;
 export const groupSet = list(struct({ groupId: text, groupName: text }));
+export const securityGroupItems = (lease: LeaseView): Array<{ groupId: string; groupName: string }> => lease.securityGroups.map((g) => ({ groupId: g.id, groupName: g.name }));
 
 export const stateShape = struct({ code: integer, name: text });
 const none = list(struct({}));
@@ -35,6 +34,8 @@ export const instanceShape = struct({
   launchTime: time,
   placement: struct({ availabilityZone: text, groupName: text, tenancy: text }),
   monitoring: struct({ state: text }),
+  subnetId: optional(text),
+  vpcId: optional(text),
   privateIpAddress: optional(text),
   ipAddress: optional(text),
   sourceDestCheck: boolean,
@@ -48,7 +49,12 @@ export const instanceShape = struct({
   clientToken: text,
   tagSet,
   hypervisor: text,
-  networkInterfaceSet: none,
+  networkInterfaceSet: list(struct({
+    networkInterfaceId: text, subnetId: text, vpcId: text, description: text, ownerId: text, status: text, macAddress: text, privateIpAddress: text,
+    sourceDestCheck: boolean, groupSet,
+    attachment: struct({ attachmentId: text, deviceIndex: integer, status: text, attachTime: time, deleteOnTermination: boolean }),
+    privateIpAddressesSet: list(struct({ privateIpAddress: text, primary: boolean })), interfaceType: text,
+  })),
   ebsOptimized: boolean,
   enaSupport: boolean,
   cpuOptions: struct({ coreCount: integer, threadsPerCore: integer }),
@@ -70,12 +76,21 @@ export const instanceState = (state: LeaseState): { code: number; name: string }
   return { code: EC2_STATE_CODE[name], name };
 };
 
-const GROUPS = [DEFAULT_GROUP];
 const NOTHING: readonly [] = [];
 
-/** @param now ms, for what is left of a grace period */
-export function instanceItem(lease: LeaseView, now: number): InstanceItem {
+/** Beside the lease, what an instance shows. */
+export interface Shown {
+  /** ms, for what is left of a grace period */
+  readonly now: number;
+  readonly region: string;
+}
+
+export const shownTo = ({ ctx, manager }: { readonly ctx: Context; readonly manager: Manager }): Shown => ({ now: ctx.clock.now(), region: manager.site.region() });
+
+export function instanceItem(lease: LeaseView, { now, region }: Shown): InstanceItem {
   const at = addresses(lease);
+  const groups = securityGroupItems(lease);
+  const [nic] = lease.nics;
   const why = stateReason(lease, now);
   return {
     instanceId: lease.id,
@@ -91,10 +106,12 @@ export function instanceItem(lease: LeaseView, now: number): InstanceItem {
     launchTime: lease.createdAt,
     placement: { availabilityZone: lease.zone, groupName: '', tenancy: 'default' },
     monitoring: { state: 'disabled' },
+    subnetId: nic === undefined ? undefined : subnetId(nic.network, lease.zone),
+    vpcId: nic === undefined ? undefined : vpcId(region),
     privateIpAddress: at?.private,
     ipAddress: at?.public,
     sourceDestCheck: false,
-    groupSet: GROUPS,
+    groupSet: groups,
     stateReason: why,
     architecture: 'x86_64',
     rootDeviceType: 'instance-store',
@@ -104,18 +121,27 @@ export function instanceItem(lease: LeaseView, now: number): InstanceItem {
     clientToken: lease.clientToken ?? '',
     tagSet: leaseTagItems(lease),
     hypervisor: 'kvm',
-    networkInterfaceSet: NOTHING,
+    networkInterfaceSet: STATES[lease.state].ec2 === 'terminated' ? NOTHING : networkInterfaces(lease, groups, vpcId(region)),
     ebsOptimized: false,
     enaSupport: false,
     cpuOptions: { coreCount: lease.cores, threadsPerCore: 1 },
   };
 }
 
+function networkInterfaces(lease: LeaseView, groups: InstanceItem['groupSet'], vpc: string): InstanceItem['networkInterfaceSet'] {
+  return lease.nics.map((nic, deviceIndex) => ({
+    networkInterfaceId: interfaceId(lease.id, deviceIndex), subnetId: subnetId(nic.network, lease.zone), vpcId: vpc, description: nic.network,
+    ownerId: lease.ownerId, status: 'in-use', macAddress: nic.mac, privateIpAddress: nic.ip, sourceDestCheck: false, groupSet: groups,
+    attachment: { attachmentId: attachmentId(lease.id, deviceIndex), deviceIndex, status: 'attached', attachTime: lease.createdAt, deleteOnTermination: true },
+    privateIpAddressesSet: [{ privateIpAddress: nic.ip, primary: true }], interfaceType: 'interface',
+  }));
+}
+
 /**
  * Addresses only where the guest answers at them. On a bridge that is its own; its second network, when it has one, is the
  * private one. Behind a forwarded port it is the node's, and `dnsName` stays empty, because port 22 there is not the guest's.
  */
-function addresses(lease: LeaseView): { public: string; private: string | undefined; dns: string } | undefined {
+export function addresses(lease: LeaseView): { public: string; private: string | undefined; dns: string } | undefined {
   const { reach } = lease;
   if (reach === null) return undefined;
   if (reach.forwarded) return { public: reach.host, private: undefined, dns: '' };
@@ -123,7 +149,7 @@ function addresses(lease: LeaseView): { public: string; private: string | undefi
   return { public: reach.host, private: (bridged[1] ?? bridged[0])?.ip ?? reach.host, dns: reach.host };
 }
 
-function stateReason(lease: LeaseView, now: number): { code: string; message: string } | undefined {
+export function stateReason(lease: LeaseView, now: number): { code: string; message: string } | undefined {
   const grace = graceLeftS(lease, now);
   if (grace !== null) {
     const code = lease.reasonCode ?? 'Server.BatchSystemPreempted';
@@ -139,77 +165,22 @@ function stateReason(lease: LeaseView, now: number): { code: string; message: st
 }
 
 /** Leases in creation order → reservations. A group's leases may be parted by the page's end only. */
-export function reservations(leases: readonly LeaseView[], now: number): Reservation[] {
+export function reservations(leases: readonly LeaseView[], as: Shown): Reservation[] {
   const groups = new Map<string, LeaseView[]>();
   for (const lease of leases) {
     const group = groups.get(lease.groupId);
     if (group === undefined) groups.set(lease.groupId, [lease]);
     else group.push(lease);
   }
-  return [...groups.values()].map((group) => reservation(group[0] as LeaseView, group, now));
+  return [...groups.values()].map((group) => reservation(group[0] as LeaseView, group, as));
 }
 
-export function reservation(first: LeaseView, leases: readonly LeaseView[], now: number): Reservation {
+export function reservation(first: LeaseView, leases: readonly LeaseView[], as: Shown): Reservation {
   return {
     reservationId: first.groupId,
     ownerId: first.ownerId,
     requesterId: first.ownerId,
-    groupSet: GROUPS,
-    instancesSet: leases.map((l) => instanceItem(l, now)),
+    groupSet: securityGroupItems(first),
+    instancesSet: leases.map((l) => instanceItem(l, as)),
   };
 }
-
-/** Filters of EC2 for things that no lease has (VPC, volumes, spot requests, …) are known and match nothing. */
-const ABSENT = [
-  'affinity', 'block-device-mapping.attach-time', 'block-device-mapping.delete-on-termination', 'block-device-mapping.device-name',
-  'block-device-mapping.status', 'block-device-mapping.volume-id', 'boot-mode', 'capacity-reservation-id',
-  'capacity-reservation-specification.capacity-reservation-preference', 'host-id', 'iam-instance-profile.arn',
-  'iam-instance-profile.id', 'iam-instance-profile.name', 'instance-lifecycle', 'ipv6-address', 'kernel-id', 'license-pool',
-  'metadata-options.http-endpoint', 'metadata-options.http-tokens', 'network-interface.association.public-ip',
-  'network-interface.availability-zone', 'network-interface.group-id', 'network-interface.network-interface-id',
-  'network-interface.status', 'network-interface.subnet-id', 'network-interface.vpc-id', 'outpost-arn', 'placement-group-name',
-  'placement-partition-number', 'platform', 'platform-details', 'product-code', 'product-code.type', 'ramdisk-id',
-  'spot-instance-request-id', 'subnet-id', 'tpm-support', 'usage-operation', 'vpc-id',
-];
-
-/** @param now as of `instanceItem`: what a filter sees is what is shown */
-export const instanceFilters = (now: number): FilterTable<LeaseView> => ({
-  ...Object.fromEntries(ABSENT.map((name) => [name, () => undefined])),
-  'architecture': () => 'x86_64',
-  'availability-zone': (l) => l.zone,
-  'client-token': (l) => l.clientToken ?? undefined,
-  'dns-name': (l) => addresses(l)?.dns,
-  'ebs-optimized': () => false,
-  'ena-support': () => false,
-  'enclave-options.enabled': () => false,
-  'group-id': () => DEFAULT_GROUP.groupId,
-  'group-name': () => DEFAULT_GROUP.groupName,
-  'hibernation-options.configured': () => false,
-  'hypervisor': () => 'kvm',
-  'image-id': (l) => l.imageId,
-  'instance-id': (l) => l.id,
-  'instance-state-code': (l) => instanceState(l.state).code,
-  'instance-state-name': (l) => STATES[l.state].ec2,
-  'instance-type': (l) => l.type,
-  'instance.group-id': () => DEFAULT_GROUP.groupId,
-  'instance.group-name': () => DEFAULT_GROUP.groupName,
-  'ip-address': (l) => addresses(l)?.public,
-  'key-name': (l) => l.keyName ?? undefined,
-  'launch-index': (l) => l.launchIndex,
-  'launch-time': (l) => isoSeconds(l.createdAt),
-  'monitoring-state': () => 'disabled',
-  'network-interface.addresses.private-ip-address': (l) => addresses(l)?.private,
-  'owner-id': (l) => l.ownerId,
-  'private-dns-name': (l) => addresses(l)?.private,
-  'private-ip-address': (l) => addresses(l)?.private,
-  'reason': (l) => stateReason(l, now)?.message,
-  'requester-id': (l) => l.ownerId,
-  'reservation-id': (l) => l.groupId,
-  'root-device-name': () => '/dev/vda',
-  'root-device-type': () => 'instance-store',
-  'source-dest-check': () => false,
-  'state-reason-code': (l) => stateReason(l, now)?.code,
-  'state-reason-message': (l) => stateReason(l, now)?.message,
-  'tenancy': () => 'default',
-  'virtualization-type': () => 'hvm',
-});

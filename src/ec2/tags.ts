@@ -51,7 +51,7 @@ export function refuseReserved(tagKey: string, allowed: readonly string[]): void
 }
 
 /** Tags for one resource type; specifications for volumes and interfaces, which no lease has apart, are read over. */
-export function tagsFor(type: 'instance' | 'key-pair', specs: ReadonlyArray<{ ResourceType: string; Tag: readonly TagInput[] }>, allowed: readonly string[] = []): Record<string, string> {
+export function tagsFor(type: 'instance' | 'key-pair' | 'security-group' | 'security-group-rule', specs: ReadonlyArray<{ ResourceType: string; Tag: readonly TagInput[] }>, allowed: readonly string[] = []): Record<string, string> {
   const known = type === 'instance' ? ['instance', 'volume', 'network-interface', 'spot-instances-request'] : [type];
   const odd = specs.find((s) => !known.includes(s.ResourceType));
   if (odd !== undefined) throw new Fault('ParameterInvalid', `'${shown(odd.ResourceType)}' is not a valid taggable resource type for this operation.`);

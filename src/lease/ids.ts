@@ -9,6 +9,8 @@ export const LEASE_ID = HEX_ID('i');
 export const GROUP_ID = HEX_ID('r');
 export const IMAGE_ID = HEX_ID('ami');
 export const KEY_PAIR_ID = HEX_ID('key');
+export const SECURITY_GROUP_ID = HEX_ID('sg');
+export const SECURITY_RULE_ID = HEX_ID('sgr');
 
 /** Names of users, nodes, networks, zones and images: safe in files, logs and tables. */
 export const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/;

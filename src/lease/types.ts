@@ -33,6 +33,10 @@ export interface CreateRequest {
   readonly resources?: Partial<Resources> | undefined;
   readonly networks?: readonly string[] | undefined;
   readonly zone?: string | undefined;
+  /** Subnets that mirror the networks, in the order of the NICs: they must be what the type joins, and are all of one zone. */
+  readonly subnets?: readonly string[] | undefined;
+  /** Ids or names of the user's; undefined = the default one. */
+  readonly securityGroups?: readonly string[] | undefined;
   readonly keyName?: string | undefined;
   /** The bytes that the guest shall see. */
   readonly userData?: Buffer | undefined;

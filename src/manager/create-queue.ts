@@ -6,11 +6,13 @@
  */
 import { refusal } from '../authorization/decide.ts';
 import { Fault, isFault } from '../lease/faults.ts';
+import { DEFAULT_GROUP_NAME } from '../network/mirror.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
 import { groupsByToken, insertGroups, insertLeases } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
+import { holdSecurityGroups } from '../store/security-groups.ts';
 import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
 import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
@@ -214,4 +216,7 @@ async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promi
   if ((await tx.query(holdImages, [images])).length < images.length) throw new Fault('ImageNotFound', 'the image has just been removed');
   const networks = [...new Set(planned.flatMap((p) => p.request.networks.map((n) => n.name)))];
   if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
+  // The default group may have no row yet, and cannot be removed.
+  const groups = [...new Set(planned.flatMap((p) => p.request.securityGroups?.filter((g) => g.name !== DEFAULT_GROUP_NAME).map((g) => g.id) ?? []))];
+  if (groups.length > 0 && (await tx.query(holdSecurityGroups, [groups])).length < groups.length) throw new Fault('SecurityGroupNotFound', 'the security group has just been removed');
 }

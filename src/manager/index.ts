@@ -16,6 +16,7 @@ import { createRecorder, type Recorder } from './recorder.ts';
 import { prune, type Pruned } from './retention.ts';
 import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
+import { securityGroupCases } from './security-groups.ts';
 import { createSignatures } from './signatures.ts';
 import { siteCases } from './site.ts';
 import { subscriptionCases, type Subscriptions } from './subscriptions.ts';
@@ -112,6 +113,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     subscriptions: subscriptionCases(deps, workspaces, () => deps.subscribed?.()),
     images: imageCases(deps),
     keys: keyCases(deps),
+    securityGroups: securityGroupCases(deps),
     tags: tagCases(deps),
     site: siteCases(deps),
     signatures: createSignatures(deps),

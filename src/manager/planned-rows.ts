@@ -7,7 +7,7 @@ import type { ResolvedRequest } from './resolved.ts';
 export function groupRows(planned: readonly Planned[]): object[] {
   return [...planned]
     .sort((a, b) => order(a.request.clientToken ?? '', b.request.clientToken ?? ''))
-    .map(({ groupId, request: r }) => ({ id: groupId, account_id: r.accountId, client_token: r.clientToken, request_hash: r.hash }));
+    .map(({ groupId, request: r }) => ({ id: groupId, account_id: r.accountId, client_token: r.clientToken, request_hash: r.hash, security_groups: r.securityGroups }));
 }
 
 const order = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);

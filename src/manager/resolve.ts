@@ -5,11 +5,13 @@ import { Fault, isFault } from '../lease/faults.ts';
 import type { CreateRequest, LeaseType, Resources } from '../lease/types.ts';
 import { findImage } from '../images/lookup.ts';
 import { findKeyPair } from '../store/keys.ts';
+import { DEFAULT_GROUP_NAME, defaultGroupId } from '../network/mirror.ts';
 import { isUnavailable } from '../store/db.ts';
 import { networksByName, type NetworkRow } from '../store/networks.ts';
 import type { ManagerDeps } from './deps.ts';
 import { boundDigests, ofGroup } from './ensembles.ts';
-import { siteTypes } from './site.ts';
+import { groupNotFound, groupsNamed } from './security-groups.ts';
+import { siteSubnets, siteTypes } from './site.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
 import { checkTags } from './tags.ts';
 import type { Caller } from './types.ts';
@@ -49,10 +51,12 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   if (r.keyName !== undefined && key === null) throw new Fault('KeyPairNotFound', `The key pair '${r.keyName}' does not exist`);
   if ((r.userData?.length ?? 0) > MOST_USER_DATA) throw new Fault('UserDataMalformed', `User data is limited to ${MOST_USER_DATA} bytes`);
   const networks = await networksOf(deps, r.networks ?? type.networks);
+  const zone = await zoneOf(deps, r, networks);
+  const securityGroups = await securityGroupsOf(deps, caller, r.securityGroups ?? []);
   checkTags(r.tags ?? {}, r.durationS !== undefined);
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
-    image, type: type.name, resources, networks, zone: r.zone ?? null, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
+    image, type: type.name, resources, networks, zone, securityGroups, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
     userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, grid: r.grid, hash: requestHash(r),
   };
 }
@@ -86,6 +90,36 @@ async function networksOf({ db, config }: LookUps, names: readonly string[]): Pr
     if (network === undefined) throw new Fault('NetworkNotFound', `no network is named ${name}`);
     return network;
   });
+}
+
+/** Subnets only say once more what the type joins, and in which zone. */
+async function zoneOf(deps: LookUps, r: CreateRequest, networks: readonly NetworkRow[]): Promise<string | null> {
+  if (r.subnets === undefined) return r.zone ?? null;
+  const all = await siteSubnets(deps);
+  const named = r.subnets.map((id) => {
+    const subnet = all.find((s) => s.id === id);
+    if (subnet === undefined) throw new Fault('SubnetNotFound', `The subnet ID '${id.slice(0, 100)}' does not exist`);
+    return subnet;
+  });
+  const joined = networks.map((n) => n.name);
+  const odd = named.find((s, i) => s.network !== joined[i]);
+  if (odd !== undefined) throw new Fault('ParameterConflict', `The instance type joins ${joined.join(', ')}; subnet ${odd.id} is ${odd.network}`, ['choose a type that joins it, or leave the subnet out']);
+  const zone = named[0]?.zone ?? null;
+  const elsewhere = named.find((s) => s.zone !== (r.zone ?? zone));
+  if (elsewhere !== undefined) throw new Fault('ParameterInvalid', `Value (${r.zone ?? zone ?? ''}) for parameter availabilityZone is invalid. Subnet '${elsewhere.id}' is in the availability zone ${elsewhere.zone}`);
+  return zone;
+}
+
+/** EC2 user guide, "Amazon VPC quotas": groups of an interface. */
+const MOST_SECURITY_GROUPS = 5;
+
+/** null: the default one alone. Where the site keeps none, it is the only one there is. */
+async function securityGroupsOf({ db, config }: LookUps, caller: Caller, asked: readonly string[]): Promise<ResolvedRequest['securityGroups']> {
+  const named = [...new Set(asked)].filter((g) => g !== DEFAULT_GROUP_NAME && g !== defaultGroupId(caller.ownerId));
+  if (named.length === 0) return null;
+  if (named.length > MOST_SECURITY_GROUPS) throw new Fault('TooMany', `An instance is in at most ${MOST_SECURITY_GROUPS} security groups`, [`${named.length} asked`], { ec2: 'SecurityGroupsPerInterfaceLimitExceeded' });
+  if (config.ec2.security_groups === 'refuse') throw groupNotFound(named[0] ?? '');
+  return groupsNamed(db, caller, [...new Set(asked)]);
 }
 
 /** Digest of what the user asked, the client token apart. */

@@ -15,6 +15,8 @@ export interface ResolvedRequest {
   readonly resources: Resources;
   readonly networks: readonly NetworkRow[];
   readonly zone: string | null;
+  /** null = the default one */
+  readonly securityGroups: ReadonlyArray<{ readonly id: string; readonly name: string }> | null;
   readonly keyName: string | null;
   readonly publicKey: string | null;
   readonly userData: Buffer | null;

@@ -1,6 +1,6 @@
 /** Kinds of resources that users name by id, told apart by the id's prefix. */
 import { Fault, type FaultCode } from '../lease/faults.ts';
-import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID } from '../lease/ids.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID } from '../lease/ids.ts';
 import type { TagView } from './types.ts';
 
 interface Kind {
@@ -16,6 +16,8 @@ const KINDS: readonly Kind[] = [
   { type: 'image', prefix: 'ami-', shape: IMAGE_ID, missing: 'ImageNotFound', called: 'image id' },
   { type: 'key-pair', prefix: 'key-', shape: KEY_PAIR_ID, missing: 'KeyPairNotFound', called: 'key pair' },
   { type: 'reservation', prefix: 'r-', shape: GROUP_ID, missing: 'ResourceNotFound', called: 'reservation' },
+  { type: 'security-group', prefix: 'sg-', shape: SECURITY_GROUP_ID, missing: 'SecurityGroupNotFound', called: 'security group' },
+  { type: 'security-group-rule', prefix: 'sgr-', shape: SECURITY_RULE_ID, missing: 'SecurityRuleNotFound', called: 'security group rule' },
 ];
 
 const kindOf = (id: string): Kind | undefined => KINDS.find((k) => id.startsWith(k.prefix));
@@ -33,6 +35,7 @@ export function checkResourceId(id: string): void {
   if (kind?.shape.test(id) === true) return;
   if (kind?.type === 'instance') throw new Fault('LeaseIdMalformed', `Invalid id: "${id.slice(0, 100)}"`);
   if (kind?.type === 'image') throw new Fault('ImageIdMalformed', `Invalid id: "${id.slice(0, 100)}"`);
+  if (kind?.type === 'security-group') throw new Fault('SecurityGroupIdMalformed', `Invalid id: "${id.slice(0, 100)}"`);
   throw new Fault('ResourceNotFound', `The ID '${id.slice(0, 100)}' is not valid`);
 }
 

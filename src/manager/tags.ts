@@ -2,9 +2,11 @@
 import { Fault } from '../lease/faults.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
+import { defaultGroupId } from '../network/mirror.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import { lockBelongings, removeAllTags, removeTags, resourcesOverTagLimit, setTags, taggableResources, tagsOf } from '../store/tags.ts';
 import { moveEnd } from './lease-end.ts';
+import { ensureDefaultGroup } from './default-group.ts';
 import { checkIds } from './named-leases.ts';
 import { checkResourceId, resourceNotFound, resourceType } from './resources.ts';
 import type { SiteDecision } from './site-decision.ts';
@@ -30,7 +32,7 @@ export function tagCases({ ctx, db, config, decision }: Deps): Manager['tags'] {
       const { end } = options;
       checkTags(tags, end !== undefined);
       if (end !== undefined) await decision?.extend(caller, checkIds(resourceIds), end);
-      await onResources(db, caller, resourceIds, options, async (tx, owned) => {
+      await onResources({ ctx, db }, caller, resourceIds, options, async (tx, owned) => {
         if (end !== undefined) await moveEnd({ ctx, config }, tx, caller, resourceIds, end);
         await writeTags(tx, owned, tags);
         const [over] = await tx.query(resourcesOverTagLimit, [owned.map((r) => r.id), MOST_TAGS]);
@@ -39,7 +41,7 @@ export function tagCases({ ctx, db, config, decision }: Deps): Manager['tags'] {
     },
 
     async remove(caller, resourceIds, tags, options = {}) {
-      await onResources(db, caller, resourceIds, options, async (tx, owned) => {
+      await onResources({ ctx, db }, caller, resourceIds, options, async (tx, owned) => {
         const ids = owned.map((r) => r.id);
         if (tags.length === 0) {
           await tx.query(removeAllTags, [ids]);
@@ -75,13 +77,14 @@ export async function writeTags(tx: Queryable, owned: readonly Owned[], tags: Re
 const accountOf = (caller: Caller): number | null => (caller.admin ? null : caller.accountId);
 
 async function onResources(
-  db: Db, caller: Caller, resourceIds: readonly string[], options: { dryRun?: boolean },
+  { ctx, db }: Pick<Deps, 'ctx' | 'db'>, caller: Caller, resourceIds: readonly string[], options: { dryRun?: boolean },
   work: (tx: Queryable, owned: readonly Owned[]) => Promise<void>,
 ): Promise<void> {
   const ids = [...new Set(resourceIds)];
   if (ids.length > MOST_RESOURCES) throw new Fault('ParameterInvalid', `A call names at most ${MOST_RESOURCES} resources`, [`${ids.length} named`]);
   ids.forEach(checkResourceId);
   await db.transaction(async (tx) => {
+    if (ids.includes(defaultGroupId(caller.ownerId))) await ensureDefaultGroup(tx, caller, new Date(ctx.clock.now()));
     const owned = await tx.query(taggableResources, [ids, accountOf(caller), caller.accountId]);
     const found = new Set(owned.map((r) => r.id));
     const missing = ids.find((id) => !found.has(id));

@@ -1,7 +1,8 @@
 /** What doors and workers see of the manager: the one way in. Doors translate their protocol into these calls. */
 import type { LeaseState, Trigger } from '../lease/states.ts';
 import type { LeasePhase } from '../lease/phases.ts';
-import type { CreateRequest, LeaseType, Nic, Reach } from '../lease/types.ts';
+import type { CreateRequest, LeaseType, NetworkKind, Nic, Reach } from '../lease/types.ts';
+import type { RuleAsked, RuleFacts } from '../network/security-rules.ts';
 import type { LeaseMatch } from '../store/lease-search.ts';
 
 export type { LeaseMatch, SearchedColumn, TextMatch } from '../store/lease-search.ts';
@@ -49,6 +50,7 @@ export interface LeaseView {
   readonly keyName: string | null;
   readonly clientToken: string | null;
   readonly nics: readonly Nic[];
+  readonly securityGroups: ReadonlyArray<{ readonly id: string; readonly name: string }>;
   readonly reach: Reach | null;
   /** ms since the epoch */
   readonly createdAt: number;
@@ -136,9 +138,45 @@ export interface KeyPairView {
   readonly createdAt: number;
 }
 
+/** A network of the site in one zone. */
+export interface SubnetView {
+  readonly id: string;
+  readonly network: string;
+  readonly kind: NetworkKind;
+  readonly zone: string;
+  readonly available: boolean;
+  /** null: it has neither gateway nor addresses, so nothing tells. */
+  readonly cidr: string | null;
+  readonly free: number;
+  /** Leases of types that name no network join it. */
+  readonly isDefault: boolean;
+}
+
+export interface SecurityGroupView {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly rules: readonly SecurityRuleView[];
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+export interface SecurityRuleView extends RuleFacts {
+  readonly id: string;
+  readonly groupId: string;
+  readonly egress: boolean;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** `group`: id or name. */
+interface RuleChange {
+  readonly group: string;
+  readonly egress: boolean;
+  readonly rules: readonly RuleAsked[];
+}
+
 export interface TagView {
   readonly resourceId: string;
-  readonly resourceType: 'instance' | 'image' | 'key-pair' | 'reservation';
+  readonly resourceType: 'instance' | 'image' | 'key-pair' | 'reservation' | 'security-group' | 'security-group-rule';
   readonly key: string;
   readonly value: string;
 }
@@ -195,6 +233,15 @@ export interface Manager {
     /** Removing one that does not exist is no fault (EC2 API reference, DeleteKeyPair). */
     remove(caller: Caller, which: { name: string } | { id: string }, options?: { dryRun?: boolean }): Promise<KeyPairView | null>;
   };
+  /** The caller's; nothing enforces them. */
+  readonly securityGroups: {
+    list(caller: Caller): Promise<SecurityGroupView[]>;
+    create(caller: Caller, group: { name: string; description: string }, options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<{ id: string }>;
+    /** By id or name. */
+    remove(caller: Caller, group: string, options?: { dryRun?: boolean }): Promise<{ id: string }>;
+    authorize(caller: Caller, change: RuleChange, options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<SecurityRuleView[]>;
+    revoke(caller: Caller, change: RuleChange & { readonly ruleIds?: readonly string[] }, options?: { dryRun?: boolean }): Promise<SecurityRuleView[]>;
+  };
   readonly tags: {
     /** With `end` the resources are leases, their end moves in the same transaction, and the tag `nimbus:duration` may be kept. */
     set(caller: Caller, resourceIds: readonly string[], tags: Readonly<Record<string, string>>, options?: { dryRun?: boolean; end?: NewEnd | undefined }): Promise<void>;
@@ -204,6 +251,8 @@ export interface Manager {
   };
   readonly site: {
     zones(): Promise<ZoneView[]>;
+    /** One for each network and zone that has nodes on it. */
+    subnets(): Promise<SubnetView[]>;
     types(): readonly LeaseType[];
     defaultType(): string;
     region(): string;

@@ -1,4 +1,5 @@
 /** Rows of the lease table as doors see them. */
+import { DEFAULT_GROUP_NAME, defaultGroupId } from '../network/mirror.ts';
 import type { Queryable, Statement } from '../store/db.ts';
 import type { LeaseRow, LeasesJson } from '../store/leases.ts';
 import type { LeaseView } from './types.ts';
@@ -29,6 +30,7 @@ export function leaseView(r: LeaseRow): LeaseView {
     keyName: r.key_name,
     clientToken: r.client_token,
     nics: r.nics,
+    securityGroups: r.security_groups ?? [{ id: defaultGroupId(r.owner_id), name: DEFAULT_GROUP_NAME }],
     reach: r.reach,
     createdAt: r.created_at,
     endsAt: r.ends_at,

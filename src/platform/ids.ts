@@ -7,6 +7,8 @@ export const newLeaseId = (r: Random): string => `i-${hex17(r)}`;
 export const newGroupId = (r: Random): string => `r-${hex17(r)}`;
 export const newImageId = (r: Random): string => `ami-${hex17(r)}`;
 export const newKeyPairId = (r: Random): string => `key-${hex17(r)}`;
+export const newSecurityGroupId = (r: Random): string => `sg-${hex17(r)}`;
+export const newSecurityRuleId = (r: Random): string => `sgr-${hex17(r)}`;
 /** Ids of intents; the far side remembers them. */
 export const newOperationId = (r: Random): string => `op-${hex17(r)}`;
 

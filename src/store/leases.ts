@@ -24,6 +24,8 @@ export interface LeaseRow {
   key_name: string | null;
   client_token: string | null;
   nics: Nic[];
+  /** null = the account's default one */
+  security_groups: Array<{ id: string; name: string }> | null;
   reach: Reach | null;
   created_at: number;
   /** null while it waits for a borrowed node */
@@ -56,7 +58,7 @@ export const leasesView = (from: string, order: string, more = ''): string => `
   SELECT coalesce(json_agg(v), '[]') AS leases FROM (
     SELECT l.id, l.seq, l.group_id, l.account_id, a.name AS account_name, a.owner_id, l.launch_index, l.state, l.generation,
            n.name AS node, l.zone, l.image_id, i.name AS image_name, l.type, l.memory_mb, l.cores, l.disk_mb, l.key_name,
-           g.client_token, l.nics, l.reach, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
+           g.client_token, g.security_groups, l.nics, l.reach, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
            l.reason_code, l.reason, l.phases, s.id AS slot_id, s.job_id, s.queue_position, s.queue_reason, s.native_state, ${epoch('s.expected_start')} AS expected_start,
            ${epoch('sn.grace_ends_at')} AS grace_ends_at, sn.phases AS slot_phases,
            (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = l.id) AS tags${more}
@@ -110,9 +112,9 @@ export const groupsByToken = statement<TokenRow>('groups-by-token', `
 
 /** $1 jsonb array of groups. A client token used before drops its group from what is returned. */
 export const insertGroups = statement<{ id: string }>('insert-groups', `
-  INSERT INTO lease_group (id, account_id, client_token, request_hash, created_at)
-  SELECT id, account_id, client_token, request_hash, $2
-    FROM jsonb_to_recordset($1) AS x(id text, account_id bigint, client_token text, request_hash text)
+  INSERT INTO lease_group (id, account_id, client_token, request_hash, created_at, security_groups)
+  SELECT id, account_id, client_token, request_hash, $2, security_groups
+    FROM jsonb_to_recordset($1) AS x(id text, account_id bigint, client_token text, request_hash text, security_groups jsonb)
   ON CONFLICT DO NOTHING RETURNING id`);
 
 /**

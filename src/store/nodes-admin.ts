@@ -1,4 +1,5 @@
 /** Statements on VMM nodes that administrators and descriptions use. */
+import type { NetworkKind } from '../lease/types.ts';
 import { statement } from './db.ts';
 import type { NodeRow } from './nodes.ts';
 
@@ -47,3 +48,23 @@ export const zonesOfNodes = statement<{ zone: string; available: boolean }>('zon
 
 /** $1 names: those that are networks */
 export const networkNamesAmong = statement<{ name: string }>('network-names-among', 'SELECT name FROM network WHERE name = ANY($1::text[])');
+
+export interface ZoneNetworkRow {
+  network: string;
+  kind: NetworkKind;
+  zone: string;
+  available: boolean;
+  cidr: string | null;
+  free: number;
+}
+/** $1 the one zone of borrowed nodes, where every network is; null = the zones of the nodes that are on each network */
+export const networksOfZones = statement<ZoneNetworkRow>('networks-of-zones', `
+  SELECT n.name AS network, n.kind, z.zone, z.available,
+         network(set_masklen(coalesce(n.gateway, (SELECT min(a.ip) FROM network_address a WHERE a.network_id = n.id)), n.prefix))::text AS cidr,
+         (SELECT count(*) FROM network_address a WHERE a.network_id = n.id AND a.lease_id IS NULL) AS free
+    FROM network n
+    JOIN LATERAL (
+      SELECT v.zone, bool_or(v.active AND v.reachable) AS available FROM vmm_node v
+       WHERE $1::text IS NULL AND v.ended_at IS NULL AND v.networks && ARRAY['*', n.name] GROUP BY v.zone
+       UNION ALL SELECT $1::text, true WHERE $1::text IS NOT NULL) z ON true
+   ORDER BY n.name, z.zone`);

@@ -157,7 +157,7 @@ describe('parameters', () => {
     [{ UserData: 'not base64!' }, 'InvalidUserData.Malformed'], [{ UserData: 'aGVsbG8' }, 'InvalidUserData.Malformed'], [{ UserData: 'aGVs bG8=' }, 'InvalidUserData.Malformed'],
     [{ UserData: Buffer.alloc(16_385).toString('base64') }, 'InvalidUserData.Malformed'],
     [{ ClientToken: 'x'.repeat(65) }, 'InvalidParameterValue'], [{ ClientToken: 'a b' }, 'InvalidParameterValue'],
-    [{ SubnetId: 'subnet-1' }, 'InvalidSubnetID.NotFound'], [{ 'SecurityGroup.1': 'web' }, 'InvalidGroup.NotFound'], [{ 'SecurityGroupId.1': 'sg-2' }, 'InvalidGroup.NotFound'],
+    [{ 'SubnetId': 'subnet-1', 'NetworkInterface.1.DeviceIndex': '0' }, 'InvalidParameterCombination'], [{ 'NetworkInterface.1.DeviceIndex': '32' }, 'InvalidParameterValue'], [{ 'NetworkInterface.1.PrivateIpAddress': '10.0.0.1' }, 'UnsupportedOperation'],
     [{ PrivateIpAddress: '10.0.0.1' }, 'UnsupportedOperation'], [{ 'LaunchTemplate.LaunchTemplateName': 'x' }, 'UnsupportedOperation'],
     [{ Colour: 'red' }, 'UnknownParameter'], [{ 'Placement.Colour': 'red' }, 'UnknownParameter'], [{ 'ImageId.1': 'x' }, 'UnknownParameter'],
     [{ '__proto__.polluted': '1' }, 'UnknownParameter'], [{ 'constructor.prototype.x': '1' }, 'UnknownParameter'],

@@ -2,6 +2,7 @@
 import { Fault } from '../../src/lease/faults.ts';
 import type { CreateRequest, Nic, Reach } from '../../src/lease/types.ts';
 import type { LeaseState } from '../../src/lease/states.ts';
+import { defaultGroupId } from '../../src/network/mirror.ts';
 import type { Caller, ImageView, KeyPairView, LeaseView, Manager, NewEnd, TagView } from '../../src/manager/types.ts';
 
 export interface FakeAccount { readonly secret: string; readonly accountId: number; readonly name: string; readonly ownerId: string; readonly admin: boolean }
@@ -33,11 +34,13 @@ export function lease(n: number, owner: FakeAccount, change: Partial<LeaseView> 
   return {
     id: `i-${n.toString(16).padStart(17, '0')}`, groupId: `r-${n.toString(16).padStart(17, '0')}`, accountId: owner.accountId, accountName: owner.name,
     ownerId: owner.ownerId, launchIndex: 0, state: 'Running', generation: 1, imageId: COMMON_IMAGE.id, imageName: 'guest', type: 'm1.small',
-    memoryMb: 128, cores: 1, diskMb: 0, zone: 'default', node: 'n1', keyName: null, clientToken: null, nics: [], reach: null,
+    memoryMb: 128, cores: 1, diskMb: 0, zone: 'default', node: 'n1', keyName: null, clientToken: null, nics: [], securityGroups: [{ id: defaultGroupId(owner.ownerId), name: 'default' }], reach: null,
     createdAt: Date.UTC(2026, 10, 22, 14, 0, 0, 789), endsAt: Date.UTC(2026, 10, 23, 14), endedAt: null, runningAt: Date.UTC(2026, 10, 22, 14),
     reasonCode: null, reason: null, tags: {}, phases: {}, slot: null, waiting: null, graceEndsAt: null, ...change,
   };
 }
+
+const noGroups = (): Promise<never> => Promise.reject(new Fault('Unsupported', 'This site keeps no security groups'));
 
 export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14, 45)): FakeManager {
   const accounts = new Map<string, FakeAccount>();
@@ -153,7 +156,13 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
           .map(({ accountId: _account, ...t }) => t);
       },
     },
+    // As on a site that keeps none but the default one.
+    securityGroups: {
+      async list(caller) { return [{ id: defaultGroupId(caller.ownerId), name: 'default', description: 'The only group', rules: [], tags: {} }]; },
+      create: noGroups, remove: noGroups, authorize: noGroups, revoke: noGroups,
+    },
     site: {
+      async subnets() { return []; },
       async zones() { return [{ name: 'default', available: true }, { name: 'east', available: false }]; },
       types: () => [
         { name: 'm1.small', memoryMb: 128, cores: 1, diskMb: 0, networks: [] },

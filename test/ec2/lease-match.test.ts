@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { filterBy, matches, type Filters } from '../../src/ec2/filters.ts';
-import { instanceFilters } from '../../src/ec2/instance.ts';
+import { instanceFilters } from '../../src/ec2/instance-filters.ts';
 import { leaseMatch, likePattern } from '../../src/ec2/lease-match.ts';
 import { ENDS_TAG, leaseTags } from '../../src/ec2/tags.ts';
 import type { LeaseView } from '../../src/manager/types.ts';
@@ -33,7 +33,7 @@ beforeAll(async () => {
 afterAll(() => site.close());
 
 const ids = (leases: readonly LeaseView[]): string[] => leases.map((l) => l.id);
-const kept = (leases: readonly LeaseView[], filters: Filters): string[] => ids(leases.filter(filterBy(filters, instanceFilters(0), leaseTags)));
+const kept = (leases: readonly LeaseView[], filters: Filters): string[] => ids(leases.filter(filterBy(filters, instanceFilters({ now: 0, region: 'nimbus' }), leaseTags)));
 const found = async (filters: Filters): Promise<LeaseView[]> => site.manager.leases.describe(site.alice, { match: leaseMatch(filters).match });
 
 const values = (of: fc.Arbitrary<string>): fc.Arbitrary<string[]> => fc.array(of, { minLength: 1, maxLength: 3 });

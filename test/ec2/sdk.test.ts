@@ -2,8 +2,7 @@ import {
   CreateKeyPairCommand, CreateTagsCommand, DeleteKeyPairCommand, DeleteTagsCommand, DescribeAccountAttributesCommand,
   DescribeAddressesCommand, DescribeAvailabilityZonesCommand, DescribeImagesCommand, DescribeInstancesCommand,
   DescribeInstanceStatusCommand, DescribeInstanceTypesCommand, DescribeKeyPairsCommand, DescribeRegionsCommand,
-  DescribeSecurityGroupsCommand, DescribeSnapshotsCommand, DescribeSubnetsCommand, DescribeTagsCommand, DescribeVolumesCommand, DescribeVpcsCommand,
-  EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
+  DescribeSnapshotsCommand, DescribeTagsCommand, DescribeVolumesCommand, EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
   TerminateInstancesCommand, paginateDescribeInstances,
 } from '@aws-sdk/client-ec2';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -49,14 +48,14 @@ describe('RunInstances', () => {
     }));
     expect(door.manager.mutations).toEqual([{ what: 'create', caller: expect.objectContaining({ name: 'alice', door: 'ec2', ownerId: '111111111111', requestId: answer.$metadata.requestId }), args: {
       minCount: 1, maxCount: 2, image: 'guest', type: 'm1.large', zone: 'default', keyName: 'my key', userData: Buffer.from('#!/bin/sh\n'),
-      durationS: 5400, clientToken: 'token-1', tags: { 'Name': 'a<b>&"', 'nimbus:duration': '90m' },
+      durationS: 5400, clientToken: 'token-1', securityGroups: ['default'], tags: { 'Name': 'a<b>&"', 'nimbus:duration': '90m' },
     } }]);
     expect(answer).toMatchObject({ ReservationId: expect.stringMatching(/^r-/), OwnerId: '111111111111' });
     expect(answer.Instances).toHaveLength(2);
     expect(answer.Instances?.[1]).toMatchObject({
       ImageId: 'ami-00000000000000001', State: { Code: 0, Name: 'pending' }, AmiLaunchIndex: 1, InstanceType: 'm1.large', KeyName: 'my key',
       LaunchTime: new Date(Math.floor(door.now / 1000) * 1000), Placement: { AvailabilityZone: 'default', Tenancy: 'default' }, ClientToken: 'token-1',
-      Architecture: 'x86_64', RootDeviceType: 'instance-store', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: 'sg-00000001', GroupName: 'default' }],
+      Architecture: 'x86_64', RootDeviceType: 'instance-store', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: expect.stringMatching(/^sg-[0-9a-f]{17}$/), GroupName: 'default' }],
       Tags: [{ Key: 'Name', Value: 'a<b>&"' }, { Key: 'nimbus:duration', Value: '90m' }, { Key: 'nimbus:ends', Value: `${new Date(door.now + 5_400_000).toISOString().slice(0, 19)}.000Z` }],
     });
     expect(answer.Instances?.[0]?.PublicIpAddress).toBeUndefined();
@@ -65,7 +64,7 @@ describe('RunInstances', () => {
   it('says of what cannot be had here what to do instead', async () => {
     for (const [more, message] of [
       [{ LaunchTemplate: { LaunchTemplateName: 'x' } }, 'no launch templates'], [{ InstanceMarketOptions: { MarketType: 'spot' } }, 'no spot market'],
-      [{ NetworkInterfaces: [{ DeviceIndex: 0 }] }, 'instance type says which networks'], [{ PrivateIpAddress: '10.0.0.9' }, 'leased from the site'],
+      [{ NetworkInterfaces: [{ DeviceIndex: 0, NetworkInterfaceId: 'eni-1' }] }, 'come and go with their instances'], [{ PrivateIpAddress: '10.0.0.9' }, 'leased from the site'],
     ] as const) {
       expect(await refusal(ec2.send(new RunInstancesCommand({ ImageId: 'guest', MinCount: 1, MaxCount: 1, ...structuredClone(more) as object }))))
         .toMatchObject({ name: 'UnsupportedOperation', status: 400, message: expect.stringContaining(message) });
@@ -255,13 +254,12 @@ describe('the site', () => {
   });
 
   it('answers for what it does not have', async () => {
-    expect((await ec2.send(new DescribeSecurityGroupsCommand({ GroupNames: ['default'] }))).SecurityGroups).toMatchObject([{ GroupId: 'sg-00000001', GroupName: 'default', IpPermissions: [] }]);
-    expect(await refusal(ec2.send(new DescribeSecurityGroupsCommand({ GroupNames: ['web'] })))).toMatchObject({ name: 'InvalidGroup.NotFound' });
-    expect((await ec2.send(new DescribeVpcsCommand({ Filters: [{ Name: 'isDefault', Values: ['true'] }] }))).Vpcs).toEqual([]);
-    expect((await ec2.send(new DescribeSubnetsCommand({}))).Subnets).toEqual([]);
     expect((await ec2.send(new DescribeVolumesCommand({ MaxResults: 1000 }))).Volumes).toEqual([]);
     expect((await ec2.send(new DescribeAddressesCommand({}))).Addresses).toEqual([]);
     expect((await ec2.send(new DescribeSnapshotsCommand({ OwnerIds: ['self'] }))).Snapshots).toEqual([]);
     expect(await refusal(ec2.send(new DescribeVolumesCommand({ VolumeIds: ['vol-1'] })))).toMatchObject({ name: 'InvalidVolume.NotFound' });
+    expect(await refusal(ec2.send(new DescribeSnapshotsCommand({ SnapshotIds: ['snap-1'] })))).toMatchObject({ name: 'InvalidSnapshot.NotFound' });
+    expect(await refusal(ec2.send(new DescribeAddressesCommand({ PublicIps: ['192.0.2.1'] })))).toMatchObject({ name: 'InvalidAddress.NotFound' });
+    expect(await refusal(ec2.send(new DescribeAddressesCommand({ AllocationIds: ['eipalloc-1'] })))).toMatchObject({ name: 'InvalidAllocationID.NotFound' });
   });
 });

@@ -1,65 +1,36 @@
-/**
- * Things of EC2 that this service does not have, but that clients look for on their way: one default security group; no
- * VPCs, subnets, volumes, snapshots, addresses. Naming one is a fault, asking for all of them is not.
- */
+/** Things of EC2 that this service does not have, but that clients look for on their way. Naming one is a fault, asking for all of them is not. */
 import { Fault } from '../../lease/faults.ts';
-import { filterBy, filters } from '../filters.ts';
+import { absentFilters, filterBy, filters } from '../filters.ts';
 import { list as inputList, shown, string } from '../inputs.ts';
 import type { InputFields } from '../inputs.ts';
-import { DEFAULT_GROUP } from '../instance.ts';
 import { operation } from '../operation.ts';
 import type { Operation } from '../operation.ts';
-import { list, struct, text } from '../outputs.ts';
+import { list, struct } from '../outputs.ts';
 import { pagingInputs } from '../paging.ts';
-import { tagSet } from '../tags.ts';
-
-export const describeSecurityGroups = operation({
-  name: 'DescribeSecurityGroups',
-  summary: 'Shows the one group that every instance is in.',
-  input: { GroupName: inputList(string()), GroupId: inputList(string()), Filter: filters, ...pagingInputs },
-  output: {
-    securityGroupInfo: list(struct({
-      ownerId: text, groupId: text, groupName: text, groupDescription: text,
-      ipPermissions: list(struct({})), ipPermissionsEgress: list(struct({})), tagSet,
-    })),
-  },
-  mutates: false,
-  async run({ caller }, p) {
-    const missing = p.GroupName.find((n) => n !== DEFAULT_GROUP.groupName) ?? p.GroupId.find((id) => id !== DEFAULT_GROUP.groupId);
-    if (missing !== undefined) throw new Fault('ResourceNotFound', `The security group '${shown(missing)}' does not exist`, [], { ec2: 'InvalidGroup.NotFound' });
-    const group = {
-      ownerId: caller.ownerId, ...DEFAULT_GROUP, groupDescription: 'The only group; the site\'s networks decide what passes',
-      ipPermissions: [], ipPermissionsEgress: [], tagSet: [],
-    };
-    const keep = filterBy<typeof group>(p.Filter, {
-      'description': (g) => g.groupDescription,
-      'group-id': (g) => g.groupId,
-      'group-name': (g) => g.groupName,
-      'owner-id': (g) => g.ownerId,
-      'vpc-id': () => undefined,
-    }, () => ({}));
-    return { securityGroupInfo: keep(group) ? [group] : [] };
-  },
-});
 
 interface Absent {
   readonly name: string;
   readonly set: string;
   /** Parameters that name one, and the code when one is named. */
   readonly ids: Readonly<Record<string, string>>;
+  /** Those of the reference, beside tags. */
+  readonly filters: readonly string[];
+  readonly ignored?: readonly string[];
 }
 
-/** Any filter is accepted: of nothing, every filter leaves nothing. */
-function absent({ name, set, ids }: Absent): Operation {
+function absent({ name, set, ids, filters: known, ignored = [] }: Absent): Operation {
   const input: InputFields = { ...Object.fromEntries(Object.keys(ids).map((id) => [id, inputList(string())])), Filter: filters, ...pagingInputs };
+  const table = absentFilters(...known);
   return operation({
     name,
     summary: 'Answers that there are none.',
     input,
-    ignored: ['IncludeManagedResources', 'Owner', 'RestorableBy'],
+    ignored,
     output: { [set]: list(struct({})) },
+    errors: ['ResourceNotFound'],
     mutates: false,
     async run(_call, p) {
+      filterBy(p['Filter'] as [], table, () => ({}));
       for (const [id, code] of Object.entries(ids)) {
         const named = (p[id] as readonly string[])[0];
         if (named !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(named)}' does not exist`, [], { ec2: code });
@@ -69,8 +40,27 @@ function absent({ name, set, ids }: Absent): Operation {
   });
 }
 
-export const describeVpcs = absent({ name: 'DescribeVpcs', set: 'vpcSet', ids: { VpcId: 'InvalidVpcID.NotFound' } });
-export const describeSubnets = absent({ name: 'DescribeSubnets', set: 'subnetSet', ids: { SubnetId: 'InvalidSubnetID.NotFound' } });
-export const describeVolumes = absent({ name: 'DescribeVolumes', set: 'volumeSet', ids: { VolumeId: 'InvalidVolume.NotFound' } });
-export const describeSnapshots = absent({ name: 'DescribeSnapshots', set: 'snapshotSet', ids: { SnapshotId: 'InvalidSnapshot.NotFound' } });
-export const describeAddresses = absent({ name: 'DescribeAddresses', set: 'addressesSet', ids: { PublicIp: 'InvalidAddress.NotFound', AllocationId: 'InvalidAllocationID.NotFound' } });
+export const describeVolumes = absent({
+  name: 'DescribeVolumes', set: 'volumeSet', ids: { VolumeId: 'InvalidVolume.NotFound' }, ignored: ['IncludeManagedResources'],
+  filters: [
+    'attachment.attach-time', 'attachment.delete-on-termination', 'attachment.device', 'attachment.instance-id', 'attachment.status', 'availability-zone',
+    'availability-zone-id', 'create-time', 'encrypted', 'fast-restored', 'multi-attach-enabled', 'operator.managed', 'operator.principal', 'size', 'snapshot-id',
+    'status', 'volume-id', 'volume-type',
+  ],
+});
+
+export const describeSnapshots = absent({
+  name: 'DescribeSnapshots', set: 'snapshotSet', ids: { SnapshotId: 'InvalidSnapshot.NotFound' }, ignored: ['Owner', 'RestorableBy'],
+  filters: [
+    'description', 'encrypted', 'owner-alias', 'owner-id', 'progress', 'snapshot-id', 'start-time', 'status', 'storage-tier', 'transfer-type', 'volume-id',
+    'volume-size',
+  ],
+});
+
+export const describeAddresses = absent({
+  name: 'DescribeAddresses', set: 'addressesSet', ids: { PublicIp: 'InvalidAddress.NotFound', AllocationId: 'InvalidAllocationID.NotFound' },
+  filters: [
+    'allocation-id', 'association-id', 'domain', 'instance-id', 'network-border-group', 'network-interface-id', 'network-interface-owner-id',
+    'private-ip-address', 'public-ip',
+  ],
+});

@@ -3,10 +3,11 @@ import type { LeaseView } from '../../manager/types.ts';
 import { LEASE_ID } from '../../lease/ids.ts';
 import { STATES } from '../../lease/states.ts';
 import { Fault } from '../../lease/faults.ts';
-import { filterBy, filters } from '../filters.ts';
+import { absentFilters, filterBy, filters } from '../filters.ts';
 import type { FilterTable, Filters } from '../filters.ts';
 import { boolean as booleanInput } from '../inputs.ts';
-import { instanceFilters, instanceIds, instanceState, reservations, reservationShape, stateShape } from '../instance.ts';
+import { instanceFilters } from '../instance-filters.ts';
+import { instanceIds, instanceState, reservations, reservationShape, shownTo, stateShape } from '../instance.ts';
 import { leaseMatch } from '../lease-match.ts';
 import { operation } from '../operation.ts';
 import type { Call } from '../operation.ts';
@@ -73,9 +74,9 @@ export const describeInstances = operation({
   output: { reservationSet: list(reservationShape), nextToken: optional(text) },
   mutates: false,
   async run(call, p) {
-    const now = call.ctx.clock.now();
-    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, () => instanceFilters(now), leaseTags));
-    return { reservationSet: reservations(leases, now), nextToken };
+    const as = shownTo(call);
+    const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, () => instanceFilters(as), leaseTags));
+    return { reservationSet: reservations(leases, as), nextToken };
   },
 });
 
@@ -86,7 +87,9 @@ const END_DESCRIPTION = 'The lease ends';
 const eventId = (l: LeaseView): string => `instance-event-${l.id.slice(2)}`;
 
 const statusFilters: FilterTable<LeaseView> = {
+  ...absentFilters('application-status.status', 'attached-ebs-status.status', 'operator.managed', 'operator.principal'),
   'availability-zone': (l) => l.zone,
+  'availability-zone-id': (l) => l.zone,
   'event.code': (l) => (l.endsAt === null ? undefined : END_EVENT),
   'event.description': (l) => (l.endsAt === null ? undefined : END_DESCRIPTION),
   'event.instance-event-id': (l) => (l.endsAt === null ? undefined : eventId(l)),

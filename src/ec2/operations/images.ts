@@ -1,7 +1,7 @@
 /** DescribeImages. */
 import { IMAGE_ID, NAME } from '../../lease/ids.ts';
 import type { Caller, ImageView } from '../../manager/types.ts';
-import { filterBy, filters } from '../filters.ts';
+import { absentFilters, filterBy, filters } from '../filters.ts';
 import type { FilterTable } from '../filters.ts';
 import { list as inputList, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
@@ -23,12 +23,20 @@ const ownerId = (i: ImageView): string => i.ownerId ?? COMMON;
 const location = (i: ImageView): string => `${i.owner ?? COMMON_ALIAS}/${i.name}`;
 
 /** Filters of EC2 for things that no image has: known, and matching nothing. */
-const ABSENT = ['block-device-mapping.device-name', 'block-device-mapping.snapshot-id', 'block-device-mapping.volume-type', 'boot-mode',
-  'imds-support', 'kernel-id', 'platform', 'product-code', 'product-code.type', 'ramdisk-id', 'source-instance-id', 'sriov-net-support',
-  'state-reason-code', 'state-reason-message', 'tpm-support', 'usage-operation'];
+const ABSENT = absentFilters(
+  'block-device-mapping.delete-on-termination', 'block-device-mapping.device-name', 'block-device-mapping.encrypted', 'block-device-mapping.snapshot-id',
+  'block-device-mapping.volume-size', 'block-device-mapping.volume-type', 'boot-mode', 'free-tier-eligible', 'image-allowed',
+  'image-watermark.source-image-creation-time', 'image-watermark.source-image-id', 'image-watermark.source-image-region',
+  'image-watermark.watermark-creation-time', 'image-watermark.watermark-key', 'imds-support', 'instance-type-specification.supported-instance-type',
+  'instance-type-specification.unsupported-instance-type', 'kernel-id', 'platform', 'product-code', 'product-code.type', 'public-ssm-parameter-name',
+  'ramdisk-id', 'scan-result.critical-fix-available-since', 'scan-result.finding-scan-date', 'scan-result.high-fix-available-since',
+  'scan-result.highest-finding-severity-label', 'scan-result.informational-fix-available-since', 'scan-result.low-fix-available-since',
+  'scan-result.medium-fix-available-since', 'source-image-id', 'source-image-region', 'source-instance-id', 'sriov-net-support', 'state-reason-code',
+  'state-reason-message', 'tpm-support', 'usage-operation',
+);
 
 const imageFilters: FilterTable<ImageView> = {
-  ...Object.fromEntries(ABSENT.map((name) => [name, () => undefined])),
+  ...ABSENT,
   'architecture': () => 'x86_64',
   'creation-date': (i) => isoSeconds(i.createdAt),
   'description': (i) => i.description,

@@ -1,13 +1,17 @@
 /** The table of operations. An action that is not here is InvalidAction. */
 import type { Operation } from '../operation.ts';
-import { describeAddresses, describeSecurityGroups, describeSnapshots, describeSubnets, describeVolumes, describeVpcs } from './absent.ts';
+import { describeAddresses, describeSnapshots, describeVolumes } from './absent.ts';
 import { getConsoleOutput, rebootInstances, terminateInstances } from './change-instances.ts';
 import { describeInstances, describeInstanceStatus } from './describe-instances.ts';
 import { describeImages } from './images.ts';
 import { createKeyPair, deleteKeyPair, describeKeyPairs, importKeyPair } from './key-pairs.ts';
+import { describeNetworkInterfaces } from './network-interfaces.ts';
 import { runInstances } from './run-instances.ts';
+import { createSecurityGroup, deleteSecurityGroup, describeSecurityGroupRules, describeSecurityGroups } from './security-groups.ts';
+import { authorizeSecurityGroupEgress, authorizeSecurityGroupIngress, revokeSecurityGroupEgress, revokeSecurityGroupIngress } from './security-rules.ts';
 import { describeAccountAttributes, describeAvailabilityZones, describeInstanceTypes, describeRegions } from './site.ts';
 import { createTags, deleteTags, describeTags } from './tags.ts';
+import { describeInternetGateways, describeRouteTables, describeSubnets, describeVpcAttribute, describeVpcs } from './vpc.ts';
 
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   runInstances, describeInstances, describeInstanceStatus, terminateInstances, rebootInstances, getConsoleOutput,
@@ -15,5 +19,8 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   createKeyPair, importKeyPair, describeKeyPairs, deleteKeyPair,
   createTags, deleteTags, describeTags,
   describeAvailabilityZones, describeRegions, describeInstanceTypes, describeAccountAttributes,
-  describeSecurityGroups, describeVpcs, describeSubnets, describeVolumes, describeSnapshots, describeAddresses,
+  describeVpcs, describeVpcAttribute, describeSubnets, describeRouteTables, describeInternetGateways, describeNetworkInterfaces,
+  describeSecurityGroups, describeSecurityGroupRules, createSecurityGroup, deleteSecurityGroup,
+  authorizeSecurityGroupIngress, authorizeSecurityGroupEgress, revokeSecurityGroupIngress, revokeSecurityGroupEgress,
+  describeVolumes, describeSnapshots, describeAddresses,
 ].map((o) => [o.name, o]));

@@ -2,9 +2,9 @@
 import { Fault } from '../../lease/faults.ts';
 import { CLIENT_TOKEN, NAME } from '../../lease/ids.ts';
 import type { CreateRequest } from '../../lease/types.ts';
-import { base64, boolean, integer, list, required, shown, string, struct, unsupported } from '../inputs.ts';
+import { base64, boolean, integer, list, required, string, struct, unsupported } from '../inputs.ts';
 import type { InputsOf } from '../inputs.ts';
-import { DEFAULT_GROUP, reservation, reservationFields } from '../instance.ts';
+import { reservation, reservationFields, shownTo } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { DURATION_TAG, durationOf, ON_PREEMPT_TAG, tagSpecifications, tagsFor } from '../tags.ts';
 import { imageReference } from './images.ts';
@@ -14,6 +14,8 @@ import { keyName } from './key-pairs.ts';
 const MAX_USER_DATA = 16_384;
 const MAX_COUNT = 0x7fffffff;
 const NAME_RULE = { pattern: NAME, must: 'must be letters, digits, ".", "_" or "-"' };
+
+const NO_CHOICE = 'Addresses are leased from the site\'s pools and cannot be chosen.';
 
 const input = {
   ImageId: required(imageReference),
@@ -29,9 +31,13 @@ const input = {
   SecurityGroupId: list(string()),
   Monitoring: struct({ Enabled: boolean }),
   SubnetId: string(),
-  PrivateIpAddress: unsupported('Addresses are leased from the site\'s pools and cannot be chosen.'),
+  PrivateIpAddress: unsupported(NO_CHOICE),
   LaunchTemplate: unsupported('This service has no launch templates: give image, type and key with the request.'),
-  NetworkInterface: unsupported('The instance type says which networks a VM joins: choose a type instead of network interfaces.'),
+  NetworkInterface: list(struct({
+    DeviceIndex: integer(0, 31), SubnetId: string(), SecurityGroupId: list(string()),
+    NetworkInterfaceId: unsupported('Interfaces come and go with their instances: one that is there cannot be attached.'),
+    PrivateIpAddress: unsupported(NO_CHOICE), PrivateIpAddresses: unsupported(NO_CHOICE),
+  }, ['AssociatePublicIpAddress', 'DeleteOnTermination', 'Description', 'InterfaceType', 'NetworkCardIndex', 'Ipv6AddressCount', 'PrimaryIpv6', 'SecondaryPrivateIpAddressCount']), 16),
   InstanceMarketOptions: unsupported('This service has no spot market: leave the market options out.'),
 };
 
@@ -56,7 +62,7 @@ export const runInstances = operation({
     const group = await manager.leases.create(caller, createRequest(params), { dryRun });
     const first = group.leases[0];
     // A dry run has no leases to show; the door answers DryRunOperation in its place.
-    return first === undefined ? EMPTY : reservation(first, group.leases, ctx.clock.now());
+    return first === undefined ? EMPTY : reservation(first, group.leases, shownTo({ ctx, manager }));
   },
 });
 
@@ -64,7 +70,6 @@ const EMPTY = { reservationId: '', ownerId: '', requesterId: '', groupSet: [], i
 
 function createRequest(p: InputsOf<typeof input>): CreateRequest {
   if (p.MinCount > p.MaxCount) throw new Fault('ParameterConflict', `MinCount (${p.MinCount}) must not be more than MaxCount (${p.MaxCount}).`);
-  refuseForeignNetworks(p);
   const tags = tagsFor('instance', p.TagSpecification, [DURATION_TAG, ON_PREEMPT_TAG]);
   const duration = tags[DURATION_TAG];
   return {
@@ -73,6 +78,7 @@ function createRequest(p: InputsOf<typeof input>): CreateRequest {
     image: p.ImageId,
     type: p.InstanceType,
     zone: p.Placement?.AvailabilityZone,
+    ...networksOf(p),
     keyName: p.KeyName,
     userData: p.UserData,
     durationS: duration === undefined ? undefined : durationOf(duration),
@@ -81,8 +87,16 @@ function createRequest(p: InputsOf<typeof input>): CreateRequest {
   };
 }
 
-function refuseForeignNetworks(p: InputsOf<typeof input>): void {
-  const group = p.SecurityGroup.find((g) => g !== DEFAULT_GROUP.groupName) ?? p.SecurityGroupId.find((g) => g !== DEFAULT_GROUP.groupId && g !== 'default');
-  if (group !== undefined) throw new Fault('ResourceNotFound', `The security group '${shown(group)}' does not exist; every VM is in the group 'default', and the site\'s networks decide what passes`, [], { ec2: 'InvalidGroup.NotFound' });
-  if (p.SubnetId !== undefined) throw new Fault('ResourceNotFound', `The subnet ID '${shown(p.SubnetId)}' does not exist; the instance type says which networks a VM joins`, [], { ec2: 'InvalidSubnetID.NotFound' });
+/** Subnets and groups stand beside the request or, as the SDKs have it, within its interfaces. */
+function networksOf(p: InputsOf<typeof input>): Pick<CreateRequest, 'subnets' | 'securityGroups'> {
+  const nics = [...p.NetworkInterface].sort((a, b) => (a.DeviceIndex ?? 0) - (b.DeviceIndex ?? 0));
+  const beside = [...p.SecurityGroup, ...p.SecurityGroupId];
+  if (nics.length > 0 && (p.SubnetId !== undefined || beside.length > 0)) {
+    throw new Fault('ParameterConflict', 'Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request');
+  }
+  if (nics.some((n, i) => (n.DeviceIndex ?? 0) !== i)) throw new Fault('ParameterInvalid', 'Each network interface requires a device index of its own, from 0 without gaps.');
+  const subnets = p.SubnetId === undefined ? nics.flatMap((n) => n.SubnetId ?? []) : [p.SubnetId];
+  if (nics.length > 0 && subnets.length > 0 && subnets.length < nics.length) throw new Fault('ParameterMissing', 'Every network interface must have a SubnetId, or none.');
+  const groups = nics.length > 0 ? nics.flatMap((n) => n.SecurityGroupId) : beside;
+  return { subnets: subnets.length === 0 ? undefined : subnets, securityGroups: groups.length === 0 ? undefined : groups };
 }

@@ -2,7 +2,8 @@
 import { Fault } from '../../lease/faults.ts';
 import type { LeaseType } from '../../lease/types.ts';
 import type { ZoneView } from '../../manager/types.ts';
-import { filterBy, filters } from '../filters.ts';
+import { vpcId } from '../../network/mirror.ts';
+import { absentFilters, filterBy, filters } from '../filters.ts';
 import { list as inputList, shown, string } from '../inputs.ts';
 import { operation } from '../operation.ts';
 import { boolean, integer, list, optional, struct, text } from '../outputs.ts';
@@ -30,6 +31,7 @@ export const describeAvailabilityZones = operation({
     const missing = wanted.find((name) => !zones.some((z) => z.name === name));
     if (missing !== undefined) throw new Fault('ZoneUnknown', `Invalid availability zone: [${shown(missing)}]`, [`the site has ${zones.map((z) => z.name).join(', ')}`]);
     const keep = filterBy<ZoneView>(p.Filter, {
+      ...absentFilters('group-long-name', 'parent-zone-id', 'parent-zone-name'),
       'group-name': () => region,
       'message': () => undefined,
       'opt-in-status': () => OPT_IN,
@@ -66,6 +68,20 @@ export const describeRegions = operation({
   },
 });
 
+/** Figures of AWS's machines. */
+const NO_SUCH_FIGURES = absentFilters(
+  'ebs-info.attachment-limit-type', 'ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps', 'ebs-info.ebs-optimized-info.baseline-iops',
+  'ebs-info.ebs-optimized-info.baseline-throughput-in-mbps', 'ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps', 'ebs-info.ebs-optimized-info.maximum-iops',
+  'ebs-info.ebs-optimized-info.maximum-throughput-in-mbps', 'ebs-info.ebs-optimized-support', 'ebs-info.encryption-support', 'ebs-info.maximum-ebs-attachments',
+  'ebs-info.nvme-support', 'instance-storage-info.disk.count', 'instance-storage-info.disk.size-in-gb', 'instance-storage-info.disk.type',
+  'instance-storage-info.encryption-support', 'instance-storage-info.nvme-support', 'network-info.bandwidth-weightings',
+  'network-info.efa-info.maximum-efa-interfaces', 'network-info.efa-supported', 'network-info.ena-support', 'network-info.encryption-in-transit-supported',
+  'network-info.flexible-ena-queues-support', 'network-info.ipv4-addresses-per-interface', 'network-info.ipv6-addresses-per-interface',
+  'network-info.maximum-network-cards', 'network-info.network-performance', 'nitro-enclaves-support', 'nitro-tpm-info.supported-versions',
+  'nitro-tpm-support', 'processor-info.supported-features', 'processor-info.sustained-clock-speed-in-ghz', 'reboot-migration-support',
+  'supported-boot-mode', 'vcpu-info.valid-cores', 'vcpu-info.valid-threads-per-core',
+);
+
 const interfaces = (t: LeaseType): number => Math.max(1, t.networks.length);
 const gib = (mb: number): number => Math.ceil(mb / 1024);
 
@@ -94,6 +110,7 @@ export const describeInstanceTypes = operation({
     const missing = p.InstanceType.find((name) => !types.some((t) => t.name === name));
     if (missing !== undefined) throw new Fault('TypeUnknown', `The following supplied instance types do not exist: [${shown(missing)}]`, [`the site offers ${types.map((t) => t.name).join(', ')}`], { ec2: 'InvalidInstanceType' });
     const keep = filterBy<LeaseType>(p.Filter, {
+      ...NO_SUCH_FIGURES,
       'auto-recovery-supported': () => false,
       'bare-metal': () => false,
       'burstable-performance-supported': () => false,
@@ -156,12 +173,12 @@ export const describeAccountAttributes = operation({
   async run({ manager, caller }, p) {
     const { maxInstances } = await manager.site.limits(caller);
     const attributes: ReadonlyArray<readonly [name: string, value: string]> = [
-      ['supported-platforms', 'EC2'],
-      ['default-vpc', 'none'],
+      ['supported-platforms', 'VPC'],
+      ['default-vpc', vpcId(manager.site.region())],
       ['max-instances', String(maxInstances)],
       ['max-elastic-ips', '0'],
       ['vpc-max-elastic-ips', '0'],
-      ['vpc-max-security-groups-per-interface', '1'],
+      ['vpc-max-security-groups-per-interface', '5'],
     ];
     const missing = p.AttributeName.find((n) => !attributes.some(([name]) => name === n));
     if (missing !== undefined) throw new Fault('ParameterInvalid', `Value (${shown(missing)}) for parameter attributeName is invalid. Invalid attribute.`);
