@@ -15,7 +15,7 @@ import { median, simulatedNodes, startBenchService, type BenchService } from './
 
 const QUERIES = 4_000;
 const ROUNDS = 5;
-const CONNECTIONS = 8;
+const CONNECTIONS = [1, 8, 32];
 const CLIENTS = 32;
 const SECONDS = Number(process.argv[2] ?? 20);
 const WORKSPACES = 10_000;
@@ -56,13 +56,13 @@ const keysIn = (text: string): string[] => [...text.matchAll(/WorkspaceKey[^>]*>
 const KEY = (key: string): string => `<k:WorkspaceKey xmlns:k="${WORKSPACE}">${key}</k:WorkspaceKey>`;
 const create = async (count: number): Promise<string[]> => keysIn(await ask('WorkspaceFactoryService', CREATE(count)));
 
-async function queries(): Promise<void> {
+async function queries(connections: number): Promise<void> {
   const [key = ''] = await create(1);
   const body = `<QueryResourceProperties xmlns="${PROPERTIES}"><QueryExpression Dialect="${XPATH_DIALECT}">/</QueryExpression></QueryResourceProperties>`;
   const round = async (): Promise<number> => {
     const before = service.cpuMs();
     let left = QUERIES;
-    await Promise.all(Array.from({ length: CONNECTIONS }, async () => {
+    await Promise.all(Array.from({ length: connections }, async () => {
       while (left-- > 0) await ask('WorkspaceService', body, KEY(key));
     }));
     return (service.cpuMs() - before) / QUERIES;
@@ -71,7 +71,7 @@ async function queries(): Promise<void> {
   const rounds: number[] = [];
   for (let i = 0; i < ROUNDS; i += 1) rounds.push(await round());
   const ms = median(rounds);
-  console.log(`properties    ${ms.toFixed(3)} ms of CPU a query, ${(1000 / ms).toFixed(0)} queries/s per core`);
+  console.log(`properties    ${String(connections).padStart(2)} connections: ${ms.toFixed(3)} ms of CPU a query, ${(1000 / ms).toFixed(0)} queries/s per core`);
 }
 
 async function creates(): Promise<void> {
@@ -143,7 +143,7 @@ async function memory(): Promise<void> {
 }
 
 try {
-  await queries();
+  for (const connections of CONNECTIONS) await queries(connections);
   await notifications();
   await creates();
   await memory();
