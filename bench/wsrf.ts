@@ -10,12 +10,13 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { globusUser, gridService } from '../test/grid/globus.ts';
-import { LIFETIME, NOTIFICATION, PROPERTIES, SIMPLE_TOPICS, TYPES, WORKSPACE, XPATH_DIALECT } from '../src/wsrf/wire/names.ts';
+import { createBody, keyBlock, keysIn, QUERY_ALL } from '../test/support/grid-requests.ts';
+import { LIFETIME, NOTIFICATION, SIMPLE_TOPICS, TYPES, WORKSPACE } from '../src/wsrf/wire/names.ts';
 import { median, simulatedNodes, startBenchService, type BenchService } from './support/service.ts';
 
 const QUERIES = 4_000;
 const ROUNDS = 5;
-const CONNECTIONS = 8;
+const CONNECTIONS = [1, 8, 32];
 const CLIENTS = 32;
 const SECONDS = Number(process.argv[2] ?? 20);
 const WORKSPACES = 10_000;
@@ -46,24 +47,15 @@ function ask(name: string, body: string, header = ''): Promise<string> {
   });
 }
 
-const CREATE = (count: number): string => `<create xmlns="${WORKSPACE}" xmlns:t="${TYPES}" xmlns:n="http://www.globus.org/2008/06/workspace/negotiable" xmlns:j="http://schemas.ggf.org/jsdl/2005/11/jsdl"
-  xmlns:d="http://www.globus.org/2008/06/workspace/metadata/definition"><t:metadata><m:name xmlns:m="http://www.globus.org/2008/06/workspace/metadata">http://bench</m:name>
-  <d:definition><d:requirements><j:CPUArchitecture><j:CPUArchitectureName>x86</j:CPUArchitectureName></j:CPUArchitecture></d:requirements>
-  <d:diskCollection><d:rootVBD><d:location>file://nimbus-guest</d:location><d:mountAs>sda1</d:mountAs></d:rootVBD></d:diskCollection></d:definition></t:metadata>
-  <t:resourceRequest><n:DeploymentTime><n:minDuration>PT4H</n:minDuration></n:DeploymentTime><n:InitialState>Running</n:InitialState>
-  <n:ResourceAllocation><j:IndividualPhysicalMemory><j:Exact>1</j:Exact></j:IndividualPhysicalMemory></n:ResourceAllocation><n:NodeNumber>${count}</n:NodeNumber></t:resourceRequest></create>`;
-const keysIn = (text: string): string[] => [...text.matchAll(/WorkspaceKey[^>]*>(\d+)</g)].map((m) => m[1] ?? '');
-const KEY = (key: string): string => `<k:WorkspaceKey xmlns:k="${WORKSPACE}">${key}</k:WorkspaceKey>`;
-const create = async (count: number): Promise<string[]> => keysIn(await ask('WorkspaceFactoryService', CREATE(count)));
+const create = async (count: number): Promise<string[]> => keysIn(await ask('WorkspaceFactoryService', createBody({ image: 'nimbus-guest', count })));
 
-async function queries(): Promise<void> {
+async function queries(connections: number): Promise<void> {
   const [key = ''] = await create(1);
-  const body = `<QueryResourceProperties xmlns="${PROPERTIES}"><QueryExpression Dialect="${XPATH_DIALECT}">/</QueryExpression></QueryResourceProperties>`;
   const round = async (): Promise<number> => {
     const before = service.cpuMs();
     let left = QUERIES;
-    await Promise.all(Array.from({ length: CONNECTIONS }, async () => {
-      while (left-- > 0) await ask('WorkspaceService', body, KEY(key));
+    await Promise.all(Array.from({ length: connections }, async () => {
+      while (left-- > 0) await ask('WorkspaceService', QUERY_ALL, keyBlock(key));
     }));
     return (service.cpuMs() - before) / QUERIES;
   };
@@ -71,7 +63,7 @@ async function queries(): Promise<void> {
   const rounds: number[] = [];
   for (let i = 0; i < ROUNDS; i += 1) rounds.push(await round());
   const ms = median(rounds);
-  console.log(`properties    ${ms.toFixed(3)} ms of CPU a query, ${(1000 / ms).toFixed(0)} queries/s per core`);
+  console.log(`properties    ${String(connections).padStart(2)} connections: ${ms.toFixed(3)} ms of CPU a query, ${(1000 / ms).toFixed(0)} queries/s per core`);
 }
 
 async function creates(): Promise<void> {
@@ -105,14 +97,14 @@ async function notifications(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   for (const key of keys) {
     await ask('WorkspaceService', `<Subscribe xmlns="${NOTIFICATION}"><ConsumerReference><a:Address xmlns:a="http://schemas.xmlsoap.org/ws/2004/03/addressing">${address}</a:Address></ConsumerReference>
-      <TopicExpression Dialect="${SIMPLE_TOPICS}" xmlns:t="${TYPES}">t:currentState</TopicExpression></Subscribe>`, KEY(key));
+      <TopicExpression Dialect="${SIMPLE_TOPICS}" xmlns:t="${TYPES}">t:currentState</TopicExpression></Subscribe>`, keyBlock(key));
   }
   const cpu = service.cpuMs();
   const took: number[] = [];
   const change = async (key: string, body: string): Promise<void> => {
     const begun = performance.now();
     const told = new Promise<number>((resolve) => waiting.set(key, resolve));
-    await ask('WorkspaceService', body, KEY(key));
+    await ask('WorkspaceService', body, keyBlock(key));
     took.push(await told - begun);
   };
   const begun = performance.now();
@@ -137,13 +129,13 @@ async function memory(): Promise<void> {
   for (let left = WORKSPACES - live.length; left > 0; left -= 100) keys = [...keys, ...await create(Math.min(100, left))];
   for (const key of keys.slice(0, SUBSCRIPTIONS - CHANGED)) {
     await ask('WorkspaceService', `<Subscribe xmlns="${NOTIFICATION}"><ConsumerReference><a:Address xmlns:a="http://schemas.xmlsoap.org/ws/2004/03/addressing">http://127.0.0.1:9/</a:Address></ConsumerReference>
-      <TopicExpression Dialect="${SIMPLE_TOPICS}" xmlns:t="${LIFETIME}">t:ResourceTermination</TopicExpression></Subscribe>`, KEY(key));
+      <TopicExpression Dialect="${SIMPLE_TOPICS}" xmlns:t="${LIFETIME}">t:ResourceTermination</TopicExpression></Subscribe>`, keyBlock(key));
   }
   console.log(`memory        ${service.rssMb().toFixed(0)} MiB with ${Math.max(WORKSPACES, live.length)} workspaces and ${SUBSCRIPTIONS} subscriptions`);
 }
 
 try {
-  await queries();
+  for (const connections of CONNECTIONS) await queries(connections);
   await notifications();
   await creates();
   await memory();

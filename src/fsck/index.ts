@@ -9,6 +9,7 @@ import { isUnavailable, statement } from '../store/db.ts';
 import { knownImages, lookAtFiles, removeFile } from './files.ts';
 import { chargedRules } from './rules/charged.ts';
 import { exitRules, overdueRule } from './rules/exits.ts';
+import { gridRules, untoldRule } from './rules/grid.ts';
 import { groupRules } from './rules/groups.ts';
 import { intentRules } from './rules/intents.ts';
 import { leaseRules } from './rules/leases.ts';
@@ -25,10 +26,10 @@ const MOST_PASSES = 8;
 
 /** In the order in which they are mended: what a lease is, then what it holds, then what is counted of it. */
 const ALWAYS: readonly Rule[] = [
-  ...slotRules, ...leaseRules, ...exitRules, ...addressRules, ...usageRules, ...intentRules, ...groupRules, ...nodeRules,
+  ...slotRules, ...leaseRules, ...exitRules, ...addressRules, ...usageRules, ...intentRules, ...groupRules, ...gridRules, ...nodeRules,
 ];
 /** What a service that runs has done by now. */
-const SERVING: readonly Rule[] = [overdueRule, slotMessageRule];
+const SERVING: readonly Rule[] = [overdueRule, slotMessageRule, untoldRule];
 
 const COUNTS = statement<{ leases: number; nodes: number; slots: number }>('fsck-counts', `
   SELECT (SELECT count(*)::int FROM lease) AS leases, (SELECT count(*)::int FROM vmm_node WHERE ended_at IS NULL) AS nodes,

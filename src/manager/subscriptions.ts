@@ -2,9 +2,9 @@
 import { Fault } from '../lease/faults.ts';
 import { STATES, type VisibleState } from '../lease/states.ts';
 import { newRequestId } from '../platform/ids.ts';
-import { eventsOfLease } from '../store/leases.ts';
+import { eventsOfLease, lockLeases } from '../store/leases.ts';
 import {
-  countSubscriptions, deleteSubscription, endSubscription, insertSubscription, pauseSubscription, subscriptionById, type ConsumerRow, type Topic,
+  countSubscriptions, deleteSubscription, endSubscription, insertSubscription, lockSubscriber, pauseSubscription, subscriptionById, type ConsumerRow, type Topic,
 } from '../store/subscriptions.ts';
 import type { ManagerDeps } from './deps.ts';
 import { accountOf } from './named-leases.ts';
@@ -70,13 +70,17 @@ export function subscriptionCases({ ctx, db }: Pick<ManagerDeps, 'ctx' | 'db'>, 
     find,
     async create(caller, number, { topic, consumer, wrapped, endsAt }) {
       checkEnd(endsAt);
-      const [lease] = await workspaces.find(caller, { number });
+      const [workspace] = await workspaces.find(caller, { number });
       const id = newRequestId(ctx.random);
       await db.transaction(async (tx) => {
-        const [count] = await tx.query(countSubscriptions, [lease?.id, caller.accountId]);
+        // Who counts has to be alone with the lease and with the user.
+        const [lease] = await tx.query(lockLeases, [[workspace?.id], accountOf(caller)]);
+        if (lease === undefined || lease.final) throw new Fault('LeaseNotFound', `unknown workspace: '${number}'`);
+        await tx.query(lockSubscriber, [caller.accountId]);
+        const [count] = await tx.query(countSubscriptions, [lease.id, caller.accountId]);
         if ((count?.of_lease ?? 0) >= MOST_OF_LEASE) throw new Fault('TooMany', `a lease has at most ${MOST_OF_LEASE} subscriptions`);
         if ((count?.of_account ?? 0) >= MOST_OF_ACCOUNT) throw new Fault('TooMany', `a user has at most ${MOST_OF_ACCOUNT} subscriptions`);
-        await tx.query(insertSubscription, [id, caller.accountId, lease?.id, topic, JSON.stringify(consumer), wrapped, new Date(ctx.clock.now()), endsAt === null ? null : new Date(endsAt)]);
+        await tx.query(insertSubscription, [id, caller.accountId, lease.id, topic, JSON.stringify(consumer), wrapped, new Date(ctx.clock.now()), endsAt === null ? null : new Date(endsAt)]);
       });
       told();
       return find(caller, id);

@@ -2,9 +2,10 @@
 import { Fault } from '../lease/faults.ts';
 import { STATES, type VisibleState } from '../lease/states.ts';
 import type { CreateRequest } from '../lease/types.ts';
+import { createBatcher } from '../platform/batcher.ts';
 import type { Statement } from '../store/db.ts';
 import {
-  accountMinutes, gridLeaseByNumber, gridLeasesOfAccount, gridLeasesOfEnsemble, gridLeasesOfGroup, gridLeasesOfGroupId, type GridLeaseRow,
+  accountMinutes, gridLeasesByNumber, gridLeasesOfAccount, gridLeasesOfEnsemble, gridLeasesOfGroup, gridLeasesOfGroupId, type GridLeaseRow,
 } from '../store/grid.ts';
 import { networkNames } from '../store/networks.ts';
 import type { ManagerDeps } from './deps.ts';
@@ -46,14 +47,28 @@ export interface Workspaces {
 }
 
 const MOST_LISTED = 10_000;
+const MOST_AT_ONCE = 64;
+const MOST_WAITING = 4_096;
 
 export function workspaceCases(deps: ManagerDeps, create: (caller: Caller, request: CreateRequest) => Promise<GroupView>): Workspaces {
   const read = async (which: Statement<{ leases: GridLeaseRow[] }>, values: readonly unknown[]): Promise<Workspace[]> =>
     ((await deps.db.query(which, values))[0]?.leases ?? []).map(workspaceOf);
 
+  // Clients ask for one workspace again and again: those that ask while a statement is on its way share the next one.
+  const byNumber = createBatcher<number, Workspace[]>({
+    most: MOST_AT_ONCE,
+    mostWaiting: MOST_WAITING,
+    wholeTurn: true,
+    full: () => new Fault('Busy', 'Too many requests for workspaces are waiting; try again shortly.'),
+    async run(numbers) {
+      const found = await read(gridLeasesByNumber, [[...new Set(numbers)]]);
+      return numbers.map((n) => found.filter((w) => w.number === n));
+    },
+  });
+
   async function find(caller: Caller, which: Which): Promise<Workspace[]> {
     const account = accountOf(caller);
-    const all = 'number' in which ? await read(gridLeaseByNumber, [which.number, account])
+    const all = 'number' in which ? (await byNumber.add(which.number)).filter((w) => account === null || w.accountId === account)
       : 'group' in which ? await read(gridLeasesOfGroup, [which.group, account]) : await read(gridLeasesOfEnsemble, [which.ensemble, account]);
     const there = all.filter(isThere);
     if (there.length === 0) throw unknown(which);

@@ -13,6 +13,8 @@ export interface Batcher<Item, Result> {
 export function createBatcher<Item, Result>(options: {
   readonly most: number;
   readonly mostWaiting: number;
+  /** A first batch waits until the event loop has read what came in on all sockets: for what comes from many at once. */
+  readonly wholeTurn?: boolean;
   readonly full: () => Error;
   /** One outcome per item, in order; a thrown error is every item's. */
   readonly run: (items: readonly Item[]) => Promise<ReadonlyArray<Result | Error>>;
@@ -39,8 +41,8 @@ export function createBatcher<Item, Result>(options: {
   }
 
   async function drain(): Promise<void> {
-    // One turn of the loop lets everything that arrived together travel together.
-    await Promise.resolve();
+    // What one caller adds in one go travels together.
+    await (options.wholeTurn === true ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
     while (queue.length > 0) await runOne(queue.splice(0, options.most));
     running = undefined;
   }

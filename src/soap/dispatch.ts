@@ -55,11 +55,7 @@ async function answer<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T
   const service = parts.descriptions.services.get(request.service);
   const endpoint = Object.hasOwn(parts.endpoints, request.service) ? parts.endpoints[request.service] : undefined;
   const ms = (): number => parts.ctx.clock.monotonic() - begun;
-  if (service === undefined || endpoint === undefined) {
-    const fault = new SoapFault('Client', `There is no service ${request.service} here.`);
-    const body = envelopeText('', faultText(fault, parts.descriptions.codec, parts.ctx.clock.now(), { address: request.address, properties: [] }));
-    return { status: 404, body, operation: undefined, context: undefined, error: fault, fault, ms: ms() };
-  }
+  if (service === undefined || endpoint === undefined) return { ...absence(parts, request), ms: ms() };
   const at: Progress<C> = { service, endpoint };
   try {
     const result = await withDeadline(parts.ctx.clock, DEADLINE_MS, request.service, perform(parts, request, at));
@@ -67,6 +63,27 @@ async function answer<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T
   } catch (error) {
     const { body, fault } = refusal(parts, request, at, error);
     return { status: 500, body, operation: at.operation?.name, context: at.context, error, fault, ms: ms() };
+  }
+}
+
+/** Nobody is asked who he is to hear that there is nothing. */
+function absence<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T>): Omit<SoapOutcome, 'ms'> {
+  const why = parts.absent?.get(request.service);
+  const fault = new SoapFault('Client', why ?? `There is no service ${request.service} here.`);
+  const nothing = { operation: undefined, context: undefined, error: fault, fault };
+  const text = (from: EndpointReference): string => faultText(fault, parts.descriptions.codec, parts.ctx.clock.now(), from);
+  const from = { address: request.address, properties: [] };
+  if (why === undefined) return { status: 404, body: envelopeText('', text(from)), ...nothing };
+  return { status: 500, body: envelopeText(replyHeaders(parts, request, { message: messageIn(request.bytes) }, FAULT_ACTION, undefined), text(from)), ...nothing };
+}
+
+/** For the id that an answer relates to. */
+function messageIn(bytes: Buffer): SoapMessage | undefined {
+  try {
+    return readMessage(readXml(bytes));
+  } catch (e) {
+    if (isFault(e) || e instanceof SoapFault) return undefined;
+    throw e;
   }
 }
 
@@ -112,11 +129,13 @@ function operationOf<C>(service: SoapService, endpoint: SoapEndpoint<C>, message
   return operation;
 }
 
-function replyHeaders<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T>, at: Progress<C>, action: string, to: string | undefined): string {
+type Sender = { readonly message?: SoapMessage | undefined; readonly key?: XmlElement | undefined };
+
+function replyHeaders<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T>, at: Sender, action: string, to: string | undefined): string {
   return headerText({ messageId: `uuid:${newRequestId(parts.ctx.random)}`, to, action, from: sender(request, at), relatesTo: at.message?.addressing.messageId });
 }
 
-const sender = <T, C>(request: SoapRequest<T>, at: Progress<C>): EndpointReference => ({ address: request.address, properties: at.key === undefined ? [] : [at.key] });
+const sender = <T>(request: SoapRequest<T>, at: Sender): EndpointReference => ({ address: request.address, properties: at.key === undefined ? [] : [at.key] });
 
 function refusal<T, C>(parts: DispatcherParts<T, C>, request: SoapRequest<T>, at: Progress<C>, error: unknown): { body: string; fault: BaseFault | SoapFault } {
   const place = { service: at.service, operation: at.operation, key: at.key === undefined ? undefined : textOf(at.key).trim(), requestId: request.id };

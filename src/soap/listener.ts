@@ -19,6 +19,8 @@ export interface ListenerParts<T> {
   readonly ctx: Context;
   readonly dispatcher: Dispatcher<T>;
   readonly descriptions: Descriptions;
+  /** As the dispatcher has them. */
+  readonly absent?: ReadonlyMap<string, string>;
   /** Path of all services: `/wsrf/services/`. */
   readonly path: string;
   /** `https://host:port` as this client reaches the service: configured, or from its Host header. */
@@ -81,7 +83,8 @@ export function createListener<T>(parts: ListenerParts<T>): (request: IncomingMe
     const method = request.method ?? '';
     const [path = '', query = ''] = (request.url ?? '').split(/\?(.*)/s);
     const service = path.startsWith(parts.path) ? path.slice(parts.path.length) : undefined;
-    if (service === undefined || !descriptions.services.has(service)) return refuse(response, 404, 'There is no service at this path.', close(request));
+    const asked = service !== undefined && (descriptions.services.has(service) || (method === 'POST' && parts.absent?.has(service) === true));
+    if (!asked) return refuse(response, 404, 'There is no service at this path.', close(request));
     if (!METHODS.has(method)) return refuse(response, 405, 'Services take POST; their descriptions are read with GET.', { Allow: 'GET, HEAD, POST, PUT', ...close(request) });
     if (method === 'GET' || method === 'HEAD') return page(request, response, service, query);
     const refused = contentRefusal(request);

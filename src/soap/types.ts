@@ -67,6 +67,8 @@ export interface DispatcherParts<T, C> {
   readonly descriptions: Descriptions;
   /** By service name. */
   readonly endpoints: Readonly<Record<string, SoapEndpoint<C>>>;
+  /** Services that clients look for and that there are not here, with what to do instead. */
+  readonly absent?: ReadonlyMap<string, string>;
   /** @throws Fault, SoapFault, BaseFault when the caller is not admitted */
   readonly admit: (message: SoapMessage, request: SoapRequest<T>) => Promise<Admitted<C>> | Admitted<C>;
   /** What was thrown that is no SOAP fault, as one. */

@@ -19,8 +19,8 @@ const OF_ACCOUNT = '($2::bigint IS NULL OR account_id = $2)';
 const gridLeases = (name: string, which: string): ReturnType<typeof statement<GridLeasesJson>> =>
   statement<GridLeasesJson>(name, leasesView(`(SELECT * FROM lease WHERE ${which})`, 'l.seq', MORE));
 
-/** $1 number, $2 account (null = every account's) */
-export const gridLeaseByNumber = gridLeases('grid-lease-by-number', `seq = $1 AND ${OF_ACCOUNT}`);
+/** $1 numbers, of whatever account */
+export const gridLeasesByNumber = gridLeases('grid-leases-by-number', 'seq = ANY($1::bigint[])');
 
 /** $1 key of the group, $2 account (null = every account's) */
 export const gridLeasesOfGroup = gridLeases('grid-leases-of-group',

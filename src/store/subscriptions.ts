@@ -37,12 +37,16 @@ const COLUMNS = `s.id, s.account_id, s.lease_id, (SELECT seq FROM lease l WHERE 
 
 /** Transactions that are over for sure. */
 const OVER = 'txid < pg_snapshot_xmin(pg_current_snapshot())';
-const NEWS = `EXISTS (SELECT FROM event e WHERE e.lease_id = s.lease_id AND e.${OVER} AND (e.txid, e.id) > (s.txid, s.event_id))`;
+/** Of a subscription `s`. */
+export const HAS_NEWS = `EXISTS (SELECT FROM event e WHERE e.lease_id = s.lease_id AND e.${OVER} AND (e.txid, e.id) > (s.txid, s.event_id))`;
 
 /** $1 id, $2 account, $3 lease, $4 topic, $5 consumer, $6 wrapped, $7 now, $8 end. It is told of whatever ends after this moment. */
 export const insertSubscription = statement<never>('insert-subscription', `
   INSERT INTO subscription (id, account_id, lease_id, topic, consumer, wrapped, created_at, ends_at, txid, next_at)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_snapshot_xmin(pg_current_snapshot()), $7)`);
+
+/** $1 account: nobody subscribes in its name meanwhile. Its creates go on. */
+export const lockSubscriber = statement<{ id: number }>('lock-subscriber', 'SELECT id FROM account WHERE id = $1 FOR NO KEY UPDATE');
 
 /** $1 lease, $2 account: how many there are. */
 export const countSubscriptions = statement<{ of_lease: number; of_account: number }>('count-subscriptions', `
@@ -80,7 +84,7 @@ export const newEvents = statement<Position & { lease_id: string; subscribed: bo
 /** $1 now, $2 limit: those that have something to tell, whether it was noticed or not. */
 export const dueSubscriptions = statement<{ id: string }>('due-subscriptions', `
   SELECT s.id FROM subscription s
-   WHERE NOT s.paused AND s.next_at <= $1 AND (s.claimed_until IS NULL OR s.claimed_until <= $1) AND ${NEWS} ORDER BY s.next_at LIMIT $2`);
+   WHERE NOT s.paused AND s.next_at <= $1 AND (s.claimed_until IS NULL OR s.claimed_until <= $1) AND ${HAS_NEWS} ORDER BY s.next_at LIMIT $2`);
 
 /** $1 leases, $2 limit: their subscriptions */
 export const subscriptionsOfLeases = statement<{ id: string }>('subscriptions-of-leases', `
@@ -90,7 +94,7 @@ export const subscriptionsOfLeases = statement<{ id: string }>('subscriptions-of
 export const claimSubscription = statement<SubscriptionRow>('claim-subscription', `
   UPDATE subscription s SET claimed_by = $2, claimed_until = $4
    WHERE s.id = $1 AND NOT s.paused AND s.next_at <= $3 AND (s.claimed_until IS NULL OR s.claimed_until <= $3)
-     AND (s.ends_at IS NULL OR s.ends_at > $3) AND ${NEWS}
+     AND (s.ends_at IS NULL OR s.ends_at > $3) AND ${HAS_NEWS}
   RETURNING ${COLUMNS}`);
 
 export interface LeaseNewsRow extends Position {

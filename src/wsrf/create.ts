@@ -78,7 +78,7 @@ export function imageName(location: string): string {
 
 function networking(metadata: SoapObject): Array<{ name: string; association: string }> {
   const logistics = part(metadata, 'logistics') ?? {};
-  if (logistics['contextualization'] !== undefined) throw creationFault('contextualization through the factory is not offered: use the context broker');
+  if (logistics['contextualization'] !== undefined) throw creationFault('contextualization is not offered: this site has no context broker; give VMs what they need as user data');
   const names = new Set<string>();
   return list(part(logistics, 'networking')?.['nic']).map((entry) => {
     const nic = entry as SoapObject;
@@ -137,7 +137,7 @@ function atTheEnd(resources: SoapObject): string | null {
 }
 
 function ensemble(input: SoapObject): GridRequest['ensemble'] {
-  if (input['contextEPR'] !== undefined || input['lockContext'] !== undefined) throw creationFault('contexts are not made by the factory: use the context broker');
+  if (input['contextEPR'] !== undefined || input['lockContext'] !== undefined) throw creationFault('contexts are not offered: this site has no context broker; give VMs what they need as user data');
   const reference = part(input, 'ensembleEPR');
   const join = reference === undefined ? undefined : keyOf(reference, KEYS.ensemble);
   if (reference !== undefined && join === undefined) throw metadataFault('the ensemble reference has no ensemble key');

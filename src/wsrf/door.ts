@@ -22,6 +22,10 @@ import { workspaceHandlers } from './services/workspace.ts';
 
 const BODY_MS = 30_000;
 
+const NO_BROKER = 'This site has no context broker. Give VMs what they need as user data (mdServerUserdata, or files), which cloud-init reads; their addresses are in the answer to create.';
+/** Services of the original that there are not here: docs/protocols/wsrf.md, "The context broker". */
+const ABSENT: ReadonlyMap<string, string> = new Map(['NimbusContextBroker', 'WorkspaceContextBroker'].map((name) => [name, NO_BROKER]));
+
 /** Of a request that comes to the door: whom its connection or its message shows it to be from. */
 export type Identity = Pick<Caller, 'accountId' | 'name' | 'ownerId' | 'admin' | 'limited'>;
 
@@ -36,7 +40,7 @@ export interface DoorParts extends WsrfParts {
 export function createWsrfDoor(parts: DoorParts, descriptions: Descriptions): (request: IncomingMessage, response: ServerResponse) => void {
   const { ctx, config, authenticate, origin } = parts;
   const dispatcher = createDispatcher<IncomingMessage, Caller>({
-    ctx, descriptions, endpoints: endpoints(parts, descriptions), translate,
+    ctx, descriptions, endpoints: endpoints(parts, descriptions), absent: ABSENT, translate,
     async admit(message, request) {
       const admitted = await authenticate(message, request);
       return { ...admitted, context: { ...admitted.context, requestId: request.id, door: 'wsrf' } };
@@ -44,7 +48,7 @@ export function createWsrfDoor(parts: DoorParts, descriptions: Descriptions): (r
     observe: (outcome, request) => observe(parts, outcome, request),
   });
   return createListener({
-    ctx, dispatcher, descriptions, path: SERVICES_PATH, origin, transport: (request) => request, maxBodyBytes: config.wsrf.max_body_bytes, bodyMs: BODY_MS,
+    ctx, dispatcher, descriptions, absent: ABSENT, path: SERVICES_PATH, origin, transport: (request) => request, maxBodyBytes: config.wsrf.max_body_bytes, bodyMs: BODY_MS,
   });
 }
 

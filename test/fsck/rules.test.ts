@@ -29,6 +29,10 @@ interface Broken {
   readonly says: string | RegExp;
 }
 
+const FIRST_RUNNING = "SELECT id, account_id, group_id FROM lease WHERE state = 'Running' ORDER BY seq LIMIT 1";
+const subscribed = (account: string, lease: string, claimed = 'NULL', more = ['now()', 'pg_current_xact_id()']): string => `INSERT INTO subscription (id, account_id, lease_id, topic, consumer, created_at, next_at, claimed_until, txid)
+  VALUES ($1, ${account}, ${lease}, 'currentState', '{"address":"http://192.0.2.1/","properties":[]}', now(), ${more[0]}, ${claimed}, ${more[1]})`;
+
 /** What --repair mends, by rule. */
 const MENDED: Readonly<Record<string, Broken>> = {
   'lease-final': { of: RUNNING, broken: 'UPDATE lease SET final = true WHERE id = $1', says: 'lease {} is Running, but counts as ended' },
@@ -90,6 +94,21 @@ const MENDED: Readonly<Record<string, Broken>> = {
     of: "SELECT 'r-0123456789abcdef0' AS id", says: 'group {} has no leases, but answers for client token gamma',
     broken: "INSERT INTO lease_group (id, account_id, client_token, request_hash, created_at) SELECT $1, min(id), 'gamma', 'x', now() FROM account",
   },
+  'ensemble-empty': { of: "SELECT 'e-empty' AS id", says: 'ensemble {} has no groups', broken: 'INSERT INTO ensemble (id, account_id, created_at) SELECT $1, min(id), now() FROM account' },
+  'ensemble-open': {
+    of: "SELECT 'e-open' AS id", says: /^ensemble {} counts as gathered, but its lease i-\w+ was placed$/,
+    broken: `WITH l AS (${FIRST_RUNNING}), e AS (INSERT INTO ensemble (id, account_id, created_at) SELECT $1, account_id, now() FROM l)
+      INSERT INTO grid_group (group_id, key, ensemble_id, facts) SELECT group_id, $1, $1, '{}' FROM l`,
+  },
+  'subscription-lease': { of: "SELECT 's-lease' AS id", says: 'subscription {} is to lease i-0123456789abcdef0, which does not exist', broken: subscribed("(SELECT min(id) FROM account)", "'i-0123456789abcdef0'") },
+  'subscription-account': {
+    of: "SELECT 's-account' AS id", says: /^subscription {} tells of lease i-\w+ somebody whose lease it is not$/,
+    broken: `WITH l AS (${FIRST_RUNNING}) ${subscribed('(SELECT min(a.id) FROM account a, l WHERE a.id <> l.account_id AND NOT a.admin)', '(SELECT id FROM l)')}`,
+  },
+  'subscription-claim': {
+    of: "SELECT 's-claim' AS id", says: /^subscription {} is claimed until 20.*: nobody else would tell its consumer before$/,
+    broken: `WITH l AS (${FIRST_RUNNING}) ${subscribed('(SELECT account_id FROM l)', '(SELECT id FROM l)', "now() + interval '2 days'")}`,
+  },
   'node-use': { of: 'SELECT id FROM vmm_node ORDER BY memory_used DESC LIMIT 1', broken: 'UPDATE vmm_node SET memory_used = memory_used + 128, cores_used = 0 WHERE id = $1::text::bigint', says: /^node n\d counts \d+ MiB and 0 cores as used; its leases hold \d+ MiB and \d cores$/ },
 };
 
@@ -131,6 +150,16 @@ const SHOWN: Readonly<Record<string, Broken & { readonly undo: string }>> = {
     of: ENDED, says: /^lease {} is charged twice for the same time, from 20/,
     broken: "INSERT INTO usage_interval (lease_id, node, start_at, stop_at, memory_mb, cores) SELECT lease_id, node, start_at, stop_at + interval '1 ms', memory_mb, cores FROM usage_interval WHERE lease_id = $1",
     undo: 'DELETE FROM usage_interval WHERE id = (SELECT max(id) FROM usage_interval WHERE lease_id = $1)',
+  },
+  'ensemble-account': {
+    of: "SELECT 'e-account' AS id", says: /^ensemble {} has group r-\w+ of another user$/, undo: 'WITH g AS (DELETE FROM grid_group WHERE ensemble_id = $1) DELETE FROM ensemble WHERE id = $1',
+    broken: `WITH l AS (SELECT account_id, group_id FROM lease l WHERE state = 'Terminated' AND NOT EXISTS (SELECT 1 FROM grid_group g WHERE g.group_id = l.group_id) ORDER BY seq LIMIT 1),
+      e AS (INSERT INTO ensemble (id, account_id, created_at, done_at) SELECT $1, min(a.id), now(), now() FROM account a, l WHERE a.id <> l.account_id)
+      INSERT INTO grid_group (group_id, key, ensemble_id, facts) SELECT group_id, $1, $1, '{}' FROM l`,
+  },
+  'subscription-untold': {
+    of: "SELECT 's-untold' AS id", says: /^something has happened to lease i-\w+, and the consumer of subscription {} was not told$/, undo: 'DELETE FROM subscription WHERE id = $1',
+    broken: `WITH l AS (${FIRST_RUNNING}) ${subscribed('(SELECT account_id FROM l)', '(SELECT id FROM l)', 'NULL', ["now() - interval '1 hour'", "'0'"])}`,
   },
   'group-torn': {
     of: 'SELECT group_id AS id FROM lease ORDER BY seq LIMIT 1', says: /^group {} has 3 leases with numbers up to 8: it is not all or none$/,

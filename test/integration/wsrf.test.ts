@@ -130,6 +130,27 @@ describe.skipIf(!hasPart('openssl'))('nimbus wsrf', () => {
     await nimbus('destroy', at('told.epr'));
   }, 60_000);
 
+  it('goes on behind a reference that fails, and says what became of each', async () => {
+    await create('--file', at('one.epr'));
+    await create('--file', at('two.epr'));
+    await nimbus('destroy', at('one.epr'));
+    writeFileSync(at('broken.epr'), '<none/>');
+    interface Failed { stdout: string; stderr: string; code: number }
+    const all = (command: string, ...args: string[]): Promise<Failed> => run(process.execPath, [NIMBUS, 'wsrf', command, at('one.epr'), at('broken.epr'), at('two.epr'), ...args, '--cert', credentials['user certificate'] ?? '', '--trust', alice.trust]).then(({ stdout, stderr }) => ({ stdout, stderr, code: 0 }), (e: Failed) => e);
+    const query = await all('query', '--json');
+    expect(query.code).toBe(1);
+    expect(JSON.parse(query.stdout)).toMatchObject([{ state: expect.any(String) as string }, { item: at('one.epr'), error: { code: 'ResourceUnknownFault' } }, { item: at('broken.epr'), error: { code: 'Usage' } }]);
+    for (const [command, args, done] of [['extend', ['--for', '1h'], / ends /], ['destroy', [], /is destroyed/]] as const) {
+      const { stdout, stderr, code } = await all(command, ...args);
+      expect(code, command).toBe(1);
+      expect(stdout, command).toMatch(done);
+      expect(stderr, command).toMatch(/one\.epr: .*ResourceUnknownFault/);
+      expect(stderr, command).toMatch(/broken\.epr: .*no endpoint reference/);
+    }
+    const again = JSON.parse((await all('destroy', '--json')).stdout) as unknown;
+    expect(again).toMatchObject([{ ok: false, error: { code: 'ResourceUnknownFault' } }, { ok: false, error: { code: 'Usage' } }, { ok: false, error: { code: 'ResourceUnknownFault' } }]);
+  }, 60_000);
+
   it.skipIf(!hasPart('globus'))('with a limited proxy looks, and changes nothing', async () => {
     const limited = (...args: string[]): Promise<unknown> => run(process.execPath, [NIMBUS, 'wsrf', ...args, '--cert', credentials['limited'] ?? '', '--trust', alice.trust]);
     await limited('factory', '--service', base);

@@ -105,6 +105,62 @@ describe('a workspace', () => {
   });
 });
 
+describe('several at once', () => {
+  it('are found by those who may know them, each as it is after it was asked for', async () => {
+    const mine = await Promise.all([one(request()), one(request())]);
+    const [his] = await create(request(), site.bob);
+    await site.settled();
+    const find = (who: Caller, number: number): Promise<string> => site.manager.workspaces.find(who, { number }).then((w) => w.map((x) => `${x.number} ${x.accountName} ${x.state}`).join(), (e: { code: string }) => e.code);
+    const all = [...mine, his?.number ?? 0, 999_999];
+    for (let round = 0; round < 5; round += 1) {
+      const seen = await Promise.all([site.alice, site.bob, site.admin].map((who) => Promise.all(all.map((n) => find(who, n)))));
+      const [a, b, c] = [`${all[0]} alice Running`, `${all[1]} alice Running`, `${all[2]} bob Running`];
+      const unknown = 'LeaseNotFound';
+      expect(seen).toEqual([[a, b, unknown, unknown], [unknown, unknown, c, unknown], [a, b, c, unknown]]);
+    }
+    // While others ask all the time, nobody is told what stood before his own change.
+    let on = true;
+    const others = Array.from({ length: 8 }, async () => {
+      while (on) await find(site.admin, all[0] ?? 0);
+    });
+    for (const [to, after] of [['pause', 'Paused'], ['start', 'Running'], ['shutdown', 'Propagated'], ['end', 'LeaseNotFound']] as const) {
+      await change(mine[0], to);
+      expect(await find(site.alice, mine[0]), to).not.toMatch(/ Running$/);
+      await site.settled();
+      expect(await find(site.alice, mine[0]), to).toMatch(new RegExp(`${after}$`));
+    }
+    on = false;
+    await Promise.all(others);
+    await end(mine[1]);
+    await site.manager.workspaces.change(site.bob, { number: his?.number ?? 0 }, { to: 'end' });
+  });
+});
+
+describe('subscriptions', () => {
+  const subscribe = (number: number, who: Caller = site.alice): Promise<string> => site.manager.subscriptions.create(who, number, { topic: 'currentState', consumer: { address: 'http://192.0.2.1/', properties: [] }, wrapped: true, endsAt: null })
+    .then(() => 'made', (e: { code: string }) => e.code);
+  const tally = (outcomes: readonly string[]): Record<string, number> => outcomes.reduce<Record<string, number>>((all, o) => ({ ...all, [o]: (all[o] ?? 0) + 1 }), {});
+
+  it('of a lease are as many as may be, however many ask at once', async () => {
+    const number = await one(request());
+    await site.settled();
+    expect(tally(await Promise.all(Array.from({ length: 45 }, (_, i) => subscribe(number, i % 2 === 0 ? site.alice : site.admin))))).toEqual({ made: 32, TooMany: 13 });
+    await end(number);
+    expect(await subscribe(number)).toBe('LeaseNotFound');
+  });
+
+  it('of a user are as many as may be, over all of his leases', async () => {
+    const numbers = await Promise.all(Array.from({ length: 3 }, () => one(request())));
+    await site.settled();
+    await site.db.query(statement('no-old-subscriptions', 'DELETE FROM subscription'));
+    await site.db.query(statement('many-subscriptions', `INSERT INTO subscription (id, account_id, lease_id, topic, consumer, created_at, next_at, paused)
+      SELECT 'many-' || i, $1, 'i-0000000000000000' || i % 10, 'currentState', '{"address":"http://192.0.2.1/","properties":[]}', now(), now(), true FROM generate_series(1, 990) i`), [site.alice.accountId]);
+    expect(tally(await Promise.all(Array.from({ length: 24 }, (_, i) => subscribe(numbers[i % 3] ?? 0))))).toEqual({ made: 10, TooMany: 14 });
+    await site.db.query(statement('no-subscriptions', "DELETE FROM subscription WHERE id LIKE 'many-%'"));
+    for (const n of numbers) await end(n);
+  });
+});
+
 describe('a group', () => {
   it('is changed as one: what cannot be is named, what can be is changed', async () => {
     const members = await create(request({}, { minCount: 3, maxCount: 3 }));

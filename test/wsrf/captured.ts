@@ -2,11 +2,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-export interface Exchange {
+export interface Sent {
   readonly name: string;
   readonly path: string;
   readonly soapAction: string;
   readonly request: string;
+}
+export interface Exchange extends Sent {
   readonly status: number;
   readonly response: string;
 }
@@ -14,15 +16,23 @@ export interface Exchange {
 const FOLDER = fileURLToPath(new URL('../fixtures/wsrf/', import.meta.url));
 
 export function exchanges(set: 'http' | 'tls'): Exchange[] {
-  const files = readdirSync(FOLDER + set).filter((f) => f.endsWith('-request.http') && readdirSync(FOLDER + set).includes(f.replace('-request', '-response')));
-  return files.map((file) => {
-    const request = message(`${FOLDER}${set}/${file}`);
+  return filesOf(set, true).map((file) => {
     const response = message(`${FOLDER}${set}/${file.replace('-request', '-response')}`);
-    return {
-      name: file.replace('-request.http', ''), path: request.head.split(' ')[1] ?? '', soapAction: /^SOAPAction: (.*)$/im.exec(request.head)?.[1]?.trim() ?? '',
-      request: request.body, status: Number(response.head.split(' ')[1]), response: response.body,
-    };
+    return { ...sent(set, file), status: Number(response.head.split(' ')[1]), response: response.body };
   }).sort((a, b) => (madeAt(a.response) < madeAt(b.response) ? -1 : 1));
+}
+
+/** Requests that are answered in another way than the original did. */
+export const unanswered = (set: 'http' | 'tls'): Sent[] => filesOf(set, false).map((file) => sent(set, file));
+
+function filesOf(set: string, answered: boolean): string[] {
+  const all = new Set(readdirSync(FOLDER + set));
+  return [...all].filter((f) => f.endsWith('-request.http') && all.has(f.replace('-request', '-response')) === answered).sort();
+}
+
+function sent(set: string, file: string): Sent {
+  const { head, body } = message(`${FOLDER}${set}/${file}`);
+  return { name: file.replace('-request.http', ''), path: head.split(' ')[1] ?? '', soapAction: /^SOAPAction: (.*)$/im.exec(head)?.[1]?.trim() ?? '', request: body };
 }
 
 /** The original made UUIDs of time. */

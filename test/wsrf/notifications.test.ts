@@ -157,6 +157,31 @@ describe('who subscribes', () => {
     }
   });
 
+  it('does not make the service follow a redirection, nor a name that leads to it when it is told', async () => {
+    const closed = await openWsrfSite();
+    const [refused, asked] = [[] as string[], [] as string[]];
+    consumer.prependListener('request', (request) => { asked.push(request.url ?? ''); });
+    const open = createAddressPolicy(['127.0.0.0/8']);
+    const redirecting = createServer((_, response) => response.writeHead(307, { location: address() }).end());
+    await new Promise<void>((resolve) => redirecting.listen(0, '127.0.0.1', resolve));
+    try {
+      const tell = (policy: typeof open, url: string): Promise<void> => notify({ ctx: closed.site.ctx, codec: closed.descriptions.codec, policy, base: () => closed.base, deadlineMs: 5_000 },
+        { number: 1, topic: 'currentState', consumer: { address: url, properties: [] }, wrapped: true }, [{ at: 0, before: 'Running', after: 'Paused', why: '' }])
+        .catch((e: unknown) => { refused.push(String(e)); });
+      // The subscription was taken: nobody could know then where the name would lead.
+      const { number } = (await closed.site.manager.workspaces.create(closed.site.alice, { minCount: 1, maxCount: 1, image: 'guest' }))[0] ?? { number: 0 };
+      const named = address().replace('127.0.0.1', 'turning.example.org');
+      expect((await ask(closed, 'WorkspaceService', SUBSCRIBE('currentState', TYPES).replace(address(), named), KEY(number))).status).toBe(200);
+      await tell(createAddressPolicy([], (_, __, callback) => callback(null, [{ address: '127.0.0.1', family: 4 }])), named);
+      await tell(open, `http://127.0.0.1:${(redirecting.address() as AddressInfo).port}/`);
+      expect(refused).toEqual([expect.stringMatching(/turning\.example\.org is 127\.0\.0\.1, which is this machine itself/), expect.stringContaining('it answered with status 307')]);
+      expect(asked).toEqual([]);
+    } finally {
+      await new Promise((resolve) => redirecting.close(resolve));
+      await closed.close();
+    }
+  });
+
   it('hears of dialects and topics that there are not', async () => {
     const number = await lease();
     const body = SUBSCRIBE('currentState', TYPES);

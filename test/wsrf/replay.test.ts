@@ -1,7 +1,7 @@
-/** Every captured request of the original's client is understood, and answered as the original did: names, structure, kinds of values. */
+/** Every captured request of the original's client is understood, and answered as the original did: names, structure, kinds of values. Its broker of contexts is not here; requests for it are refused. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readXml } from '../../src/soap/xml/read.ts';
-import { exchanges, type Exchange } from './captured.ts';
+import { exchanges, unanswered, type Exchange } from './captured.ts';
 import { openWsrfSite, type WsrfSite } from './door.ts';
 import { shapeOf, type Shape } from './shape.ts';
 
@@ -35,6 +35,15 @@ describe.each(['http', 'tls'] as const)('conversations over %s', (set) => {
     await wsrf.site.settled();
     return { ours: shapeOf(readXml(Buffer.from(text))), theirs: shapeOf(readXml(Buffer.from(response))), text };
   }
+
+  it.each(unanswered(set).map((e) => [e.name, e] as const))('%s: there is no broker, and the client hears what to do', async (_, { path, soapAction, request }) => {
+    const answer = await fetch(new URL(path, wsrf.base), { method: 'POST', body: request, headers: { 'content-type': 'text/xml; charset=utf-8', 'soapaction': soapAction } });
+    const text = await answer.text();
+    expect(answer.status).toBe(500);
+    expect(text).toMatch(/<faultcode>soapenv:Client<\/faultcode><faultstring>This site has no context broker\..*user data.*<\/faultstring>/s);
+    const id = /MessageID[^>]*>([^<]+)/.exec(request)?.[1] ?? 'none';
+    expect(/RelatesTo[^>]*>([^<]+)/.exec(text)?.[1]).toBe(id);
+  });
 
   it.each(exchanges(set).map((e) => [e.name, e] as const))('%s', async (name, exchange) => {
     const { ours, theirs, text } = await replay(exchange);

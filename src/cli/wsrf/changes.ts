@@ -1,13 +1,12 @@
-/** `nimbus wsrf start`, `shutdown`, `destroy`, `extend`, `done`: of a workspace, a group or an ensemble, as the reference says. */
+/** `nimbus wsrf start`, `shutdown`, `destroy`, `extend`, `done`: of workspaces, groups and ensembles, as the references say. */
 import type { Command } from 'commander';
 import { parseDuration } from '../../lease/duration.ts';
-import type { SoapObject } from '../../soap/schema/codec.ts';
 import { SERVICES } from '../../wsrf/wire/names.ts';
 import type { CliDeps } from '../env.ts';
 import { UsageError } from '../exit.ts';
 import { date, time } from '../format.ts';
-import { open, withCredentials } from './options.ts';
-import { called, readEpr, serviceOf } from './services.ts';
+import { eachEpr, withCredentials } from './options.ts';
+import { called, serviceOf } from './services.ts';
 
 const KINDS: Readonly<Record<string, string>> = {
   normal: 'Normal', pause: 'Pause', reboot: 'Reboot', trash: 'Trash', serialize: 'Serialize', save: 'ReadyForTransport',
@@ -15,51 +14,49 @@ const KINDS: Readonly<Record<string, string>> = {
 
 export function addWsrfChanges(wsrf: Command, deps: CliDeps): void {
   const change = (name: string, description: string, examples: string): Command =>
-    withCredentials(wsrf.command(`${name} <epr>`)).description(description).addHelpText('after', `\nExamples:\n${examples}`);
+    withCredentials(wsrf.command(`${name} <eprs...>`)).description(description).addHelpText('after', `\nExamples:\n${examples}\nSeveral references: one after the other; each is reported, and none that fails keeps the rest from being tried.`);
 
-  change('start', 'start, or go on with, a workspace or a group', '  nimbus wsrf start vm.epr').action(async (epr: string, _o: unknown, command: Command) => {
-    const { env, grid } = open(command, deps);
-    const to = readEpr(epr);
-    await grid.call(serviceOf(to), 'start', to, {});
-    env.say({ started: called(to) }, `${called(to)} is being started`);
-  });
+  change('start', 'start, or go on with, workspaces and groups', '  nimbus wsrf start vm.epr\n  nimbus wsrf start node-0 node-1')
+    .action((eprs: string[], _o: unknown, command: Command) => eachEpr(command, deps, eprs, async (to, grid) => {
+      await grid.call(serviceOf(to), 'start', to, {});
+      return `${called(to)} is being started`;
+    }));
 
-  change('shutdown', 'shut down, pause, reboot or save a workspace or a group', '  nimbus wsrf shutdown vm.epr\n  nimbus wsrf shutdown nodes.epr --kind pause\n  nimbus wsrf shutdown vm.epr --kind save --target file:///my-image')
+  change('shutdown', 'shut down, pause, reboot or save workspaces and groups', '  nimbus wsrf shutdown vm.epr\n  nimbus wsrf shutdown nodes.epr --kind pause\n  nimbus wsrf shutdown vm.epr --kind save --target file:///my-image')
     .option('--kind <kind>', `one of ${Object.keys(KINDS).join(', ')}`, 'normal')
     .option('--target <url>', 'with save: where the disk goes; its last part is the image’s name')
-    .action(async (epr: string, o: { kind: string; target?: string }, command: Command) => {
-      const { env, grid } = open(command, deps);
-      const to = readEpr(epr);
+    .action((eprs: string[], o: { kind: string; target?: string }, command: Command) => {
       const shutdownType = KINDS[o.kind];
       if (shutdownType === undefined) throw new UsageError(`"${o.kind}" is no kind of shutdown: ${Object.keys(KINDS).join(', ')}`);
-      await grid.call(serviceOf(to), 'shutdown', to, { shutdownType, ...(o.target === undefined ? {} : { PostShutdown: { rootPartitionUnpropagationTarget: o.target } }) });
-      env.say({ shutdown: called(to), kind: o.kind }, `${called(to)}: ${o.kind} has begun`);
+      const input = { shutdownType, ...(o.target === undefined ? {} : { PostShutdown: { rootPartitionUnpropagationTarget: o.target } }) };
+      return eachEpr(command, deps, eprs, async (to, grid) => {
+        await grid.call(serviceOf(to), 'shutdown', to, input);
+        return `${called(to)}: ${o.kind} has begun`;
+      });
     });
 
-  change('destroy', 'end a workspace, a group, an ensemble or a subscription', '  nimbus wsrf destroy vm.epr').action(async (epr: string, _o: unknown, command: Command) => {
-    const { env, grid } = open(command, deps);
-    const to = readEpr(epr);
-    await grid.call(serviceOf(to), 'Destroy', to, {});
-    env.say({ destroyed: called(to) }, `${called(to)} is destroyed`);
-  });
+  change('destroy', 'end workspaces, groups, ensembles and subscriptions', '  nimbus wsrf destroy vm.epr\n  nimbus wsrf destroy node-0 node-1 whole.epr')
+    .action((eprs: string[], _o: unknown, command: Command) => eachEpr(command, deps, eprs, async (to, grid) => {
+      await grid.call(serviceOf(to), 'Destroy', to, {});
+      return `${called(to)} is destroyed`;
+    }));
 
-  change('extend', 'move the end of a workspace or a subscription', '  nimbus wsrf extend vm.epr --for 2h\n  nimbus wsrf extend vm.epr --until 2026-12-01T18:00Z')
+  change('extend', 'move the end of workspaces and subscriptions', '  nimbus wsrf extend vm.epr --for 2h\n  nimbus wsrf extend vm.epr --until 2026-12-01T18:00Z')
     .option('--for <duration>', 'counted from now: 90m, 2h, 1d12h')
     .option('--until <date>', 'at this time')
-    .action(async (epr: string, o: { for?: string; until?: string }, command: Command) => {
-      const { env, grid } = open(command, deps);
-      const to = readEpr(epr);
-      const answer = await grid.call(serviceOf(to), 'SetTerminationTime', to, { RequestedTerminationTime: newEnd(o, env.clock.now()) });
-      const end = answer['NewTerminationTime'] as number | null;
-      env.say({ what: called(to), endsAt: end }, `${called(to)} ends ${time(end)}`);
+    .action((eprs: string[], o: { for?: string; until?: string }, command: Command) => {
+      const end = newEnd(o, deps.clock.now());
+      return eachEpr(command, deps, eprs, async (to, grid) => {
+        const answer = await grid.call(serviceOf(to), 'SetTerminationTime', to, { RequestedTerminationTime: end });
+        return `${called(to)} ends ${time(answer['NewTerminationTime'] as number | null)}`;
+      });
     });
 
-  change('done', 'start an ensemble: all of its workspaces, or none', '  nimbus wsrf done whole.epr').action(async (epr: string, _o: unknown, command: Command) => {
-    const { env, grid } = open(command, deps);
-    const to = readEpr(epr);
-    await grid.call(SERVICES.ensemble, 'done', to, {} satisfies SoapObject);
-    env.say({ done: called(to) }, `${called(to)} is being started`);
-  });
+  change('done', 'start ensembles, of each all of its workspaces, or none', '  nimbus wsrf done whole.epr')
+    .action((eprs: string[], _o: unknown, command: Command) => eachEpr(command, deps, eprs, async (to, grid) => {
+      await grid.call(SERVICES.ensemble, 'done', to, {});
+      return `${called(to)} is being started`;
+    }));
 }
 
 function newEnd(o: { for?: string; until?: string }, now: number): number {

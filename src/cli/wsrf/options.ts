@@ -1,10 +1,10 @@
 /** Options that all grid commands have. */
 import type { Command } from 'commander';
-import { envOf, type CliDeps, type Env } from '../env.ts';
-import { UsageError } from '../exit.ts';
+import { each, envOf, type CliDeps, type Env } from '../env.ts';
+import { Refused, Unreachable, UsageError } from '../exit.ts';
 import type { EndpointReference } from '../../soap/message/types.ts';
 import { credentials } from './connection.ts';
-import { services, type Services } from './services.ts';
+import { called, readEpr, services, type Services } from './services.ts';
 
 export interface WsrfOptions {
   readonly cert?: string;
@@ -20,6 +20,21 @@ export const withCredentials = (command: Command): Command => command
 export function open(command: Command, deps: CliDeps): { env: Env; grid: Services } {
   const env = envOf(command, deps);
   return { env, grid: services(credentials(command.opts<WsrfOptions>(), deps.env)) };
+}
+
+/** What each reference file names, one after the other: none stops the rest, but a site that cannot be reached when it is the only one. */
+export async function eachEpr(command: Command, deps: CliDeps, eprs: readonly string[], act: (to: EndpointReference, grid: Services, env: Env) => Promise<string>): Promise<void> {
+  const { env, grid } = open(command, deps);
+  const sites = new Set<string>();
+  await each(env, eprs, async (name) => {
+    const to = readEpr(name);
+    sites.add(new URL(to.address).host);
+    try {
+      return { what: called(to), text: await act(to, grid, env) };
+    } catch (e) {
+      throw e instanceof Unreachable && sites.size > 1 ? new Refused('Unreachable', e.message) : e;
+    }
+  }, ({ text }) => text);
 }
 
 /** `URL` may be that of any service of the site, or of its services altogether. */

@@ -4,7 +4,9 @@ import type { SoapObject } from '../../soap/schema/codec.ts';
 import { clark } from '../../soap/names.ts';
 import type { XmlElement } from '../../soap/xml/tree.ts';
 import { DEFINITION, JSDL, LIFETIME, LOGISTICS, NEGOTIABLE, SERVICES, TYPES } from '../../wsrf/wire/names.ts';
-import type { CliDeps, Env } from '../env.ts';
+import { asJson, refusal, type CliDeps, type Env } from '../env.ts';
+import { SomeFailed } from '../exit.ts';
+import { printable } from '../io.ts';
 import { time } from '../format.ts';
 import { open, service, withCredentials } from './options.ts';
 import { called, eprOf, readEpr, serviceOf, type Services } from './services.ts';
@@ -22,11 +24,21 @@ export function addWsrfQueries(wsrf: Command, deps: CliDeps): void {
     .action(async (eprs: string[], _o: unknown, command: Command) => {
       const { env, grid } = open(command, deps);
       const rows: SoapObject[] = [];
-      for (const name of eprs) {
-        const to = readEpr(name);
-        rows.push({ epr: to, ...await properties(grid, serviceOf(to), to, OF_WORKSPACE) });
+      const failed: Array<{ item: string; error: unknown }> = [];
+      for (const item of eprs) {
+        try {
+          const to = readEpr(item);
+          rows.push({ epr: to, ...await properties(grid, serviceOf(to), to, OF_WORKSPACE) });
+        } catch (e) {
+          failed.push({ item, error: e });
+        }
       }
-      list(env, rows);
+      const [only] = failed;
+      if (eprs.length === 1 && only !== undefined) throw only.error;
+      if (env.json) env.say([...rows.map(plain), ...failed.map((f) => ({ item: f.item, error: asJson(f.error) }))], '');
+      else if (rows.length > 0) list(env, rows);
+      if (!env.json) for (const f of failed) env.io.err(`${printable(f.item)}: ${refusal(f.error)}`);
+      if (failed.length > 0) throw new SomeFailed(`${failed.length} of ${eprs.length} failed`);
     });
 
   withCredentials(wsrf.command('report <epr>'))

@@ -59,18 +59,18 @@ function walk(root: Element): { signatures: Element[]; byId: Map<string, Element
     if (nodes > MOST_ELEMENTS) throw tooMany();
     for (const element of level) {
       if (element.namespaceURI === DSIG && element.localName === 'Signature') signatures.push(element);
-      for (const id of idsOf(element)) byId.set(id, byId.has(id) ? null : element);
+      for (const { value } of idsOf(element)) byId.set(value, byId.has(value) ? null : element);
     }
     level = level.flatMap(elementsOf);
   }
   return { signatures, byId };
 }
 
-export function idsOf(element: Element): string[] {
-  const ids: string[] = [];
+export function idsOf(element: Element): Attr[] {
+  const ids: Attr[] = [];
   for (let i = 0; i < element.attributes.length; i += 1) {
-    const { localName, value } = element.attributes[i] as Attr;
-    if (localName === 'Id' || localName === 'ID' || localName === 'id') ids.push(value);
+    const attribute = element.attributes[i] as Attr;
+    if (attribute.localName === 'Id' || attribute.localName === 'ID' || attribute.localName === 'id') ids.push(attribute);
   }
   return ids;
 }

@@ -34,6 +34,8 @@ export function verifySignature(text: string, document: SignedDocument, key: Key
   for (const [part, reason] of [[document.body, 'BodyUnsigned'], [document.timestamp, 'TimestampUnsigned']] as const) {
     if (!targets.includes(part)) throw distrusted(reason, `The signature does not cover the message’s ${part === document.body ? 'body' : 'timestamp'}.`);
   }
+  // It looks through the whole message for each name that an identifier may have; which ones these parts have is known, and that no other has the same.
+  signed.idAttributes = [...new Set(targets.flatMap(idsOf).map((a) => a.localName))];
   if (!attempt(() => signed.checkSignature(text))) throw distrusted('BadSignature', 'A part of the message is not as it was signed.');
   const texts = signed.getSignedReferences();
   if (texts.length !== targets.length) throw distrusted('Reference', 'Not every part that the signature names was found.');

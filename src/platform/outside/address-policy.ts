@@ -2,7 +2,7 @@
  * Which addresses the service sends to because a user says so. By default not to itself, nor to what only this machine or its link can
  * reach: a user must not use the service to talk to what he cannot talk to himself.
  */
-import { lookup } from 'node:dns';
+import { lookup, type LookupAddress, type LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
 
@@ -18,8 +18,13 @@ export interface AddressPolicy {
   readonly lookup: LookupFunction;
 }
 
-/** @param allowed addresses and networks (`10.0.0.0/8`) that may be sent to whatever they are */
-export function createAddressPolicy(allowed: readonly string[]): AddressPolicy {
+type Resolve = (hostname: string, options: LookupOptions & { all: true }, callback: (error: Error | null, found: LookupAddress[]) => void) => void;
+
+/**
+ * @param allowed addresses and networks (`10.0.0.0/8`) that may be sent to whatever they are
+ * @param resolve what says where a name leads
+ */
+export function createAddressPolicy(allowed: readonly string[], resolve: Resolve = lookup): AddressPolicy {
   const open = new BlockList();
   for (const entry of allowed) {
     const [address = '', prefix] = entry.split('/');
@@ -38,13 +43,13 @@ export function createAddressPolicy(allowed: readonly string[]): AddressPolicy {
     if (open.check(address, family(address))) return undefined;
     const found = nobodys.find(({ list }) => list.check(address, family(address)));
     if (found !== undefined) return `is ${found.what}`;
-    return ownAddresses().has(address) ? 'is this machine itself' : undefined;
+    return ownAddresses().check(address, family(address)) ? 'is this machine itself' : undefined;
   }
 
   return {
     refusal,
     lookup(hostname, options, callback) {
-      lookup(hostname, { ...options, all: true }, (error, found) => {
+      resolve(hostname, { ...options, all: true }, (error, found) => {
         if (error !== null) return callback(error, '', 0);
         const bad = found.find((a) => refusal(a.address) !== undefined);
         if (bad !== undefined) return callback(new Error(`${hostname} is ${bad.address}, which ${refusal(bad.address) ?? ''}`), '', 0);
@@ -58,4 +63,9 @@ export function createAddressPolicy(allowed: readonly string[]): AddressPolicy {
 
 const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
-const ownAddresses = (): Set<string> => new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((a) => a.address)));
+/** As a list that also knows an IPv4 address in the form of an IPv6 one. */
+function ownAddresses(): BlockList {
+  const own = new BlockList();
+  for (const { address } of Object.values(networkInterfaces()).flatMap((all) => all ?? [])) own.addAddress(address.replace(/%.*$/, ''), family(address));
+  return own;
+}
