@@ -45,7 +45,7 @@ export async function answerSoap(parts: SoapDoorParts, request: DoorRequest): Pr
     const who = { account: { ...signer.account, limited: signer.limited }, signatureId: signer.signatureId, validUntil: signer.validUntil };
     const values = await perform(parts, request, who, operation, readRequest(body, fields));
     if (operation.mutates) log().info(operation.name, { user: signer.account.name, soap: table.version, ms: elapsed(parts.ctx, begun) });
-    return { status: 200, body: envelope(`<${action}Response xmlns="${table.namespace}">${table.requestId ? `<requestId>${request.id}</requestId>` : ''}${write(values)}</${action}Response>`) };
+    return { status: 200, body: envelope(`<${operation.name}Response xmlns="${table.namespace}">${table.requestId ? `<requestId>${request.id}</requestId>` : ''}${write(values)}</${operation.name}Response>`) };
   } catch (e) {
     if (e instanceof SoapFault) {
       log().debug('request refused', { action, reason: e.message });
