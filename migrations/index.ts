@@ -11,6 +11,7 @@ import * as m0008 from './0008_grid_names.ts';
 import * as m0009 from './0009_process_keys.ts';
 import * as m0010 from './0010_user_certificates.ts';
 import * as m0012 from './0012_security_groups.ts';
+import * as m0011 from './0011_instance_rules.ts';
 import * as m0016 from './0016_tag_search.ts';
 
 export interface Migration {
@@ -30,5 +31,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0009_process_keys', up: m0009.up },
   { name: '0010_user_certificates', up: m0010.up },
   { name: '0012_security_groups', up: m0012.up },
+  { name: '0011_instance_rules', up: m0011.up },
   { name: '0016_tag_search', up: m0016.up },
 ];

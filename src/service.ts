@@ -195,7 +195,7 @@ function startWork(
   const late: { dispatcher?: Dispatcher; subscribed?: () => void } = {};
   /** From the start of the work on. */
   const beats: { dispatcher?: () => void; sweeper?: () => void; monitor?: () => void } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, handOver: (ids) => late.dispatcher?.handOver(ids), subscribed: () => late.subscribed?.() });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, repository, handOver: (ids) => late.dispatcher?.handOver(ids), subscribed: () => late.subscribed?.() });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({

@@ -174,6 +174,18 @@ export function unsupported(sentence: string): Input<undefined> {
   };
 }
 
+/** A parameter that may only say what holds anyway: another value is refused with this sentence. */
+export function unsupportedWhen(refused: string, sentence: string): Input<undefined> {
+  return {
+    type: 'string',
+    required: false,
+    read(node, path) {
+      if (scalar(node, path)?.toLowerCase() === refused) throw new Fault('Unsupported', sentence);
+      return undefined;
+    },
+  };
+}
+
 /** Reads every field of `fields`; a child that is neither a field nor in `ignored` is UnknownParameter. */
 export function readFields<F extends InputFields>(fields: F, node: ParamNode, ignored: ReadonlySet<string>, prefix: string): InputsOf<F> {
   for (const name of node.children?.keys() ?? []) {

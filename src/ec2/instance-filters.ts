@@ -5,7 +5,7 @@ import type { LeaseView } from '../manager/types.ts';
 import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts';
 import { absentFilters } from './filters.ts';
 import type { FilterTable } from './filters.ts';
-import { addresses, instanceState, stateReason } from './instance.ts';
+import { addresses, instanceState, METADATA, stateName, stateReason } from './instance.ts';
 import type { Shown } from './instance.ts';
 import { isoSeconds } from './time.ts';
 
@@ -15,8 +15,8 @@ const ABSENT = absentFilters(
   'block-device-mapping.status', 'block-device-mapping.volume-id', 'boot-mode', 'capacity-reservation-id', 'current-instance-boot-mode',
   'capacity-reservation-specification.capacity-reservation-preference', 'host-id', 'iam-instance-profile.arn',
   'iam-instance-profile.id', 'iam-instance-profile.name', 'instance-lifecycle', 'ipv6-address', 'kernel-id', 'license-pool',
-  'maintenance-options.auto-recovery', 'metadata-options.http-endpoint', 'metadata-options.http-protocol-ipv4', 'metadata-options.http-protocol-ipv6',
-  'metadata-options.http-put-response-hop-limit', 'metadata-options.http-tokens', 'metadata-options.instance-metadata-tags', 'metadata-options.state',
+  'maintenance-options.auto-recovery', 'metadata-options.http-protocol-ipv4', 'metadata-options.http-protocol-ipv6',
+  'metadata-options.instance-metadata-tags',
   'network-interface.addresses.association.allocation-id', 'network-interface.addresses.association.association-id',
   'network-interface.addresses.association.carrier-ip', 'network-interface.addresses.association.customer-owned-ip',
   'network-interface.addresses.association.ip-owner-id', 'network-interface.addresses.association.public-dns-name',
@@ -54,8 +54,8 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'hypervisor': () => 'kvm',
   'image-id': (l) => l.imageId,
   'instance-id': (l) => l.id,
-  'instance-state-code': (l) => instanceState(l.state).code,
-  'instance-state-name': (l) => STATES[l.state].ec2,
+  'instance-state-code': (l) => instanceState(l.state, l.runningAt !== null).code,
+  'instance-state-name': stateName,
   'instance-type': (l) => l.type,
   'instance.group-id': (l) => l.securityGroups.map((g) => g.id),
   'instance.group-name': (l) => l.securityGroups.map((g) => g.name),
@@ -63,6 +63,10 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'key-name': (l) => l.keyName ?? undefined,
   'launch-index': (l) => l.launchIndex,
   'launch-time': (l) => isoSeconds(l.createdAt),
+  'metadata-options.http-endpoint': () => METADATA.httpEndpoint,
+  'metadata-options.http-put-response-hop-limit': () => METADATA.httpPutResponseHopLimit,
+  'metadata-options.http-tokens': () => METADATA.httpTokens,
+  'metadata-options.state': () => METADATA.state,
   'monitoring-state': () => 'disabled',
   'network-interface.addresses.primary': ofNics(() => true),
   'network-interface.addresses.private-dns-name': ofNics((n) => n.ip),

@@ -1,8 +1,8 @@
 /** A lease as an EC2 instance: the fields that clients read, and what in a lease fills them. */
-import { EC2_STATE_CODE, STATES } from '../lease/states.ts';
-import type { LeaseState } from '../lease/states.ts';
+import { EC2_STATE_CODE, ec2State, STATES } from '../lease/states.ts';
+import type { Ec2State, LeaseState } from '../lease/states.ts';
 import { LEASE_ID } from '../lease/ids.ts';
-import type { LeaseView, Manager } from '../manager/types.ts';
+import type { LeaseChange, LeaseView, Manager } from '../manager/types.ts';
 import { graceLeftS, waitingText } from '../manager/waiting.ts';
 import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts';
 import type { Context } from '../platform/context.ts';
@@ -16,6 +16,10 @@ export const instanceIds = inputList(instanceId);
 
 export const groupSet = list(struct({ groupId: text, groupName: text }));
 export const securityGroupItems = (lease: LeaseView): Array<{ groupId: string; groupName: string }> => lease.securityGroups.map((g) => ({ groupId: g.id, groupName: g.name }));
+
+export const metadataShape = struct({ state: text, httpTokens: text, httpPutResponseHopLimit: integer, httpEndpoint: text });
+/** Guests read key and user data from a volume of their own: there is no metadata service that could be reached. */
+export const METADATA = { state: 'applied', httpTokens: 'required', httpPutResponseHopLimit: 1, httpEndpoint: 'disabled' } as const;
 
 export const stateShape = struct({ code: integer, name: text });
 const none = list(struct({}));
@@ -58,6 +62,7 @@ export const instanceShape = struct({
   ebsOptimized: boolean,
   enaSupport: boolean,
   cpuOptions: struct({ coreCount: integer, threadsPerCore: integer }),
+  metadataOptions: metadataShape,
 });
 export type InstanceItem = OutputOf<typeof instanceShape>;
 
@@ -71,10 +76,20 @@ export const reservationFields = {
 export const reservationShape = struct(reservationFields);
 export type Reservation = OutputOf<typeof reservationShape>;
 
-export const instanceState = (state: LeaseState): { code: number; name: string } => {
-  const name = STATES[state].ec2;
+export const stateName = (l: LeaseView): Ec2State => ec2State(l.state, l.runningAt !== null);
+
+/** @param ran its VM has run before */
+export const instanceState = (state: LeaseState, ran: boolean): { code: number; name: string } => {
+  const name = ec2State(state, ran);
   return { code: EC2_STATE_CODE[name], name };
 };
+
+/** TerminateInstances, StartInstances and StopInstances answer so. */
+export const stateChangeShape = struct({ instanceId: text, currentState: stateShape, previousState: stateShape });
+
+export function stateChange(c: LeaseChange): OutputOf<typeof stateChangeShape> {
+  return { instanceId: c.id, currentState: instanceState(c.after, c.ran), previousState: instanceState(c.before, c.ran) };
+}
 
 const NOTHING: readonly [] = [];
 
@@ -95,7 +110,7 @@ export function instanceItem(lease: LeaseView, { now, region }: Shown): Instance
   return {
     instanceId: lease.id,
     imageId: lease.imageId,
-    instanceState: instanceState(lease.state),
+    instanceState: instanceState(lease.state, lease.runningAt !== null),
     privateDnsName: at?.private ?? '',
     dnsName: at?.dns ?? '',
     reason: why?.message ?? '',
@@ -125,6 +140,7 @@ export function instanceItem(lease: LeaseView, { now, region }: Shown): Instance
     ebsOptimized: false,
     enaSupport: false,
     cpuOptions: { coreCount: lease.cores, threadsPerCore: 1 },
+    metadataOptions: METADATA,
   };
 }
 
@@ -143,7 +159,7 @@ function networkInterfaces(lease: LeaseView, groups: InstanceItem['groupSet'], v
  */
 export function addresses(lease: LeaseView): { public: string; private: string | undefined; dns: string } | undefined {
   const { reach } = lease;
-  if (reach === null) return undefined;
+  if (reach === null || !STATES[lease.state].vm) return undefined;
   if (reach.forwarded) return { public: reach.host, private: undefined, dns: '' };
   const bridged = lease.nics.filter((n) => n.kind === 'bridge');
   return { public: reach.host, private: (bridged[1] ?? bridged[0])?.ip ?? reach.host, dns: reach.host };
@@ -155,10 +171,12 @@ export function stateReason(lease: LeaseView, now: number): { code: string; mess
     const code = lease.reasonCode ?? 'Server.BatchSystemPreempted';
     return { code, message: `${code}: the batch system takes the node back; ${grace} s are left` };
   }
-  if (lease.reasonCode !== null) return { code: lease.reasonCode, message: lease.reason ?? lease.reasonCode };
+  const ec2 = stateName(lease);
+  // Why it was stopped says nothing of one that has been started again.
+  const past = lease.reasonCode?.startsWith('Client.') === true && (ec2 === 'running' || ec2 === 'pending');
+  if (lease.reasonCode !== null && !past) return { code: lease.reasonCode, message: lease.reason ?? lease.reasonCode };
   // What EC2 says of an instance that has yet to start, and what it waits for.
   if (lease.waiting !== null) return { code: 'pending', message: `pending: ${waitingText(lease.waiting)}` };
-  const { ec2 } = STATES[lease.state];
   // A lease that was ended as asked has no reason of its own; EC2 names this one.
   if (ec2 !== 'terminated' && ec2 !== 'shutting-down') return undefined;
   return { code: 'Client.UserInitiatedShutdown', message: 'Client.UserInitiatedShutdown: User initiated shutdown' };

@@ -2,7 +2,7 @@
  * What of a request's filters the database can answer, so that a rare instance among many is found without reading all.
  * It narrows only: what comes back goes through every filter again, and filters that are not here are left to that.
  */
-import { EC2_STATE_CODE, LEASE_STATES, STATES } from '../lease/states.ts';
+import { EC2_STATE_CODE, ec2State, LEASE_STATES } from '../lease/states.ts';
 import type { Ec2State } from '../lease/states.ts';
 import type { LeaseMatch, SearchedColumn, TextMatch } from '../manager/types.ts';
 import { matches } from './filters.ts';
@@ -30,7 +30,7 @@ export function leaseMatch(filters: Filters): Narrowing {
     const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined;
     const stateShown = Object.hasOwn(STATE, name) ? STATE[name] : undefined;
     if (column !== undefined) columns.push({ column, match: textMatch(values) });
-    else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => matches(v, stateShown(STATES[s].ec2))));
+    else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => [false, true].some((ran) => matches(v, stateShown(ec2State(s, ran))))));
     else if (name.startsWith('tag:') && !ADDED_TAGS.has(name.slice(4))) tags.push({ key: name.slice(4), match: textMatch(values) });
     else whole = false;
   }

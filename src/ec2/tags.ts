@@ -50,9 +50,9 @@ export function refuseReserved(tagKey: string, allowed: readonly string[]): void
   }
 }
 
-/** Tags for one resource type; specifications for volumes and interfaces, which no lease has apart, are read over. */
-export function tagsFor(type: 'instance' | 'key-pair' | 'security-group' | 'security-group-rule', specs: ReadonlyArray<{ ResourceType: string; Tag: readonly TagInput[] }>, allowed: readonly string[] = []): Record<string, string> {
-  const known = type === 'instance' ? ['instance', 'volume', 'network-interface', 'spot-instances-request'] : [type];
+/** Tags for one resource type; specifications for volumes, interfaces and snapshots, which nothing has apart here, are read over. */
+export function tagsFor(type: 'instance' | 'key-pair' | 'image' | 'security-group' | 'security-group-rule', specs: ReadonlyArray<{ ResourceType: string; Tag: readonly TagInput[] }>, allowed: readonly string[] = []): Record<string, string> {
+  const known = type === 'instance' ? ['instance', 'volume', 'network-interface', 'spot-instances-request'] : type === 'image' ? ['image', 'snapshot'] : [type];
   const odd = specs.find((s) => !known.includes(s.ResourceType));
   if (odd !== undefined) throw new Fault('ParameterInvalid', `'${shown(odd.ResourceType)}' is not a valid taggable resource type for this operation.`);
   return writableTags(specs.filter((s) => s.ResourceType === type).flatMap((s) => s.Tag), allowed);

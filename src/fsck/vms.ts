@@ -12,10 +12,10 @@ import type { FsckSite, Problem } from './types.ts';
 const ASKED_AT_ONCE = 32;
 
 interface NodeRow { id: number; name: string }
-interface LeaseRow { id: string; state: LeaseState; generation: number; node_id: number | null; holding: boolean; working: boolean }
+interface LeaseRow { id: string; state: LeaseState; generation: number; node_id: number | null; holding: boolean; ran: boolean; working: boolean }
 const NODES = statement<NodeRow>('fsck-nodes', 'SELECT id, name FROM vmm_node WHERE ended_at IS NULL ORDER BY id');
 const LEASES = statement<LeaseRow>('fsck-live-leases', `
-  SELECT l.id, l.state, l.generation, l.node_id, l.holding, EXISTS (SELECT 1 FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') AS working
+  SELECT l.id, l.state, l.generation, l.node_id, l.holding, l.running_at IS NOT NULL AS ran, EXISTS (SELECT 1 FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') AS working
     FROM lease l WHERE NOT l.state IN (${list(LEASE_STATES.filter(isFinal))})`);
 const RAISE = statement<never>('fsck-mend-vm-generation', `
   UPDATE lease l SET generation = x.generation FROM unnest($1::text[], $2::int[]) AS x(id, generation)

@@ -13,7 +13,7 @@ import type { Context } from '../platform/context.ts';
 import { newImageId } from '../platform/ids.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import {
-  commonImagesCalled, imageById, imagesOfAccount, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
+  commonImagesCalled, imageById, imagesOfAccount, imagesOfFile, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
 } from '../store/images.ts';
 import { lockBelongings, removeAllTags } from '../store/tags.ts';
 import { HEAD_BYTES, qcow2DiskBytes } from './format.ts';
@@ -45,7 +45,7 @@ export interface ImageRepository {
   /** @throws Fault */
   add(image: NewImageFile): Promise<ImageRow>;
   /**
-   * Takes bytes in for an image whose row `write` is to write; when it has not, the file goes again.
+   * Takes bytes in for an image whose row `write` is to write; when none names the file, it goes again.
    * @throws Fault when the bytes are no image, and what `bytes` and `write` throw
    */
   take(owner: Owner, bytes: AsyncIterable<Buffer>, write: (image: Taken & { readonly id: string; readonly file: string }) => Promise<void>): Promise<void>;
@@ -135,9 +135,9 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
     async take(owner, bytes, write) {
       const id = await bring(owner, (place) => takeStream(bytes, place), async (newId, taken, file) => {
         await write({ ...taken, id: newId, file });
-        if ((await db.query(imageById, [newId])).length === 0) await dropFile({ id: newId, file });
+        if ((await db.query(imagesOfFile, [file])).length === 0) await dropFile({ id: newId, file });
       });
-      ctx.log.info('an image was taken in', { image: id, owner: owner.name });
+      ctx.log.info('an image was taken in', { file: id, owner: owner.name });
     },
 
     async remove(which) {

@@ -60,6 +60,8 @@ export const FAULTS = {
   SubscriptionNotFound: f('InvalidParameterValue', 400, 'ResourceUnknownFault', 'No subscription of yours has this key.'),
   ConsumerRefused: f('InvalidParameterValue', 400, 'SubscribeCreationFailedFault', 'Notifications are not sent to this address.'),
   StateRefused: f('IncorrectInstanceState', 400, 'OperationDisabledFault', 'The lease is in a state that does not allow the operation.'),
+  EndProtected: f('OperationNotPermitted', 400, 'OperationDisabledFault', 'The lease is protected: its user must take the protection back before it can be ended.'),
+  StopProtected: f('OperationNotPermitted', 400, 'OperationDisabledFault', 'The lease is protected: its user must take the protection back before it can be stopped.'),
   DryRun: f('DryRunOperation', 412, 'WorkspaceCreationFault', 'Request would have succeeded, but DryRun flag is set.'),
   PolicyNotFound: f('InvalidParameterValue', 400, 'AuthorizationFault', 'No policy has this name.'),
   PolicyInUse: f('InvalidParameterValue', 400, 'AuthorizationFault', 'The policy is assigned to users.'),

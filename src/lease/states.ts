@@ -6,7 +6,8 @@
  * From there the user may reboot, pause, resume, shut down and start again, serialize, or make the image ready for
  * transport; each of these has a transitional state that ends when the agent reports. Every lease has an end: by its
  * owner, an administrator, the sweeper at the end of its time, or its VM's own exit, it goes through `Ending` to
- * `Terminated`. What fails goes to `Corrupted`, whose only way out is the end.
+ * `Terminated`. A VM whose user wants it so comes to rest at its own exit (`powered-off`), with its disk, as after a
+ * shutdown. What fails goes to `Corrupted`, whose only way out is the end.
  *
  * `originals` are the internal state numbers of the original service (Nimbus 2.10.1) that a state stands for;
  * `visible` is what its WSRF clients see (`wt:state`); `ec2` is the EC2 instance state (name and code).
@@ -58,7 +59,7 @@ export const STATES: Readonly<Record<LeaseState, StateFacts>> = {
   ShuttingDown: facts('Running', 'stopping', [14], 'vt'),
   Serializing: facts('Running', 'stopping', [9], 'vt'),
   Serialized: facts('Propagated', 'stopped', [10], ''),
-  ReadyingForTransport: facts('Propagated', 'shutting-down', [15], 'vt'),
+  ReadyingForTransport: facts('Propagated', 'stopping', [15], 'vt'),
   ReadyForTransport: facts('TransportReady', 'stopped', [16], ''),
   StagingOut: facts('TransportReady', 'shutting-down', [17], 't'),
   StagedOut: facts('TransportReady', 'stopped', [18], ''),
@@ -67,14 +68,19 @@ export const STATES: Readonly<Record<LeaseState, StateFacts>> = {
   Corrupted: facts('Corrupted', 'terminated', range(29, 58), 'v'),
 };
 
+/** What EC2 clients see. At rest with the disk of a VM that ran before (`ran`) a lease is stopped; before its first start it is on its way. */
+export function ec2State(state: LeaseState, ran: boolean): Ec2State {
+  return state === 'Propagated' && ran ? 'stopped' : STATES[state].ec2;
+}
+
 /** Who may cause a transition. */
 export type Actor = 'user' | 'admin' | 'agent' | 'sweeper' | 'service' | 'slot';
 
 export type Trigger =
   | 'placed' | 'propagate-begun' | 'propagated' | 'start-begun' | 'started'
   | 'reboot' | 'rebooted' | 'pause' | 'paused' | 'resume' | 'resumed'
-  | 'shutdown' | 'shut-down' | 'start' | 'serialize' | 'serialized' | 'unserialize'
-  | 'make-transportable' | 'transportable' | 'stage-out' | 'staged-out'
+  | 'shutdown' | 'shut-down' | 'powered-off' | 'start' | 'serialize' | 'serialized' | 'unserialize'
+  | 'make-transportable' | 'transportable' | 'image-made' | 'stage-out' | 'staged-out'
   | 'refused' | 'failed' | 'vm-exited' | 'end' | 'ended' | 'forget';
 
 /** Work that a transition asks of an agent. */
@@ -108,8 +114,9 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Pausing'], trigger: 'paused', to: 'Paused', by: ['agent'] },
   { from: ['Paused'], trigger: 'resume', to: 'Resuming', by: ASKING, intent: 'resume' },
   { from: ['Resuming'], trigger: 'resumed', to: 'Running', by: ['agent'] },
-  { from: ['Running', 'Paused'], trigger: 'shutdown', to: 'ShuttingDown', by: ASKING, intent: 'shutdown' },
+  { from: ['Running', 'Rebooting', 'Paused'], trigger: 'shutdown', to: 'ShuttingDown', by: ASKING, intent: 'shutdown' },
   { from: ['ShuttingDown'], trigger: 'shut-down', to: 'Propagated', by: ['agent'] },
+  { from: ['Starting', 'Running', 'Rebooting', 'Pausing', 'Paused', 'Resuming'], trigger: 'powered-off', to: 'Propagated', by: ['agent', 'service'] },
   { from: ['Propagated'], trigger: 'start', to: 'Starting', by: ASKING, intent: 'start' },
   { from: ['Unpropagated'], trigger: 'start', to: 'Unpropagated', by: ASKING, intent: 'start' },
   { from: ['Running', 'Paused'], trigger: 'serialize', to: 'Serializing', by: ASKING, intent: 'serialize' },
@@ -117,6 +124,7 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Serialized'], trigger: 'unserialize', to: 'Starting', by: ASKING, intent: 'unserialize' },
   { from: ['Propagated', 'Running', 'Paused', 'Serialized'], trigger: 'make-transportable', to: 'ReadyingForTransport', by: [...ASKING, 'sweeper', 'slot'], intent: 'save' },
   { from: ['ReadyingForTransport'], trigger: 'transportable', to: 'ReadyForTransport', by: ['agent'] },
+  { from: ['ReadyingForTransport'], trigger: 'image-made', to: 'Propagated', by: ['agent'] },
   { from: ['ReadyForTransport'], trigger: 'stage-out', to: 'StagingOut', by: ['service', 'sweeper'] },
   { from: ['StagingOut'], trigger: 'staged-out', to: 'StagedOut', by: ['service', 'agent'] },
   { from: ['Rebooting'], trigger: 'refused', to: 'Running', by: ['agent', 'service'] },

@@ -48,6 +48,11 @@ export interface CreateRequest {
   readonly tags?: Readonly<Record<string, string>> | undefined;
   /** A public key as it stands, for doors whose users bring it with the request; not with `keyName`. */
   readonly publicKey?: string | undefined;
+  /** Its user cannot end it, or stop it, before he takes that back. */
+  readonly endProtected?: boolean | undefined;
+  readonly stopProtected?: boolean | undefined;
+  /** When its VM ends by itself it rests with its disk, and can be started again; otherwise it ends. */
+  readonly rests?: boolean | undefined;
   readonly grid?: GridRequest | undefined;
 }
 

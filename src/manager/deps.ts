@@ -1,5 +1,6 @@
 /** What the manager's use cases share. Made once, in `src/main.ts` (and by tests). */
 import type { ControlClient } from '../control/types.ts';
+import type { ImageRepository } from '../images/repository.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
@@ -28,6 +29,8 @@ export interface ManagerDeps {
   readonly tellOthers?: ((what: 'intents' | 'questions') => void) | undefined;
   /** Somebody wants to hear of what happens to a lease. */
   readonly subscribed?: (() => void) | undefined;
+  /** Removes images; absent where nobody has any. */
+  readonly repository?: Pick<ImageRepository, 'remove'> | undefined;
   /** Only where the site decides by itself. */
   readonly decision?: SiteDecision | undefined;
 }

@@ -1,4 +1,5 @@
 /** The manager: the only way in for doors and workers. Each use case is one transaction. */
+import { attributeCases } from './attributes.ts';
 import { createCredentials } from './credentials.ts';
 import { openBudgets, withinDuration } from './budgets.ts';
 import { createLeaseCreator, placeWithin, type Created } from './create-queue.ts';
@@ -106,8 +107,8 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
         checkEnsemble(requests);
         return createOrder(caller, requests, o?.dryRun === true);
       },
-      describe: cases.describe, end: cases.end, reboot: cases.reboot, setEnd: cases.setEnd,
-      console: cases.console, events: cases.events, forget: cases.forget,
+      describe: cases.describe, end: cases.end, reboot: cases.reboot, start: cases.start, stop: cases.stop, setEnd: cases.setEnd,
+      console: cases.console, events: cases.events, forget: cases.forget, ...attributeCases(deps),
     },
     workspaces,
     subscriptions: subscriptionCases(deps, workspaces, () => deps.subscribed?.()),

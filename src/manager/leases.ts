@@ -15,7 +15,8 @@ import { follow } from './follow.ts';
 import { moveEnd } from './lease-end.ts';
 import { leaseReads, type LeaseReads } from './lease-reads.ts';
 import { accountOf, checkIds, lockNamed, MOST_NAMED, notFound } from './named-leases.ts';
-import { TransitionBatch } from './transitions.ts';
+import { requireEndable, startAsked, stopAsked } from './power.ts';
+import { TransitionBatch, type Cause } from './transitions.ts';
 import type { Caller, EventView, LeaseChange, LeaseQuery, LeaseView, Manager, NewEnd } from './types.ts';
 import { leaseView } from './view.ts';
 
@@ -23,7 +24,7 @@ import { leaseView } from './view.ts';
 const MOST_DESCRIBED = 10_000;
 const CONSOLE_BYTES = 64 * 1024;
 
-type Cases = Pick<Manager['leases'], 'describe' | 'end' | 'reboot' | 'setEnd' | 'console' | 'events'>;
+type Cases = Pick<Manager['leases'], 'describe' | 'end' | 'reboot' | 'start' | 'stop' | 'setEnd' | 'console' | 'events'>;
 
 export interface LeaseCases extends Cases {
   /** Ends leases whose time is over; returns how many. */
@@ -37,9 +38,11 @@ export function leaseCases(deps: ManagerDeps): LeaseCases {
   const reads = leaseReads(deps.db);
   return {
     describe: (caller, query) => describe(deps, reads, caller, query),
-    end: (caller, ids, why, o) => change(deps, caller, ids, 'end', why, o?.dryRun ?? false),
-    reboot: (caller, ids, o) => change(deps, caller, ids, 'reboot', '', o?.dryRun ?? false),
-    forget: (caller, ids, why) => change(deps, caller, ids, 'forget', why, false),
+    end: (caller, ids, why, o) => change(deps, caller, ids, o, asked('end', why)),
+    reboot: (caller, ids, o) => change(deps, caller, ids, o, asked('reboot', '')),
+    forget: (caller, ids, why) => change(deps, caller, ids, {}, asked('forget', why)),
+    start: (caller, ids, o) => change(deps, caller, ids, o, startAsked),
+    stop: (caller, ids, o) => change(deps, caller, ids, o, (batch, lease, cause) => stopAsked(batch, lease, { ...cause, hard: o?.hard === true })),
     setEnd: (caller, ids, end, o) => setEnd(deps, reads, caller, ids, end, o?.dryRun ?? false),
     console: (caller, id, maxBytes) => readConsole(deps, askNode, caller, id, maxBytes ?? CONSOLE_BYTES),
     events: (caller, id) => events(deps, reads, caller, id),
@@ -76,35 +79,40 @@ async function namedAccount(db: Db, caller: Caller, name: string): Promise<numbe
   return account.id;
 }
 
-async function change(
-  deps: ManagerDeps, caller: Caller, named: readonly string[], trigger: Extract<Trigger, 'end' | 'reboot' | 'forget'>, why: string, dryRun: boolean,
-): Promise<LeaseChange[]> {
+/** What is asked of one lease. @throws Fault when its state does not allow it */
+type Act = (batch: TransitionBatch, lease: LockedLease, cause: Omit<Cause, 'trigger'>) => void;
+
+/** All of the named leases, or none. */
+async function change(deps: ManagerDeps, caller: Caller, named: readonly string[], options: { dryRun?: boolean } | undefined, act: Act): Promise<LeaseChange[]> {
   const ids = checkIds(named);
   const actor: Actor = caller.admin ? 'admin' : caller.door === 'service' ? 'service' : 'user';
+  const cause = { actor, who: caller.name, why: '', at: deps.ctx.clock.now(), requestId: caller.requestId };
   const { changes, effects } = await deps.db.transaction(async (tx) => {
     const leases = await lockNamed(tx, caller, ids);
     const batch = newBatch(deps);
-    const made = ids.map((id) => applyAsked(deps, batch, leases.get(id) as LockedLease, trigger, actor, caller, why));
-    if (dryRun) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
+    const made = ids.map((id) => {
+      const lease = leases.get(id) as LockedLease;
+      const before = lease.state;
+      act(batch, lease, cause);
+      return { id, before, after: lease.state, ran: lease.running_at !== null };
+    });
+    if (options?.dryRun === true) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
     return { changes: made, effects: await batch.write(tx) };
   });
   follow(deps, effects);
   return changes;
 }
 
-function applyAsked(
-  deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, trigger: Trigger, actor: Actor, caller: Caller, why: string,
-): LeaseChange {
-  const before = lease.state;
-  const cause = { trigger, actor, who: caller.name, why, at: deps.ctx.clock.now(), requestId: caller.requestId };
-  const outcome = trigger === 'end' && actor === 'user' ? { reasonCode: 'Client.UserInitiatedShutdown', reason: `ended by ${caller.name}${why === '' ? '' : `: ${why}`}` } : {};
-  const applied = batch.apply(lease, cause, outcome);
-  // Ending what has ended, or ends already, is what the user wants.
-  const already = (trigger === 'end' || trigger === 'forget') && (lease.final || lease.state === 'Ending');
-  if (!applied && !already) {
+function asked(trigger: Extract<Trigger, 'end' | 'reboot' | 'forget'>, why: string): Act {
+  return (batch, lease, cause) => {
+    if (trigger === 'end') requireEndable(lease, cause);
+    const outcome = trigger === 'end' && cause.actor === 'user' ? { reasonCode: 'Client.UserInitiatedShutdown', reason: `ended by ${cause.who}${why === '' ? '' : `: ${why}`}` } : {};
+    const before = lease.state;
+    // Ending what has ended, or ends already, is what the user wants.
+    const already = (trigger === 'end' || trigger === 'forget') && (lease.final || lease.state === 'Ending');
+    if (batch.apply(lease, { ...cause, trigger, why }, outcome) || already) return;
     throw new Fault('StateRefused', `The instance '${lease.id}' is not in a state from which it can be ${trigger === 'reboot' ? 'rebooted' : 'changed'}`, [`it is ${before}`]);
-  }
-  return { id: lease.id, before, after: lease.state };
+  };
 }
 
 const newBatch = (deps: ManagerDeps): TransitionBatch =>

@@ -23,8 +23,8 @@ export interface NodeCases {
 /** States in which a VM must exist on the node; in others a `start` or `remove` is under way or waits. */
 const EXPECTS_VM = (s: LeaseState): boolean => STATES[s].vm && !['Starting', 'Ending', 'Corrupted', 'ReadyingForTransport'].includes(s);
 
-/** States in which a VM that has stopped already was started, though the answer has not come yet. */
-const MAY_HAVE_RUN = (s: LeaseState): boolean => ['Unpropagated', 'Propagating', 'Propagated', 'Starting'].includes(s);
+/** A VM that has stopped already was started, though the answer has not come yet; one that rests has stopped as it should. */
+const MAY_HAVE_RUN = ({ state, ran }: HeldLease): boolean => ['Unpropagated', 'Propagating', 'Starting'].includes(state) || (state === 'Propagated' && !ran);
 
 export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
   const { ctx, db, pool, self } = deps;
@@ -55,7 +55,7 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
     const there = new Map(vms.map((v) => [v.lease, v]));
     await Promise.all(held.filter((l) => isGone(l, there.get(l.id))).map((l) => recorder.report({
       kind: 'vm-exited', lease: l.id, generation: l.generation, node: pool.name(nodeId), at: ctx.clock.now(), requestId: null,
-      reason: there.get(l.id)?.reason ?? 'the VM was gone when its node answered again',
+      reason: there.get(l.id)?.reason ?? 'the VM was gone when its node answered again', gone: there.get(l.id)?.state !== 'stopped',
     })));
     const holding = new Set(held.map((l) => l.id));
     return orphanRemovals(vms.filter((v) => v.state !== 'removed' && !holding.has(v.lease)));
@@ -74,7 +74,7 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
 /** The lease should have a VM on its node, and `vm`, which the node has, is none that lives. */
 export function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
   if (vm?.state === 'running' || vm?.state === 'paused' || vm?.state === 'starting') return false;
-  return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease.state) && vm?.state === 'stopped' && vm.generation === lease.generation);
+  return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease) && vm?.state === 'stopped' && vm.generation === lease.generation);
 }
 
 const isOrphan = (lease: HeldLease | undefined): boolean => lease === undefined || isFinal(lease.state);

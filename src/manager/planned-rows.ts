@@ -21,6 +21,7 @@ export function leaseRows(p: Planned, now: number, granularityS: number): object
     reserved_minutes: reservedMinutes(r.durationS, true, granularityS),
     phases: { accepted: r.acceptedAt, ...(place.kind === 'gathered' ? {} : { placed: now }) }, who: r.who, request_id: r.requestId,
     target: r.grid?.target ?? null, save_as: saveAs(r, index),
+    end_protected: r.endProtected, stop_protected: r.stopProtected, rests: r.rests,
   }));
 }
 

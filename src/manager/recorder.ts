@@ -11,7 +11,7 @@ import { STATES, type IntentKind, type LeaseState, type Trigger } from '../lease
 import type { Reach } from '../lease/types.ts';
 import type { Context } from '../platform/context.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
-import { insertImage } from '../store/images.ts';
+import { failImageOrders, forgetImageOrder, imageOrders, insertImage } from '../store/images.ts';
 import { claimedIntents, startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
 import type { ManagerDeps } from './deps.ts';
@@ -43,7 +43,8 @@ export type Report = {
   /** The lease's disk is in the repository, as a file without a row. */
   | { readonly kind: 'saved'; readonly intentId: string; readonly image: SavedImage }
   | { readonly kind: 'failed'; readonly intentId: string; readonly intent: IntentKind; readonly code: string; readonly reason: string; readonly superseded: boolean; readonly claim: number | null }
-  | { readonly kind: 'vm-exited'; readonly reason: string }
+  /** `gone`: nothing of it is on its node any more, its disk neither. */
+  | { readonly kind: 'vm-exited'; readonly reason: string; readonly gone?: boolean }
 );
 
 /** States of a VM that is there and stays what it is whatever is asked of it meanwhile. */
@@ -103,6 +104,8 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
   const effects = await db.transaction(async (tx) => {
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
     const [exited, passedOn] = [await exitsOfThisVm(tx, leases, reports), await failuresPassedOn(tx, reports)];
+    const notMade = new Map<string, string>();
+    const orders = await ordersOf(tx, leases, notMade);
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, deps.self?.id() ?? null);
     for (const r of reports) {
       const lease = leases.get(r.lease);
@@ -113,10 +116,12 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
       const lease = leases.get(r.lease);
       if (lease === undefined || passedOn.has(r)) continue;
       const before = lease.state;
-      if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r));
+      const order = orders.get(lease.image_order ?? '');
+      if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r), order);
       else foreign(liars, batch, lease, r);
       if (r.kind === 'done' && r.intent === 'start' && before !== 'Running' && lease.state === 'Running') started.push({ ...lease.phases, ...r.phases, recorded: now });
     }
+    if (notMade.size > 0) await tx.query(failImageOrders, [[...notMade.keys()], [...notMade.values()], new Date(now)]);
     return batch.write(tx);
   });
   for (const moments of started) for (const step of breakdown(moments)) ctx.meter?.step(step.name, step.ms);
@@ -159,7 +164,7 @@ function rarely({ clock, log }: Context): Liars {
   };
 }
 
-function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number, thisVm: boolean): void {
+function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now: number, thisVm: boolean, order: ImageOrder | undefined): void {
   const cause = (trigger: Trigger, why: string): Cause => ({ trigger, actor: 'agent', who: `node ${r.node}`, why, at: r.at, requestId: r.requestId });
   const current = r.generation === lease.generation;
   switch (r.kind) {
@@ -175,6 +180,7 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
     case 'saved':
       batch.finish(r.intentId, 'done', null);
       if (!current) return;
+      if (order !== undefined) return goOn(batch, lease, { ...cause('image-made', `its disk is the image ${r.image.id}`) }, order, now);
       batch.apply(lease, cause('transportable', ''));
       if (lease.save_as !== null) return;
       preempt(batch, lease, r, `${PREEMPTED}; its disk was saved as image ${r.image.id} (${r.image.name})`);
@@ -184,6 +190,10 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       if (!current) return;
       // Of the newest generation the node cannot have seen a newer one: the table has fallen behind it.
       if (r.superseded && r.intent === 'remove') batch.again(lease, r.intent, r.requestId);
+      if (r.intent === 'save' && order !== undefined) {
+        order.fail(r.reason);
+        return goOn(batch, lease, cause('refused', r.reason), order, now);
+      }
       if (r.intent === 'save' && lease.save_as !== null) return notSaved(batch, lease, cause('refused', r.reason), r);
       if (r.intent === 'save') preempt(batch, lease, r, `${PREEMPTED}; nothing was saved: ${r.reason}`);
       for (const trigger of ON_FAILED[r.intent]) {
@@ -191,8 +201,28 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       }
       return;
     case 'vm-exited':
-      if (current || thisVm) vmExited(batch, lease, r.reason, cause);
+      if (current || thisVm) vmExited(batch, lease, r, cause);
   }
+}
+
+/** An image that is being made of a lease which goes on. */
+interface ImageOrder {
+  readonly restart: boolean;
+  fail(why: string): void;
+}
+
+async function ordersOf(tx: Queryable, leases: ReadonlyMap<string, LockedLease>, failed: Map<string, string>): Promise<Map<string, ImageOrder>> {
+  const ids = [...leases.values()].flatMap((l) => (l.image_order === null ? [] : [l.image_order]));
+  if (ids.length === 0) return new Map();
+  return new Map((await tx.query(imageOrders, [ids])).map(({ id, restart }) => [id, { restart, fail: (why) => void failed.set(id, why) }]));
+}
+
+/** Made or not, the lease is again what it was before: at rest, or running, unless its time is over. */
+function goOn(batch: TransitionBatch, lease: LockedLease, cause: Cause, { restart }: ImageOrder, now: number): void {
+  lease.image_order = null;
+  batch.apply(lease, cause);
+  if (!restart || (lease.ends_at !== null && lease.ends_at <= now)) return;
+  batch.apply(lease, { ...cause, trigger: 'start', actor: 'service', who: 'service', why: 'runs on after its disk was saved' });
 }
 
 /** Its user may look after the disk; when the lease's time is over, it ends without another attempt. */
@@ -211,14 +241,21 @@ function preempt(batch: TransitionBatch, lease: LockedLease, r: Report, why: str
 async function keepImage(tx: Queryable, i: SavedImage, lease: LockedLease, now: number): Promise<void> {
   const keep = async (name: string): Promise<boolean> =>
     (await tx.query(insertImage, [i.id, i.accountId, name, i.format, i.sizeBytes, i.sha256, i.file, i.description, new Date(now)])).length > 0;
+  const kept = await keep(i.name);
   // A name that its user chose may have been given to another image meanwhile: that is no reason to lose the disk.
-  if (!(await keep(i.name)) && lease.save_as !== null) await keep(`saved-${lease.id}`);
+  if (!kept && i.id === lease.image_order) await keep(`saved-${i.id.slice(4)}`);
+  else if (!kept && lease.save_as !== null) await keep(`saved-${lease.id}`);
+  await tx.query(forgetImageOrder, [i.id, null]);
 }
 
-function vmExited(batch: TransitionBatch, lease: LockedLease, reason: string, cause: (trigger: Trigger, why: string) => Cause): void {
+function vmExited(batch: TransitionBatch, lease: LockedLease, r: Report & { kind: 'vm-exited' }, cause: (trigger: Trigger, why: string) => Cause): void {
+  const rests = lease.rests && r.gone !== true;
   // A VM that is over before its start was recorded was started: the agent's answer, or its phases, are still on their way.
-  if (lease.running_at === null) for (const before of ['propagated', 'start-begun'] as const) batch.apply(lease, cause(before, ''));
-  if (STATES[lease.state].vm) batch.apply(lease, cause('vm-exited', reason), { reasonCode: 'Client.InstanceInitiatedShutdown', reason });
+  const missed = rests ? ['propagated', 'start-begun', 'started'] as const : ['propagated', 'start-begun'] as const;
+  if (lease.running_at === null) for (const before of missed) batch.apply(lease, cause(before, ''));
+  const outcome = { reasonCode: 'Client.InstanceInitiatedShutdown', reason: r.reason };
+  if (rests && batch.apply(lease, cause('powered-off', r.reason), outcome)) return;
+  if (STATES[lease.state].vm) batch.apply(lease, cause('vm-exited', r.reason), outcome);
 }
 
 function finishDone(

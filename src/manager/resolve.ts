@@ -57,7 +57,8 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
     image, type: type.name, resources, networks, zone, securityGroups, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
-    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, grid: r.grid, hash: requestHash(r),
+    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {},
+    endProtected: r.endProtected ?? false, stopProtected: r.stopProtected ?? false, rests: r.rests ?? false, grid: r.grid, hash: requestHash(r),
   };
 }
 

@@ -25,6 +25,10 @@ export interface ResolvedRequest {
   readonly durationAsked: boolean;
   readonly clientToken: string | null;
   readonly tags: Readonly<Record<string, string>>;
+  readonly endProtected: boolean;
+  readonly stopProtected: boolean;
+  /** At its VM's own exit it rests, instead of ending. */
+  readonly rests: boolean;
   readonly grid?: GridRequest | undefined;
   /** Digest of what the user asked: the same client token must come with the same request. */
   readonly hash: string;

@@ -31,6 +31,8 @@ export interface Cause {
   /** ms */
   readonly at: number;
   readonly requestId: string | null;
+  /** The guest is not asked to power down first. */
+  readonly hard?: boolean;
 }
 
 export interface Outcome {
@@ -57,7 +59,7 @@ export interface Effects {
 export class TransitionBatch {
   private readonly updates = new Map<string, Update>();
   private readonly events: object[] = [];
-  private readonly intents = new Map<string, { id: string; lease_id: string; node_id: number; kind: IntentKind; generation: number; request_id: string | null }>();
+  private readonly intents = new Map<string, { id: string; lease_id: string; node_id: number; kind: IntentKind; generation: number; request_id: string | null; hard: boolean }>();
   private readonly finished: Array<{ id: string; state: 'done' | 'failed' | 'superseded'; error: string | null }> = [];
   private readonly opened: object[] = [];
   private readonly closed = new Map<string, number>();
@@ -83,7 +85,7 @@ export class TransitionBatch {
     if (lease.final) update.endedAt = at;
     // A lease that shall rest before anything is fetched has nothing to do on its node.
     const rests = cause.trigger === 'placed' && lease.target === 'Unpropagated';
-    if (row.intent !== undefined && lease.node_id !== null && !rests) this.intend(lease, row.intent, cause.requestId);
+    if (row.intent !== undefined && lease.node_id !== null && !rests) this.intend(lease, row.intent, cause.requestId, cause.hard);
     this.followUsage(lease, from, cause.trigger, at);
     if (lease.final) this.release(lease, at);
     if (cause.trigger === 'forget') this.abandoned.push(lease.id);
@@ -104,9 +106,9 @@ export class TransitionBatch {
   }
 
   /** What its node was to do was lost: once more, above it. */
-  redo(lease: LockedLease, kind: IntentKind, requestId: string | null): void {
+  redo(lease: LockedLease, kind: IntentKind, requestId: string | null, hard = false): void {
     this.touch(lease, {});
-    this.intend(lease, kind, requestId);
+    this.intend(lease, kind, requestId, hard);
   }
 
   /** Ends a lease whose node is no more: nobody is left whose word its end could wait for. */
@@ -164,10 +166,10 @@ export class TransitionBatch {
     return update;
   }
 
-  private intend(lease: LockedLease, kind: IntentKind, requestId: string | null): void {
+  private intend(lease: LockedLease, kind: IntentKind, requestId: string | null, hard = false): void {
     lease.generation += 1;
     this.intents.set(lease.id, {
-      id: newOperationId(this.random), lease_id: lease.id, node_id: lease.node_id ?? 0, kind, generation: lease.generation, request_id: requestId,
+      id: newOperationId(this.random), lease_id: lease.id, node_id: lease.node_id ?? 0, kind, generation: lease.generation, request_id: requestId, hard,
     });
   }
 
@@ -180,7 +182,7 @@ export class TransitionBatch {
   private followUsage(lease: LockedLease, from: LeaseState, trigger: Trigger, at: number): void {
     const row = { lease_id: lease.id, node: lease.node, start_at: iso(at), memory_mb: lease.memory_mb, cores: lease.cores };
     if (lease.state === 'Running' && from !== 'Running') this.opened.push(row);
-    else if (trigger === 'vm-exited' || trigger === 'transportable' || (lease.state === 'Propagated' && (from === 'ShuttingDown' || from === 'ReadyingForTransport'))) this.close(lease, at);
+    else if (trigger === 'vm-exited' || trigger === 'powered-off' || trigger === 'transportable' || trigger === 'image-made' || (lease.state === 'Propagated' && (from === 'ShuttingDown' || from === 'ReadyingForTransport'))) this.close(lease, at);
   }
 
   /** The first stop counts: what comes after it was no use of the node. */
@@ -227,6 +229,6 @@ function updateRow(u: Update): object {
     running_at: u.runningAt === undefined ? null : iso(u.runningAt),
     ended_at: u.endedAt === undefined ? null : iso(u.endedAt),
     reason_code: u.reasonCode ?? null, reason: u.reason === undefined ? null : writable(u.reason), phases: u.phases ?? {},
-    target: lease.target, save_as: lease.save_as,
+    target: lease.target, save_as: lease.save_as, image_order: lease.image_order,
   };
 }

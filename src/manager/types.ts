@@ -98,6 +98,20 @@ export interface LeaseChange {
   readonly id: string;
   readonly before: LeaseState;
   readonly after: LeaseState;
+  /** Its VM has run: what EC2 clients see of a lease at rest depends on it. */
+  readonly ran: boolean;
+}
+
+/** What users set of a lease. */
+export interface LeaseAttributes {
+  readonly id: string;
+  readonly type: string;
+  readonly userData: Buffer | null;
+  /** Its user cannot end it, or stop it, before he takes that back. */
+  readonly endProtected: boolean;
+  readonly stopProtected: boolean;
+  /** When its VM ends by itself it rests with its disk, instead of ending. */
+  readonly rests: boolean;
 }
 
 export interface LeaseQuery {
@@ -127,6 +141,26 @@ export interface ImageView {
   readonly sha256: string;
   readonly description: string;
   readonly createdAt: number;
+}
+
+/** As its user sees it: also one that is being made, or could not be. */
+export interface SeenImage extends ImageView {
+  readonly state: 'available' | 'pending' | 'failed';
+  /** Why it could not be made. */
+  readonly reason: string | null;
+  /** Everybody may use it by its id; common images apart. */
+  readonly public: boolean;
+  /** Owner ids of those whom it is opened to: to its owner all of them, to others themselves. */
+  readonly grantedTo: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** Who may use an image beside its owner; owner ids. */
+export interface GrantChange {
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+  /** For everybody, or no more; undefined = as it is. */
+  readonly all?: boolean | undefined;
 }
 
 export interface KeyPairView {
@@ -187,7 +221,7 @@ export interface EventView {
   readonly at: number;
   readonly from: LeaseState | null;
   readonly to: LeaseState;
-  readonly trigger: Trigger | 'created' | 'extended' | 'shortened';
+  readonly trigger: Trigger | 'created' | 'extended' | 'shortened' | 'changed';
   readonly who: string;
   readonly why: string;
   readonly requestId: string | null;
@@ -213,15 +247,30 @@ export interface Manager {
     /** Ends leases; naming one that has ended already changes nothing. */
     end(caller: Caller, ids: readonly string[], why: string, options?: { dryRun?: boolean }): Promise<LeaseChange[]>;
     reboot(caller: Caller, ids: readonly string[], options?: { dryRun?: boolean }): Promise<LeaseChange[]>;
+    /** To run again, what was stopped or rests; what runs already is left as it is. */
+    start(caller: Caller, ids: readonly string[], options?: { dryRun?: boolean }): Promise<LeaseChange[]>;
+    /** Their VMs end, their disks and all that they hold stay. `hard`: the guests are not asked first. */
+    stop(caller: Caller, ids: readonly string[], options?: { dryRun?: boolean; hard?: boolean }): Promise<LeaseChange[]>;
     /** Moves the end, within policy. Counted from now for `durationS`. */
     setEnd(caller: Caller, ids: readonly string[], end: NewEnd, options?: { dryRun?: boolean }): Promise<LeaseView[]>;
+    attributes(caller: Caller, id: string): Promise<LeaseAttributes>;
+    /** User data and type only while it is stopped. @throws Fault StateRefused, NoCapacity and what policies refuse with */
+    setAttributes(caller: Caller, id: string, change: Partial<Omit<LeaseAttributes, 'id'>>, options?: { dryRun?: boolean }): Promise<void>;
     /** Bytes from the end of the serial console. `at`: when they were read, ms. */
     console(caller: Caller, id: string, maxBytes?: number): Promise<{ bytes: Buffer; at: number }>;
     events(caller: Caller, id: string): Promise<EventView[]>;
   };
   readonly images: {
     /** `ids` may hold names too; an unknown one is ImageNotFound. `names` only narrows. */
-    list(caller: Caller, query?: { ids?: readonly string[]; names?: readonly string[] }): Promise<ImageView[]>;
+    list(caller: Caller, query?: { ids?: readonly string[]; names?: readonly string[] }): Promise<SeenImage[]>;
+    /** Of a lease that runs or is stopped. What runs is shut down for it, and runs on afterwards. Returns the image's id at once. */
+    make(caller: Caller, lease: string, image: { name: string; description: string; tags: Readonly<Record<string, string>> }, options?: { dryRun?: boolean }): Promise<string>;
+    /** The caller's own. @throws Fault ImageNotFound, NotAuthorized, ImageInUse */
+    remove(caller: Caller, id: string, options?: { dryRun?: boolean }): Promise<void>;
+    /** The caller's own. @throws Fault ImageNotFound, NotAuthorized */
+    grants(caller: Caller, id: string): Promise<{ all: boolean; accounts: readonly string[] }>;
+    /** `grants` of null: nobody but its owner. @throws Fault ImageNotFound, NotAuthorized, UserNotFound */
+    change(caller: Caller, id: string, change: { description?: string; grants?: GrantChange | null }, options?: { dryRun?: boolean }): Promise<void>;
   };
   readonly keys: {
     /** `material` is the private key, PEM (PKCS#1 for RSA, OpenSSH format for ed25519); kept nowhere. */

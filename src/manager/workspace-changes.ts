@@ -2,7 +2,7 @@
  * What grid clients do with leases that exist. Each asks for a state: who asks for the one that holds, or is on its way, is
  * answered with success. Of a group everything that can be changed is changed, in one transaction.
  */
-import { Fault } from '../lease/faults.ts';
+import { Fault, isFault } from '../lease/faults.ts';
 import { isName } from '../lease/ids.ts';
 import type { LeaseState, Trigger } from '../lease/states.ts';
 import { looksLikeId } from '../images/lookup.ts';
@@ -11,6 +11,7 @@ import { lockLeases, type LockedLease } from '../store/leases.ts';
 import type { ManagerDeps } from './deps.ts';
 import { follow } from './follow.ts';
 import { accountOf } from './named-leases.ts';
+import { requireEndable, requireStoppable, start, STARTED } from './power.ts';
 import { TransitionBatch, type Cause } from './transitions.ts';
 import type { Caller } from './types.ts';
 
@@ -52,7 +53,7 @@ function refusal(workspaces: readonly Named[], refused: ReadonlyMap<number, stri
 
 /** States that are what is asked for, or on the way there. */
 const ALREADY: Readonly<Record<Change['to'], readonly LeaseState[]>> = {
-  start: ['Pending', 'Starting', 'Running', 'Rebooting', 'Resuming'],
+  start: STARTED,
   shutdown: ['ShuttingDown', 'Propagated'],
   pause: ['Pausing', 'Paused'],
   reboot: ['Rebooting'],
@@ -65,9 +66,11 @@ const TRIGGER: Readonly<Record<Exclude<Change['to'], 'start'>, Trigger>> = { shu
 function apply(deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, caller: Caller, change: Change, saveAs: string | null): string | undefined {
   const { to } = change;
   const cause: Omit<Cause, 'trigger'> = { actor: caller.admin ? 'admin' : 'user', who: caller.name, why: '', at: deps.ctx.clock.now(), requestId: caller.requestId };
-  if (to === 'start' && starts(batch, lease, cause)) return undefined;
+  if (to === 'start' && start(batch, lease, cause)) return undefined;
   if (ALREADY[to].includes(lease.state)) return undefined;
   if (to === 'start') return `is ${lease.state}`;
+  const protection = protectedFrom(lease, to, cause);
+  if (protection !== undefined) return protection;
   const ended = { reasonCode: 'Client.UserInitiatedShutdown', reason: `ended by ${caller.name}` };
   const before = lease.save_as;
   if (to === 'save') lease.save_as = saveAs;
@@ -76,26 +79,15 @@ function apply(deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, ca
   return `is ${lease.state}`;
 }
 
-/** Where it rests ends with its start; what is being fetched for a rest is fetched once more, for a start. */
-function starts(batch: TransitionBatch, lease: LockedLease, cause: Omit<Cause, 'trigger'>): boolean {
-  const rested = lease.target;
-  if (rested !== null) {
-    lease.target = null;
-    batch.note(lease, {});
-  }
-  switch (lease.state) {
-    case 'Unpropagated':
-      return rested !== 'Unpropagated' || batch.apply(lease, { ...cause, trigger: 'start' });
-    case 'Propagating':
-      if (rested === 'Propagated') batch.redo(lease, 'start', cause.requestId);
-      return true;
-    case 'Propagated':
-      // On its way to Running already, unless it came to rest here.
-      return batch.apply(lease, { ...cause, trigger: 'start' });
-    case 'Paused':
-      return batch.apply(lease, { ...cause, trigger: 'resume' });
-    default:
-      return false;
+/** Why its user may not do it before he takes that back. */
+function protectedFrom(lease: LockedLease, to: Change['to'], cause: Omit<Cause, 'trigger'>): string | undefined {
+  try {
+    if (to === 'end') requireEndable(lease, cause);
+    if (to === 'shutdown' || to === 'save') requireStoppable(lease, cause);
+    return undefined;
+  } catch (e) {
+    if (isFault(e)) return `is protected: ${e.text}`;
+    throw e;
   }
 }
 

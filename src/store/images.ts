@@ -18,7 +18,10 @@ export interface ImageRow {
 const VIEW = `
   SELECT i.id, i.account_id, a.name AS owner, a.owner_id, i.name, i.format, i.size_bytes, i.sha256, i.file, i.description, i.created_at
     FROM image i LEFT JOIN account a ON a.id = i.account_id`;
-const USABLE = 'i.removed_at IS NULL AND (i.account_id IS NULL OR i.account_id = $1)';
+const NAMEABLE = 'i.removed_at IS NULL AND (i.account_id IS NULL OR i.account_id = $1)';
+/** Beside those, what others have opened to the caller or to all: by id only, so that nobody's name stands before another's. */
+const USABLE = `i.removed_at IS NULL AND (i.account_id IS NULL OR i.account_id = $1 OR i.public
+     OR EXISTS (SELECT 1 FROM image_grant g WHERE g.image_id = i.id AND g.account_id = $1))`;
 /** The caller's own before common ones. */
 const OWN_FIRST = 'i.account_id NULLS LAST, i.name, i.id';
 
@@ -26,10 +29,82 @@ const OWN_FIRST = 'i.account_id NULLS LAST, i.name, i.id';
 export const usableImageById = statement<ImageRow>('usable-image-by-id', `${VIEW} WHERE ${USABLE} AND i.id = $2`);
 
 /** $1 account, $2 name: the caller's own, else the common one */
-export const usableImageByName = statement<ImageRow>('usable-image-by-name', `${VIEW} WHERE ${USABLE} AND i.name = $2 ORDER BY ${OWN_FIRST} LIMIT 1`);
+export const usableImageByName = statement<ImageRow>('usable-image-by-name', `${VIEW} WHERE ${NAMEABLE} AND i.name = $2 ORDER BY ${OWN_FIRST} LIMIT 1`);
 
-/** $1 account */
-export const usableImages = statement<ImageRow>('usable-images', `${VIEW} WHERE ${USABLE} ORDER BY ${OWN_FIRST}`);
+/** As a user sees it, with what he may know of it. */
+export interface SeenImageRow extends ImageRow {
+  state: 'available' | 'pending' | 'failed';
+  reason: string | null;
+  public: boolean;
+  /** Owner ids of those whom it is opened to: to its owner all of them, to others themselves. */
+  granted_to: string[];
+  tags: Record<string, string> | null;
+}
+const TAGS = (id: string): string => `(SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = ${id} AND t.account_id = $1) AS tags`;
+
+/** $1 account: what it may use, and what is being made for it, or could not be made. */
+export const seenImages = statement<SeenImageRow>('seen-images', `
+  SELECT i.id, i.account_id, a.name AS owner, a.owner_id, i.name, i.format, i.size_bytes, i.sha256, i.file, i.description, i.created_at,
+         'available' AS state, NULL AS reason, i.public, ${TAGS('i.id')},
+         ARRAY(SELECT b.owner_id FROM image_grant g JOIN account b ON b.id = g.account_id
+                WHERE g.image_id = i.id AND (i.account_id = $1 OR g.account_id = $1) ORDER BY b.owner_id) AS granted_to
+    FROM image i LEFT JOIN account a ON a.id = i.account_id WHERE ${USABLE}
+   UNION ALL
+  SELECT o.id, o.account_id, a.name, a.owner_id, o.name, 'qcow2', 0, '', '', o.description, o.created_at,
+         CASE WHEN l.id IS NULL THEN 'failed' ELSE 'pending' END, CASE WHEN l.id IS NULL THEN coalesce(o.reason, 'the instance ended before its disk was saved') END,
+         false, ${TAGS('o.id')}, ARRAY[]::text[]
+    FROM image_order o JOIN account a ON a.id = o.account_id
+    LEFT JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport' AND o.failed_at IS NULL
+   WHERE o.account_id = $1
+   ORDER BY account_id NULLS LAST, name, id`);
+
+/** $1 id */
+export const imageGrants = statement<{ owner_id: string }>('image-grants', `
+  SELECT b.owner_id FROM image_grant g JOIN account b ON b.id = g.account_id WHERE g.image_id = $1 ORDER BY b.owner_id`);
+
+/** $1 owner ids: accounts that stand */
+export const accountsByOwnerIds = statement<{ id: number; owner_id: string }>('accounts-by-owner-ids', `
+  SELECT id, owner_id FROM account WHERE owner_id = ANY($1::text[]) AND removed_at IS NULL`);
+
+/** $1 image, $2 accounts */
+export const addImageGrants = statement<never>('add-image-grants', `
+  INSERT INTO image_grant (image_id, account_id) SELECT $1, unnest($2::bigint[]) ON CONFLICT DO NOTHING`);
+export const removeImageGrants = statement<never>('remove-image-grants', 'DELETE FROM image_grant WHERE image_id = $1 AND account_id = ANY($2::bigint[])');
+
+/** $1 image */
+export const removeAllImageGrants = statement<never>('remove-all-image-grants', 'DELETE FROM image_grant WHERE image_id = $1');
+
+/** $1 image, $2 for all, $3 description; null leaves what stands */
+export const changeImage = statement<never>('change-image', 'UPDATE image SET public = coalesce($2, public), description = coalesce($3, description) WHERE id = $1');
+
+/** $1 file: whose row names it */
+export const imagesOfFile = statement<{ id: string }>('images-of-file', 'SELECT id FROM image WHERE file = $1');
+
+/** $1 id, $2 account, $3 lease, $4 the lease's image, $5 name, $6 description, $7 the VM runs again afterwards, $8 now */
+export const insertImageOrder = statement<never>('insert-image-order', `
+  INSERT INTO image_order (id, account_id, lease_id, image_id, name, description, restart, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`);
+
+export interface ImageOrderRow {
+  id: string;
+  restart: boolean;
+}
+/** $1 ids */
+export const imageOrders = statement<ImageOrderRow>('image-orders', 'SELECT id, restart FROM image_order WHERE id = ANY($1::text[])');
+
+/** $1 ids, $2 why, in parallel arrays, $3 now */
+export const failImageOrders = statement<never>('fail-image-orders', `
+  UPDATE image_order o SET failed_at = $3, reason = x.reason FROM unnest($1::text[], $2::text[]) AS x(id, reason) WHERE o.id = x.id AND o.failed_at IS NULL`);
+
+/** $1 id, $2 account (null = any): what became an image, or is forgotten. One that is being made is not. */
+export const forgetImageOrder = statement<{ id: string }>('forget-image-order', `
+  DELETE FROM image_order o WHERE id = $1 AND ($2::bigint IS NULL OR account_id = $2)
+     AND ($2::bigint IS NULL OR NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport' AND o.failed_at IS NULL))
+  RETURNING id`);
+
+/** $1 account, $2 name: what is being made under it */
+export const ordersCalled = statement<{ id: string }>('orders-called', `
+  SELECT o.id FROM image_order o JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport'
+   WHERE o.account_id = $1 AND o.name = $2 AND o.failed_at IS NULL`);
 
 /** Every user's. */
 export const allImages = statement<ImageRow>('all-images', `${VIEW} WHERE i.removed_at IS NULL ORDER BY i.account_id NULLS FIRST, i.name`);
@@ -53,10 +128,10 @@ export const holdImages = statement<{ id: string }>('hold-images', `
 export const liveLeasesOfImage = statement<{ id: string }>('live-leases-of-image', `
   SELECT id FROM lease WHERE image_id = $1 AND NOT final ORDER BY seq LIMIT 10`);
 
-/** $1 id, $2 account, $3 name, $4 format, $5 size, $6 sha256, $7 file, $8 description, $9 now; no row when the name is taken */
+/** $1 id, $2 account, $3 name, $4 format, $5 size, $6 sha256, $7 file, $8 description, $9 now, unless it was ordered earlier; no row when the name is taken, or the image is there already */
 export const insertImage = statement<{ id: string }>('insert-image', `
   INSERT INTO image (id, account_id, name, format, size_bytes, sha256, file, description, created_at)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (coalesce(account_id, 0), name) WHERE removed_at IS NULL DO NOTHING
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce((SELECT o.created_at FROM image_order o WHERE o.id = $1), $9)) ON CONFLICT DO NOTHING
   RETURNING id`);
 
 /** $1 id, $2 now */

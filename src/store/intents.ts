@@ -32,11 +32,13 @@ export interface IntentRow {
   transport: NodeAccess['transport'];
   /** When the batch system takes the lease's node away, ms; null = it does not. */
   grace_ends_at: number | null;
+  /** The guest is not asked to power down first. */
+  hard: boolean;
   /** Of the lease: where it rests instead of running. */
   target: RestingState | null;
 }
 
-const COLUMNS = `i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id,
+const COLUMNS = `i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id, i.hard,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data, l.target,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
   (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
@@ -69,13 +71,13 @@ export const intentsByIds = statement<IntentRow>('intents-by-ids', `
 /** $1 jsonb array of new intents, $2 now, $3 when a poll may take them, $4 who claims them; older open ones of the leases are superseded. */
 export const insertIntents = statement<never>('insert-intents', `
   WITH x AS (
-    SELECT * FROM jsonb_to_recordset($1) AS x(id text, lease_id text, node_id bigint, kind text, generation int, request_id text)
+    SELECT * FROM jsonb_to_recordset($1) AS x(id text, lease_id text, node_id bigint, kind text, generation int, request_id text, hard boolean)
   ), old AS (
     UPDATE intent o SET state = 'superseded', finished_at = $2 FROM x
      WHERE o.lease_id = x.lease_id AND o.state = 'open' AND o.generation < x.generation
   )
-  INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id)
-  SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id, $4 FROM x`);
+  INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id, hard)
+  SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id, $4, coalesce(hard, false) FROM x`);
 
 /** $1 ids, $2 states, $3 errors in parallel arrays, $4 now */
 export const finishIntents = statement<never>('finish-intents', `

@@ -126,12 +126,15 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
     SELECT * FROM jsonb_to_recordset($1) AS x(
       id text, group_id text, account_id bigint, launch_index int, node_id bigint, zone text, image_id text, type text,
       memory_mb int, cores int, disk_mb int, key_name text, public_key text, user_data text, nics jsonb, duration_s int, reserved_minutes int,
-      ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text, state text, generation int, slot_node_id bigint, target text, save_as text)
+      ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text, state text, generation int, slot_node_id bigint, target text, save_as text,
+      end_protected boolean, stop_protected boolean, rests boolean)
   ), l AS (
     INSERT INTO lease (id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
-                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as)
+                       disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as,
+                       end_protected, stop_protected, rests)
     SELECT id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
-           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as FROM x
+           disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as,
+           end_protected, stop_protected, rests FROM x
     RETURNING id, seq
   ), e AS (
     INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)
@@ -174,16 +177,33 @@ export interface LockedLease {
   target: RestingState | null;
   /** The image that its disk becomes. */
   save_as: string | null;
+  /** The image that is being made of its disk, after which it goes on. */
+  image_order: string | null;
+  end_protected: boolean;
+  stop_protected: boolean;
+  /** At its VM's own exit it rests, instead of ending. */
+  rests: boolean;
   phases: Record<string, number>;
 }
-/** $1 lease */
-export const ownerOfLease = statement<{ id: number; name: string; save_as: string | null }>('owner-of-lease', `
-  SELECT a.id, a.name, l.save_as FROM lease l JOIN account a ON a.id = l.account_id WHERE l.id = $1`);
+export interface SavedFor {
+  id: number;
+  name: string;
+  save_as: string | null;
+  /** The image that is being made, when it is one that the lease survives. */
+  order_id: string | null;
+  order_name: string | null;
+  order_description: string | null;
+}
+/** $1 lease: whose it is, and what its disk becomes */
+export const ownerOfLease = statement<SavedFor>('owner-of-lease', `
+  SELECT a.id, a.name, l.save_as, o.id AS order_id, o.name AS order_name, o.description AS order_description
+    FROM lease l JOIN account a ON a.id = l.account_id LEFT JOIN image_order o ON o.id = l.image_order WHERE l.id = $1`);
 
 /** $1 ids, $2 account (null = any) */
 export const lockLeases = statement<LockedLease>('lock-leases', `
   SELECT l.id, l.state, l.generation, l.account_id, l.node_id, n.name AS node, l.holding, l.final, l.memory_mb, l.cores,
-         l.created_at, l.ends_at, l.running_at, l.duration_s, l.slot_node_id, sn.until_at, l.target, l.save_as,
+         l.created_at, l.ends_at, l.running_at, l.duration_s, l.slot_node_id, sn.until_at, l.target, l.save_as, l.image_order,
+         l.end_protected, l.stop_protected, l.rests,
          coalesce(sn.phases, '{}') || l.phases AS phases
     FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
@@ -194,9 +214,9 @@ export const updateLeases = statement<never>('update-leases', `
          reach = CASE WHEN x.final THEN NULL ELSE coalesce(x.reach, l.reach) END,
          running_at = coalesce(l.running_at, x.running_at), ended_at = coalesce(x.ended_at, l.ended_at),
          reason_code = coalesce(x.reason_code, l.reason_code), reason = coalesce(x.reason, l.reason),
-         phases = l.phases || coalesce(x.phases, '{}'), target = x.target, save_as = x.save_as
+         phases = l.phases || coalesce(x.phases, '{}'), target = x.target, save_as = x.save_as, image_order = x.image_order
     FROM jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, holding boolean, reach jsonb,
-         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text)
+         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text, image_order text)
    WHERE l.id = x.id`);
 
 /** $1 jsonb array of events */
@@ -230,7 +250,7 @@ export const moveEnds = statement<never>('move-ends', `
 /** $1 now, $2 limit. What is being saved is not due before that has ended. */
 export const dueLeases = statement<{ id: string }>('due-leases', `
   SELECT id FROM lease
-   WHERE NOT final AND state <> 'Ending' AND NOT (state = 'ReadyingForTransport' AND save_as IS NOT NULL) AND ends_at <= $1 ORDER BY ends_at LIMIT $2`);
+   WHERE NOT final AND state <> 'Ending' AND NOT (state = 'ReadyingForTransport' AND (save_as IS NOT NULL OR image_order IS NOT NULL)) AND ends_at <= $1 ORDER BY ends_at LIMIT $2`);
 
 /** $1 jsonb array: lease_id, node, start_at, memory_mb, cores. An interval that is open already stays. */
 export const openIntervals = statement<never>('open-intervals', `
@@ -266,11 +286,13 @@ export interface HeldLease {
   id: string;
   state: LeaseState;
   generation: number;
+  /** Its VM has run before. */
+  ran: boolean;
 }
 /** $1 node: leases that hold room on it */
 export const leasesHeldOn = statement<HeldLease>('leases-held-on', `
-  SELECT id, state, generation FROM lease WHERE node_id = $1 AND holding`);
+  SELECT id, state, generation, running_at IS NOT NULL AS ran FROM lease WHERE node_id = $1 AND holding`);
 
 /** $1 ids: the generations of leases whatever their state */
 export const leaseGenerations = statement<HeldLease>('lease-generations', `
-  SELECT id, state, generation FROM lease WHERE id = ANY($1::text[])`);
+  SELECT id, state, generation, running_at IS NOT NULL AS ran FROM lease WHERE id = ANY($1::text[])`);

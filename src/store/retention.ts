@@ -35,6 +35,16 @@ export const pruneEnsembles = statement<PrunedRows>('prune-ensembles', `
   ), d AS (DELETE FROM ensemble WHERE id IN (SELECT id FROM gone) RETURNING id)
   SELECT count(*)::int AS pruned FROM d`);
 
+/** $1 ordered before, $2 limit: images that could not be made. */
+export const pruneImageOrders = statement<PrunedRows>('prune-image-orders', `
+  WITH gone AS (
+    SELECT o.id FROM image_order o WHERE o.created_at < $1
+       AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport')
+     ORDER BY o.created_at LIMIT $2
+  ), t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
+     d AS (DELETE FROM image_order WHERE id IN (SELECT id FROM gone) RETURNING id)
+  SELECT count(*)::int AS pruned FROM d`);
+
 /** $1 ended before, $2 limit: slots to which no lease refers, with their nodes and what their pilots said. */
 export const pruneSlots = statement<PrunedRows>('prune-slots', `
   WITH gone AS (

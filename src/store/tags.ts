@@ -20,7 +20,9 @@ export const taggableResources = statement<{ id: string; account_id: number }>('
   SELECT r.id, g.account_id FROM security_rule r JOIN security_group g ON g.id = r.group_id WHERE r.id = ANY($1::text[]) AND ($2::bigint IS NULL OR g.account_id = $2)
    UNION ALL
   SELECT id, coalesce(account_id, $3::bigint) FROM image
-   WHERE id = ANY($1::text[]) AND removed_at IS NULL AND ($2::bigint IS NULL OR account_id = $2)`);
+   WHERE id = ANY($1::text[]) AND removed_at IS NULL AND ($2::bigint IS NULL OR account_id = $2)
+   UNION ALL
+  SELECT id, account_id FROM image_order WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)`);
 
 /** $1 resource ids, $2 accounts in parallel arrays; $3 keys, $4 values in parallel arrays: every tag on every resource */
 export const setTags = statement<never>('set-tags', `

@@ -18,7 +18,7 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   const left = graceLeft(row, now);
   // A disk takes the time that there is.
   const deadlineMs = op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
-  return { ...base, op, deadlineMs, ...grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null)) };
+  return { ...base, op, deadlineMs, ...(row.hard ? { graceMs: 0 } : grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null))) };
 }
 
 /** Of what the batch system leaves, so much is the guest’s to power down: less than a pilot waits for the service’s word. */

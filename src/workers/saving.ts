@@ -10,7 +10,7 @@ import type { Recorder, Report } from '../manager/recorder.ts';
 import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import type { IntentRow } from '../store/intents.ts';
-import { ownerOfLease } from '../store/leases.ts';
+import { ownerOfLease, type SavedFor } from '../store/leases.ts';
 
 /** Transfers at a time; each holds about 1 MiB. */
 const AT_ONCE = 32;
@@ -37,8 +37,14 @@ export function createSaver({ ctx, db, control, repository, recorder }: SaverDep
     const disk = Math.max(await repository.diskBytes({ file: row.image_file, format: row.image_format, size_bytes: row.image_size }), row.disk_mb * 2 ** 20);
     const saved = readSaved(ctx, control, row.node_id, row.lease_id, Math.ceil(disk * BESIDES) + BESIDES_BYTES);
     await repository.take(owner, saved, (image) => recorder.report({
-      ...base, kind: 'saved', intentId: row.id,
-      image: { ...image, accountId: owner.id, name: owner.save_as ?? `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} ${owner.save_as === null ? 'when the batch system took its node back' : 'as its user saved it'}; made from ${row.image_id}` },
+      ...base, kind: 'saved', intentId: row.id, image: { ...image, accountId: owner.id, ...becoming(owner, image.id, row) },
     }));
   });
+}
+
+/** An image that was ordered has its id and its words already. */
+function becoming(owner: SavedFor, id: string, row: IntentRow): { id: string; name: string; description: string } {
+  if (owner.order_id !== null) return { id: owner.order_id, name: owner.order_name ?? '', description: owner.order_description ?? '' };
+  const why = owner.save_as === null ? 'when the batch system took its node back' : 'as its user saved it';
+  return { id, name: owner.save_as ?? `saved-${row.lease_id}`, description: `Disk of ${row.lease_id} ${why}; made from ${row.image_id}` };
 }

@@ -75,7 +75,7 @@ export function form(params: Readonly<Record<string, string>>, version = '2016-1
 }
 
 /** Sends a signed POST. */
-export async function post(door: OpenDoor, body: string | Buffer, who = ALICE, headers: Record<string, string> = {}): Promise<Reply> {
+export async function post(door: Pick<OpenDoor, 'now' | 'port' | 'url'>, body: string | Buffer, who = ALICE, headers: Record<string, string> = {}): Promise<Reply> {
   const r = await fetch(`${door.url}/`, { method: 'POST', body, headers: { ...signV4(door, body, who), ...headers } });
   return reply(r.status, r.headers, await r.text());
 }

@@ -67,7 +67,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
   });
   const move = (l: LeaseView, state: LeaseState) => {
     leases.set(l.id, { ...l, state });
-    return { id: l.id, before: l.state, after: state };
+    return { id: l.id, before: l.state, after: state, ran: l.runningAt !== null };
   };
   const broken = (): void => {
     if (manager.broken !== undefined) throw manager.broken;
@@ -92,12 +92,30 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       async end(caller, ids, why, o) {
         const found = named(caller, ids);
         change('end', caller, { ids, why }, o?.dryRun);
-        return found.map((l) => (l.state === 'Terminated' ? { id: l.id, before: l.state, after: l.state } : move(l, 'Ending')));
+        return found.map((l) => (l.state === 'Terminated' ? { id: l.id, before: l.state, after: l.state, ran: true } : move(l, 'Ending')));
       },
       async reboot(caller, ids, o) {
         const found = named(caller, ids);
         change('reboot', caller, { ids }, o?.dryRun);
         return found.map((l) => move(l, 'Rebooting'));
+      },
+      async start(caller, ids, o) {
+        const found = named(caller, ids);
+        change('start', caller, { ids }, o?.dryRun);
+        return found.map((l) => move(l, 'Starting'));
+      },
+      async stop(caller, ids, o) {
+        const found = named(caller, ids);
+        change('stop', caller, { ids, hard: o?.hard ?? false }, o?.dryRun);
+        return found.map((l) => move(l, 'ShuttingDown'));
+      },
+      async attributes(caller, id) {
+        const [l] = named(caller, [id]) as [LeaseView];
+        return { id, type: l.type, userData: null, endProtected: false, stopProtected: false, rests: false };
+      },
+      async setAttributes(caller, id, to, o) {
+        named(caller, [id]);
+        change('setAttributes', caller, { id, change: to }, o?.dryRun);
       },
       async setEnd(caller, ids, end: NewEnd, o) {
         named(caller, ids);
@@ -112,11 +130,19 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
     },
     images: {
       async list(caller, q = {}) {
-        const usable = [COMMON_IMAGE, OWN_IMAGE, OTHER_IMAGE].filter((i) => i.owner === null || i.ownerId === caller.ownerId);
+        const usable = [COMMON_IMAGE, OWN_IMAGE, OTHER_IMAGE].map((i) => ({ ...i, state: 'available' as const, reason: null, public: false, grantedTo: [], tags: {} })).filter((i) => i.owner === null || i.ownerId === caller.ownerId);
         const missing = q.ids?.find((id) => !usable.some((i) => i.id === id || i.name === id));
         if (missing !== undefined) throw new Fault('ImageNotFound', `The image id '[${missing}]' does not exist`);
         return usable.filter((i) => q.ids === undefined || q.ids.includes(i.id) || q.ids.includes(i.name));
       },
+      async make(caller, id, image, o) {
+        named(caller, [id]);
+        change('images.make', caller, { id, image }, o?.dryRun);
+        return 'ami-00000000000000009';
+      },
+      async remove(caller, id, o) { change('images.remove', caller, id, o?.dryRun); },
+      async grants() { return { all: false, accounts: [] }; },
+      async change(caller, id, to, o) { change('images.change', caller, { id, to }, o?.dryRun); },
     },
     keys: {
       async create(caller, name, type, o) {

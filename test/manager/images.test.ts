@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ManagerDeps } from '../../src/manager/deps.ts';
 import { imageCases } from '../../src/manager/images.ts';
 import type { Manager } from '../../src/manager/types.ts';
 import { callerOf } from '../support/caller.ts';
@@ -9,7 +10,7 @@ let t: TestDatabase;
 let images: Manager['images'];
 beforeAll(async () => {
   t = await openTestDatabase();
-  images = imageCases({ db: t.db });
+  images = imageCases({ db: t.db } as ManagerDeps);
 });
 afterAll(() => t.close());
 

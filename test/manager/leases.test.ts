@@ -35,7 +35,7 @@ describe('a lease', () => {
   it('ends: room, address and interval are given back and the record is charged', async () => {
     const id = await one();
     const [change] = await site.manager.leases.end(site.alice, [id], 'enough');
-    expect(change).toEqual({ id, before: 'Running', after: 'Ending' });
+    expect(change).toEqual({ id, before: 'Running', after: 'Ending', ran: true });
     await site.settled();
     expect(await see(id)).toMatchObject({ state: 'Terminated', reach: null, reasonCode: 'Client.UserInitiatedShutdown' });
     const [record] = await site.db.query(statement<{ closed: boolean; minutes: number; open: number }>('test-record', `
@@ -52,7 +52,7 @@ describe('a lease', () => {
     expect((await see(id))?.state).toBe('Running');
     await site.manager.leases.end(site.alice, [id], '');
     await site.settled();
-    expect(await site.manager.leases.end(site.alice, [id], '')).toEqual([{ id, before: 'Terminated', after: 'Terminated' }]);
+    expect(await site.manager.leases.end(site.alice, [id], '')).toEqual([{ id, before: 'Terminated', after: 'Terminated', ran: true }]);
   });
 
   it('reboots, and refuses to when it is not running', async () => {

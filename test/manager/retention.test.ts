@@ -81,6 +81,28 @@ it('a group goes as a whole, when its last lease is old; its token is free again
   await expectInvariants(site);
 });
 
+it('images that could not be made go with their tags when they are old; one that is being made stays', async () => {
+  const clock = calendar();
+  site = await openTestSite({ clock, config: { lease: { max_duration: '365d' } } });
+  const s = site;
+  const { leases } = await s.manager.leases.create(s.alice, { minCount: 2, maxCount: 2, image: 'guest', durationS: 300 * 86_400 });
+  await s.settled();
+  const make = (n: number) => s.manager.images.make(s.alice, leases[n]?.id ?? '', { name: `image-${n}`, description: '', tags: { n: String(n) } });
+  s.control.answer = (_node, r) => (r.op !== 'save' || !('lease' in r) ? undefined : r.lease === leases[0]?.id ? { code: 'DiskFull', message: 'no room' } : 'silent');
+  const failed = await make(0);
+  await s.settled();
+  const making = await make(1);
+  await s.settled();
+  clock.pass(89 * DAY);
+  await pruneAll(s);
+  expect((await s.manager.images.list(s.alice, { ids: [failed, making] })).map((i) => i.state)).toEqual(['failed', 'pending']);
+  clock.pass(2 * DAY);
+  await pruneAll(s);
+  await expect(s.manager.images.list(s.alice, { ids: [failed] })).rejects.toMatchObject({ code: 'ImageNotFound' });
+  expect((await s.manager.images.list(s.alice, { ids: [making] })).map((i) => [i.state, i.tags])).toEqual([['pending', { n: '1' }]]);
+  expect((await s.manager.tags.list(s.alice)).map((t) => t.resourceId)).toEqual([making]);
+});
+
 it('0 keeps for ever, and what is still shown is not removed', async () => {
   const clock = calendar();
   site = await openTestSite({ clock, config: { retention: { leases: 0 }, ec2: { terminated_visible: '30d' } } });

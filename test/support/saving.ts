@@ -2,11 +2,12 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createImageRepository } from '../../src/images/repository.ts';
+import { createImageRepository, type ImageRepository } from '../../src/images/repository.ts';
 import { createSaver, type Saver, type SaverDeps } from '../../src/workers/saving.ts';
 
 export interface TestSaving {
   readonly save: Saver;
+  readonly repository: ImageRepository;
   /** Files below the repository's directory. */
   files(): string[];
   remove(): void;
@@ -17,6 +18,7 @@ export function testSaving(deps: Omit<SaverDeps, 'repository'>, during: <T>(work
   const directory = mkdtempSync(join(tmpdir(), 'nimbus-saving-'));
   const repository = createImageRepository({ ...deps, directory });
   return {
+    repository,
     save: createSaver({ ...deps, repository: { diskBytes: (image) => repository.diskBytes(image), take: (...args) => during(() => repository.take(...args)) } }),
     files: () => readdirSync(directory, { recursive: true, withFileTypes: true }).filter((f) => f.isFile()).map((f) => f.name),
     remove: () => rmSync(directory, { recursive: true, force: true }),

@@ -74,10 +74,8 @@ export class Executor {
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return reply.done(failure(id, refusal, { received: this.#parts.clock.now() }));
     this.#parts.records.see(lease, generation);
-    if (request.op === 'remove') {
-      this.#supersede(lease, generation);
-      this.#hasten(lease, request.graceMs ?? 0);
-    }
+    if (request.op === 'remove') this.#supersede(lease, generation);
+    if (request.op === 'remove' || request.op === 'shutdown') this.#hasten(lease, request.graceMs ?? 0);
     this.#take(new Operation(request, this.#parts.clock), reply);
   }
 
@@ -152,7 +150,7 @@ export class Executor {
     }
   }
 
-  /** A removal does not wait for the grace of one before it that has more. */
+  /** What ends a VM does not wait for the grace of one before it that has more. */
   #hasten(lease: string, graceMs: number): void {
     for (const op of this.#underWay.get(lease)?.values() ?? []) op.hasten(graceMs);
   }

@@ -113,6 +113,7 @@ export class Vms {
     const before = this.#parts.records.of(request.lease);
     if (request.op === 'start' && before.state === 'running' && sameVm(before, request.vm)) return before;
     if (before.state === 'running' || before.state === 'paused') throw wrongState(request, before);
+    await this.#dropSaved(request.lease);
     const { memoryMb, cores, image } = request.vm;
     // Written before anything is made: a crash from here on leaves a record that leads to what was made.
     const making = this.#parts.records.save({
@@ -126,6 +127,13 @@ export class Vms {
       await this.#undo(op, before);
       throw e;
     }
+  }
+
+  /** The file of a disk that was saved and fetched; the disk itself goes on. */
+  async #dropSaved(lease: string): Promise<void> {
+    const file = this.#saved.get(lease);
+    this.#saved.delete(lease);
+    if (file !== undefined) await rm(file, { force: true });
   }
 
   async #propagate(op: Operation, spec: VmSpec): Promise<void> {

@@ -1,13 +1,12 @@
 /** DescribeInstances and DescribeInstanceStatus. */
 import type { LeaseView } from '../../manager/types.ts';
 import { LEASE_ID } from '../../lease/ids.ts';
-import { STATES } from '../../lease/states.ts';
 import { Fault } from '../../lease/faults.ts';
 import { absentFilters, filterBy, filters } from '../filters.ts';
 import type { FilterTable, Filters } from '../filters.ts';
 import { boolean as booleanInput } from '../inputs.ts';
 import { instanceFilters } from '../instance-filters.ts';
-import { instanceIds, instanceState, reservations, reservationShape, shownTo, stateShape } from '../instance.ts';
+import { instanceIds, instanceState, reservations, reservationShape, shownTo, stateName, stateShape } from '../instance.ts';
 import { leaseMatch } from '../lease-match.ts';
 import { operation } from '../operation.ts';
 import type { Call } from '../operation.ts';
@@ -96,8 +95,8 @@ const statusFilters: FilterTable<LeaseView> = {
   'event.not-after': () => undefined,
   'event.not-before': (l) => (l.endsAt === null ? undefined : isoSeconds(l.endsAt)),
   'event.not-before-deadline': () => undefined,
-  'instance-state-code': (l) => instanceState(l.state).code,
-  'instance-state-name': (l) => STATES[l.state].ec2,
+  'instance-state-code': (l) => instanceState(l.state, l.runningAt !== null).code,
+  'instance-state-name': stateName,
   'instance-status.reachability': (l) => health(l).reachability,
   'instance-status.status': (l) => health(l).status,
   'system-status.reachability': (l) => health(l).reachability,
@@ -126,7 +125,7 @@ export const describeInstanceStatus = operation({
   async run(call, p) {
     const wanted = filterBy(p.Filter, () => statusFilters, leaseTags);
     const all = p.IncludeAllInstances === true;
-    const keep = (l: LeaseView): boolean => (all || STATES[l.state].ec2 === 'running') && wanted(l);
+    const keep = (l: LeaseView): boolean => (all || stateName(l) === 'running') && wanted(l);
     const { leases, nextToken } = await select(call, 'DescribeInstanceStatus', all ? p : { ...p, Narrow: [...p.Filter, RUNNING] }, keep);
     return { instanceStatusSet: leases.map(statusItem), nextToken };
   },
@@ -135,17 +134,17 @@ export const describeInstanceStatus = operation({
 function statusItem(l: LeaseView) {
   const { status, reachability } = health(l);
   const checked = { status, details: reachability === undefined ? [] : [{ name: 'reachability', status: reachability }] };
-  const over = STATES[l.state].ec2 === 'terminated' || STATES[l.state].ec2 === 'shutting-down';
+  const over = stateName(l) === 'terminated' || stateName(l) === 'shutting-down';
   return {
     instanceId: l.id,
     availabilityZone: l.zone,
     eventsSet: l.endsAt === null || over ? [] : [{ instanceEventId: eventId(l), code: END_EVENT, description: END_DESCRIPTION, notBefore: l.endsAt }],
-    instanceState: instanceState(l.state),
+    instanceState: instanceState(l.state, l.runningAt !== null),
     systemStatus: checked,
     instanceStatus: checked,
   };
 }
 
 function health(l: LeaseView): { status: string; reachability: string | undefined } {
-  return STATES[l.state].ec2 === 'running' ? { status: 'ok', reachability: 'passed' } : { status: 'not-applicable', reachability: undefined };
+  return stateName(l) === 'running' ? { status: 'ok', reachability: 'passed' } : { status: 'not-applicable', reachability: undefined };
 }

@@ -31,6 +31,7 @@ export const createKeyPair = operation({
     TagSpecification: tagSpecifications,
   },
   output: { keyName: text, keyFingerprint: text, keyMaterial: text, keyPairId: text, tagSet },
+  errors: ['KeyPairExists', 'TagRefused', 'TooMany', 'Unsupported'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     if (p.KeyFormat === 'ppk') throw new Fault('Unsupported', 'Keys are given in PEM form only; puttygen makes a ppk file of it.');
@@ -45,6 +46,7 @@ export const importKeyPair = operation({
   summary: 'Registers the public half of a key that the user has.',
   input: { KeyName: required(keyName), PublicKeyMaterial: required(base64(MAX_PUBLIC_KEY, 'KeyFormat')), TagSpecification: tagSpecifications },
   output: created,
+  errors: ['KeyFormat', 'KeyPairExists', 'TagRefused', 'TooMany'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     const tags = tagsFor('key-pair', p.TagSpecification);
@@ -75,6 +77,7 @@ export const describeKeyPairs = operation({
       keyPairId: text, keyType: text, tagSet, publicKey: optional(text), createTime: time, keyName: text, keyFingerprint: text,
     })),
   },
+  errors: ['KeyPairNotFound'],
   mutates: false,
   async run({ manager, caller }, p) {
     const keep = filterBy(p.Filter, keyFilters, (k) => k.tags);
@@ -107,6 +110,7 @@ export const deleteKeyPair = operation({
   summary: 'Forgets a key pair; one that does not exist is no fault.',
   input: { KeyName: keyName, KeyPairId: keyPairId },
   output: { return: boolean, keyPairId: optional(text) },
+  errors: ['ParameterConflict'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     if (p.KeyName !== undefined && p.KeyPairId !== undefined) throw new Fault('ParameterConflict', 'KeyName and KeyPairId exclude each other.');

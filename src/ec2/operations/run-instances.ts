@@ -11,7 +11,7 @@ import { imageReference } from './images.ts';
 import { keyName } from './key-pairs.ts';
 
 /** EC2 user guide, "User data": 16 KB before encoding. */
-const MAX_USER_DATA = 16_384;
+export const MAX_USER_DATA = 16_384;
 const MAX_COUNT = 0x7fffffff;
 const NAME_RULE = { pattern: NAME, must: 'must be letters, digits, ".", "_" or "-"' };
 
@@ -29,6 +29,9 @@ const input = {
   TagSpecification: tagSpecifications,
   SecurityGroup: list(string()),
   SecurityGroupId: list(string()),
+  DisableApiTermination: boolean,
+  DisableApiStop: boolean,
+  InstanceInitiatedShutdownBehavior: string({ oneOf: ['stop', 'terminate'] }),
   Monitoring: struct({ Enabled: boolean }),
   SubnetId: string(),
   PrivateIpAddress: unsupported(NO_CHOICE),
@@ -43,9 +46,9 @@ const input = {
 
 /** What would change the lease but cannot be had here is refused; what only tunes AWS's own machinery is read over. */
 const IGNORED = [
-  'AdditionalInfo', 'BlockDeviceMapping', 'CapacityReservationSpecification', 'CpuOptions', 'CreditSpecification', 'DisableApiStop',
-  'DisableApiTermination', 'EbsOptimized', 'ElasticGpuSpecification', 'ElasticInferenceAccelerator', 'EnablePrimaryIpv6',
-  'EnclaveOptions', 'HibernationOptions', 'IamInstanceProfile', 'InstanceInitiatedShutdownBehavior', 'KernelId',
+  'AdditionalInfo', 'BlockDeviceMapping', 'CapacityReservationSpecification', 'CpuOptions', 'CreditSpecification', 'EbsOptimized',
+  'ElasticGpuSpecification', 'ElasticInferenceAccelerator', 'EnablePrimaryIpv6',
+  'EnclaveOptions', 'HibernationOptions', 'IamInstanceProfile', 'KernelId',
   'License', 'LicenseSpecification', 'MaintenanceOptions', 'MetadataOptions', 'NetworkPerformanceOptions', 'Operator', 'PrivateDnsNameOptions',
   'RamdiskId', 'AddressingType',
 ];
@@ -83,6 +86,9 @@ function createRequest(p: InputsOf<typeof input>): CreateRequest {
     userData: p.UserData,
     durationS: duration === undefined ? undefined : durationOf(duration),
     clientToken: p.ClientToken,
+    endProtected: p.DisableApiTermination,
+    stopProtected: p.DisableApiStop,
+    rests: p.InstanceInitiatedShutdownBehavior === undefined ? undefined : p.InstanceInitiatedShutdownBehavior === 'stop',
     tags,
   };
 }

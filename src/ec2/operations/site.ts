@@ -23,6 +23,7 @@ export const describeAvailabilityZones = operation({
       groupName: text, networkBorderGroup: text, zoneType: text, zoneState: text,
     })),
   },
+  errors: ['ZoneUnknown'],
   mutates: false,
   async run({ manager }, p) {
     const region = manager.site.region();
@@ -72,15 +73,17 @@ export const describeRegions = operation({
 const NO_SUCH_FIGURES = absentFilters(
   'ebs-info.attachment-limit-type', 'ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps', 'ebs-info.ebs-optimized-info.baseline-iops',
   'ebs-info.ebs-optimized-info.baseline-throughput-in-mbps', 'ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps', 'ebs-info.ebs-optimized-info.maximum-iops',
-  'ebs-info.ebs-optimized-info.maximum-throughput-in-mbps', 'ebs-info.ebs-optimized-support', 'ebs-info.encryption-support', 'ebs-info.maximum-ebs-attachments',
+  'ebs-info.ebs-optimized-info.maximum-throughput-in-mbps', 'ebs-info.maximum-ebs-attachments',
   'ebs-info.nvme-support', 'instance-storage-info.disk.count', 'instance-storage-info.disk.size-in-gb', 'instance-storage-info.disk.type',
   'instance-storage-info.encryption-support', 'instance-storage-info.nvme-support', 'network-info.bandwidth-weightings',
-  'network-info.efa-info.maximum-efa-interfaces', 'network-info.efa-supported', 'network-info.ena-support', 'network-info.encryption-in-transit-supported',
+  'network-info.efa-info.maximum-efa-interfaces', 'network-info.ena-support', 'network-info.encryption-in-transit-supported',
   'network-info.flexible-ena-queues-support', 'network-info.ipv4-addresses-per-interface', 'network-info.ipv6-addresses-per-interface',
   'network-info.maximum-network-cards', 'network-info.network-performance', 'nitro-enclaves-support', 'nitro-tpm-info.supported-versions',
   'nitro-tpm-support', 'processor-info.supported-features', 'processor-info.sustained-clock-speed-in-ghz', 'reboot-migration-support',
-  'supported-boot-mode', 'vcpu-info.valid-cores', 'vcpu-info.valid-threads-per-core',
+  'vcpu-info.valid-cores', 'vcpu-info.valid-threads-per-core',
 );
+
+const UNSUPPORTED = 'unsupported';
 
 const interfaces = (t: LeaseType): number => Math.max(1, t.networks.length);
 const gib = (mb: number): number => Math.ceil(mb / 1024);
@@ -99,11 +102,13 @@ export const describeInstanceTypes = operation({
       memoryInfo: struct({ sizeInMiB: integer }),
       instanceStorageSupported: boolean,
       instanceStorageInfo: optional(struct({ totalSizeInGB: integer })),
+      ebsInfo: struct({ ebsOptimizedSupport: text, encryptionSupport: text }),
       networkInfo: struct({ maximumNetworkInterfaces: integer, ipv6Supported: boolean, efaSupported: boolean }),
-      hibernationSupported: boolean, burstablePerformanceSupported: boolean, dedicatedHostsSupported: boolean, autoRecoverySupported: boolean,
+      hibernationSupported: boolean, burstablePerformanceSupported: boolean, dedicatedHostsSupported: boolean, autoRecoverySupported: boolean, supportedBootModes: list(text),
     })),
     nextToken: optional(text),
   },
+  errors: ['TypeUnknown', 'TokenPageInvalid'],
   mutates: false,
   async run({ manager }, p) {
     const types = manager.site.types();
@@ -118,14 +123,17 @@ export const describeInstanceTypes = operation({
       'dedicated-hosts-supported': () => false,
       'free-tier-eligible': () => false,
       'hibernation-supported': () => false,
-      'hypervisor': () => undefined,
+      'ebs-info.ebs-optimized-support': () => UNSUPPORTED,
+      'ebs-info.encryption-support': () => UNSUPPORTED,
       'instance-storage-info.total-size-in-gb': (t) => (t.diskMb === 0 ? undefined : gib(t.diskMb)),
       'instance-storage-supported': () => true,
       'instance-type': (t) => t.name,
       'memory-info.size-in-mib': (t) => t.memoryMb,
+      'network-info.efa-supported': () => false,
       'network-info.ipv6-supported': () => false,
       'network-info.maximum-network-interfaces': (t) => interfaces(t),
       'processor-info.supported-architecture': () => 'x86_64',
+      'supported-boot-mode': () => 'legacy-bios',
       'supported-root-device-type': () => 'instance-store',
       'supported-usage-class': () => 'on-demand',
       'supported-virtualization-type': () => 'hvm',
@@ -154,11 +162,13 @@ function typeItem(t: LeaseType) {
     instanceStorageSupported: true,
     // A type without a size takes the image's, which is not known here.
     instanceStorageInfo: t.diskMb === 0 ? undefined : { totalSizeInGB: gib(t.diskMb) },
+    ebsInfo: { ebsOptimizedSupport: UNSUPPORTED, encryptionSupport: UNSUPPORTED },
     networkInfo: { maximumNetworkInterfaces: interfaces(t), ipv6Supported: false, efaSupported: false },
     hibernationSupported: false,
     burstablePerformanceSupported: false,
     dedicatedHostsSupported: false,
     autoRecoverySupported: false,
+    supportedBootModes: ['legacy-bios'],
   };
 }
 

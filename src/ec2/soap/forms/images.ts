@@ -84,4 +84,5 @@ export const imageForms: SoapForms = {
     },
     response: done,
   },
+  ResetImageAttribute: { since: V2008, request: { imageId: string, oneOf: choiceOf('Attribute', ['launchPermission']) }, response: done },
 };

@@ -131,4 +131,5 @@ export const instanceForms: SoapForms = {
     },
     response: done,
   },
+  ResetInstanceAttribute: { since: V2010_06, request: { instanceId: string, oneOf: choiceOf('Attribute', ['kernel', 'ramdisk']) }, response: done },
 };

@@ -4,7 +4,7 @@ import type { SoapVersion } from '../shapes.ts';
 export const WITHOUT_FORM: Readonly<Record<SoapVersion, readonly string[]>> = {
   '2008-05-05': [
     'AllocateAddress', 'AssociateAddress', 'AttachVolume', 'ConfirmProductInstance', 'CreateSnapshot', 'CreateVolume',
-    'DeleteSnapshot', 'DeleteVolume', 'DetachVolume', 'DisassociateAddress', 'ReleaseAddress', 'ResetImageAttribute',
+    'DeleteSnapshot', 'DeleteVolume', 'DetachVolume', 'DisassociateAddress', 'ReleaseAddress',
   ],
   '2009-08-15': [
     'AssociateDhcpOptions', 'AttachVpnGateway', 'BundleInstance', 'CancelBundleTask', 'CreateCustomerGateway',
@@ -17,7 +17,6 @@ export const WITHOUT_FORM: Readonly<Record<SoapVersion, readonly string[]>> = {
   '2010-06-15': [
     'ActivateLicense', 'CreatePlacementGroup', 'CreateSpotDatafeedSubscription', 'DeactivateLicense', 'DeletePlacementGroup',
     'DeleteSpotDatafeedSubscription', 'DescribeLicenses', 'DescribePlacementGroups', 'DescribeSpotDatafeedSubscription',
-    'ResetInstanceAttribute',
   ],
   '2010-08-31': [],
 };

@@ -1,0 +1,25 @@
+/** Statements on what users set of their leases while these exist. */
+import type { Nic } from '../lease/types.ts';
+import { statement } from './db.ts';
+
+export interface AttributesRow {
+  id: string;
+  type: string;
+  disk_mb: number;
+  nics: Nic[];
+  user_data: Buffer | null;
+  end_protected: boolean;
+  stop_protected: boolean;
+  rests: boolean;
+}
+/** $1 lease, $2 account (null = any) */
+export const leaseAttributes = statement<AttributesRow>('lease-attributes', `
+  SELECT id, type, disk_mb, nics, user_data, end_protected, stop_protected, rests
+    FROM lease WHERE id = $1 AND ($2::bigint IS NULL OR account_id = $2)`);
+
+/** $1 lease, $2 … protected from its end, $3 from stops, $4 rests, $5 user data, $6 type, $7 memory, $8 cores; null leaves what stands */
+export const setLeaseAttributes = statement<never>('set-lease-attributes', `
+  UPDATE lease SET end_protected = coalesce($2, end_protected), stop_protected = coalesce($3, stop_protected), rests = coalesce($4, rests),
+         user_data = CASE WHEN $5::bytea IS NULL THEN user_data WHEN length($5) = 0 THEN NULL ELSE $5 END,
+         type = coalesce($6, type), memory_mb = coalesce($7, memory_mb), cores = coalesce($8, cores)
+   WHERE id = $1`);
