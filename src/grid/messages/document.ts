@@ -66,13 +66,16 @@ function walk(root: Element): { signatures: Element[]; byId: Map<string, Element
   return { signatures, byId };
 }
 
-export function idsOf(element: Element): string[] {
-  const ids: string[] = [];
+export const idsOf = (element: Element): string[] => idAttributesOf(element).map((a) => a.value);
+export const idNamesOf = (element: Element): string[] => idAttributesOf(element).map((a) => a.localName);
+
+function idAttributesOf(element: Element): Attr[] {
+  const found: Attr[] = [];
   for (let i = 0; i < element.attributes.length; i += 1) {
-    const { localName, value } = element.attributes[i] as Attr;
-    if (localName === 'Id' || localName === 'ID' || localName === 'id') ids.push(value);
+    const attribute = element.attributes[i] as Attr;
+    if (attribute.localName === 'Id' || attribute.localName === 'ID' || attribute.localName === 'id') found.push(attribute);
   }
-  return ids;
+  return found;
 }
 
 export function elementsOf(parent: Element): Element[] {

@@ -3,7 +3,7 @@
  * acted upon.
  */
 import type { KeyObject } from 'node:crypto';
-import { elementsOf, idsOf, isNamed, type SignedDocument } from './document.ts';
+import { elementsOf, idNamesOf, idsOf, isNamed, type SignedDocument } from './document.ts';
 import { DSIG, ENVELOPED, EXCLUSIVE } from './names.ts';
 import { distrusted } from './refusals.ts';
 import { signedXml, type Element, type SignedXml } from './xml.ts';
@@ -34,6 +34,8 @@ export function verifySignature(text: string, document: SignedDocument, key: Key
   for (const [part, reason] of [[document.body, 'BodyUnsigned'], [document.timestamp, 'TimestampUnsigned']] as const) {
     if (!targets.includes(part)) throw distrusted(reason, `The signature does not cover the message’s ${part === document.body ? 'body' : 'timestamp'}.`);
   }
+  // It looks through the whole message for each name that an identifier may have; that each is there once is known.
+  signed.idAttributes = [...new Set(targets.flatMap(idNamesOf))];
   if (!attempt(() => signed.checkSignature(text))) throw distrusted('BadSignature', 'A part of the message is not as it was signed.');
   const texts = signed.getSignedReferences();
   if (texts.length !== targets.length) throw distrusted('Reference', 'Not every part that the signature names was found.');

@@ -34,6 +34,8 @@ interface Reference {
 export interface SignedXml {
   readonly signatureAlgorithm?: string;
   readonly canonicalizationAlgorithm?: string;
+  /** Local names of attributes that hold identifiers. */
+  idAttributes: readonly string[];
   loadSignature(signature: Element): void;
   getReferences(): readonly Reference[];
   /** @throws Error also where the signature is not good */
