@@ -39,6 +39,8 @@ export interface MessageRules<P> extends TimeRules {
 }
 
 const MOST_TOKENS = 4_096;
+/** Ends of lines in XML 1.1 only, but for the parser in all; written as references they stay what they are. */
+const LINE_ENDS_OF_1_1 = /[\u0085\u2028]/g;
 
 export function createMessageVerifier<P>(clock: Clock, rules: MessageRules<P>): MessageVerifier<P> {
   const tokens = new LRU<string, readonly Certificate[]>(MOST_TOKENS);
@@ -52,7 +54,7 @@ export function createMessageVerifier<P>(clock: Clock, rules: MessageRules<P>): 
 
   return {
     verify(bytes) {
-      const text = bytes.toString('utf8');
+      const text = bytes.toString('utf8').replace(LINE_ENDS_OF_1_1, (c) => `&#${c.charCodeAt(0)};`);
       const document = readSigned(text);
       if (document === undefined) return undefined;
       const chain = chainOf(findToken(document));
