@@ -45,6 +45,7 @@ const PARTS = {
   awscli: { here: () => existsSync('/usr/bin/aws'), install: 'awscli' },
   boto3: { here: () => python('boto3'), install: 'python3-boto3' },
   zeep: { here: () => python('zeep'), install: 'python3-zeep' },
+  xmlsec: { here: () => python('xmlsec'), install: 'python3-xmlsec' },
   boto2: { here: () => python('boto'), install: 'python3-boto' },
   libcloud: { here: () => python('libcloud'), install: 'python3-libcloud' },
   vmec2: { here: () => perl('VM::EC2'), install: 'libvm-ec2-perl' },

@@ -14,10 +14,14 @@ export interface MatrixClient {
   readonly script: string;
   /** For the script, where it knows several. */
   readonly variant?: string;
+  /** It does not see `nimbus:ssh`: its guest has an address of its own. */
+  readonly wired?: boolean;
 }
 
 const PYTHON = '/usr/bin/python3';
 const NODE = process.execPath;
+const TAGS_SINCE = '2010-08-31';
+const SOAP_VERSIONS = ['2008-05-05', '2009-08-15', '2010-06-15', '2010-08-31'];
 
 export const CLIENTS: readonly MatrixClient[] = [
   { row: 'aws', name: 'aws', signature: 'v4', needs: ['awscli'], program: NODE, script: 'awscli.mjs' },
@@ -27,7 +31,11 @@ export const CLIENTS: readonly MatrixClient[] = [
   { row: 'sdk3', name: '@aws-sdk/client-ec2', signature: 'v4', needs: [], program: NODE, script: 'sdk3.mjs' },
   { row: 'sdk2-v4', name: 'aws-sdk', signature: 'v4', needs: ['awssdk2'], program: NODE, script: 'sdk2.mjs', variant: 'v4' },
   { row: 'sdk2-v2', name: 'aws-sdk', signature: 'v2', needs: ['awssdk2'], program: NODE, script: 'sdk2.mjs', variant: 'v2' },
-  { row: 'libcloud', name: 'libcloud, NIMBUS', signature: 'v2', needs: ['libcloud'], program: PYTHON, script: 'apache_libcloud.py' },
+  { row: 'libcloud', name: 'libcloud NIMBUS', signature: 'v2', needs: ['libcloud'], program: PYTHON, script: 'apache_libcloud.py' },
+  ...SOAP_VERSIONS.flatMap((version): MatrixClient[] => [
+    { row: `zeep-${version}`, name: 'zeep + xmlsec', signature: `X.509 ${version}`, needs: ['zeep', 'xmlsec'], program: PYTHON, script: 'zeep_wsse.py', variant: version, wired: version < TAGS_SINCE },
+    { row: `soap-${version}`, name: 'soap (npm)', signature: `X.509 ${version}`, needs: ['soapjs'], program: NODE, script: 'soap.mjs', variant: version, wired: version < TAGS_SINCE },
+  ]),
 ];
 
 export const argv = (client: MatrixClient, mode: 'session' | 'guest', endpoint: string, image: string, keyFile: string): string[] => [
@@ -72,7 +80,7 @@ export interface Found {
   readonly steps: readonly StepLine[];
   readonly refusals: readonly RefusalLine[];
   /** By ssh, with the client's key, where the client's answer says; undefined: not tried. */
-  reached?: boolean;
+  reached?: true;
 }
 
 /** What a script printed. */

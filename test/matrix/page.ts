@@ -30,13 +30,15 @@ function linesOf({ client, found }: Row): Lines {
     const refusal = found.refusals.find((r) => r.refusal === name);
     return refusal?.missing === undefined ? `${refusal?.code}${refusal?.status == null ? '' : ` ${refusal.status}`}` : '–';
   });
-  const missing = [...found.steps.map((s) => [s.step, s.missing]), ...found.refusals.map((r) => [r.refusal, r.missing])].filter(([, why]) => why !== undefined);
-  const ssh = found.reached === undefined ? UNTRIED : found.reached ? 'yes' : '–';
+  const missing = [...found.steps.map((s) => ({ what: s.step, why: s.missing })), ...found.refusals.map((r) => ({ what: r.refusal, why: r.missing }))];
+  const reasons = [...new Set(missing.flatMap(({ why }) => why ?? []))];
+  const notes = reasons.map((why) => `${missing.filter((m) => m.why === why).map((m) => m.what).join(', ')}: ${why}`);
+  const ssh = found.reached === true ? 'yes' : UNTRIED;
   const key = keyOf(client);
   return new Map([
     [`session ${key}`, line([...who, ...session, ssh])],
     [`refusals ${key}`, line([...who, ...refused])],
-    ...(missing.length === 0 ? [] : [[`missing ${key}`, `* ${client.name}, ${client.signature}: ${missing.map(([what, why]) => `${what}: ${why}`).join('; ')}.`]] as [string, string][]),
+    ...(notes.length === 0 ? [] : [[`missing ${key}`, `* ${client.name}, ${client.signature}: ${notes.join('; ')}.`] as const]),
   ]);
 }
 

@@ -6,7 +6,7 @@ from libcloud.compute.base import NodeImage, NodeSize
 from libcloud.compute.providers import get_driver
 from libcloud.compute.types import Provider
 
-from session import ENDPOINT, ROW, play, until
+from session import ENDPOINT, INSTANCE_TYPE, ROW, play, until
 
 URL = urlparse(ENDPOINT)
 
@@ -25,7 +25,7 @@ class Libcloud:
         return self.driver.create_key_pair(name).private_key
 
     def run(self, image, count, key, user_data):
-        size = NodeSize('m1.small', 'm1.small', 0, 0, None, None, self.driver)
+        size = NodeSize(INSTANCE_TYPE, INSTANCE_TYPE, 0, 0, None, None, self.driver)
         made = self.driver.create_node(name=ROW + ' é+~/ 1', image=NodeImage(image, image, self.driver), size=size, ex_mincount=count, ex_maxcount=count,
                                        ex_keyname=key, ex_userdata=user_data)
         return [n.id for n in (made if isinstance(made, list) else [made])]

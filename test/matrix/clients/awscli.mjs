@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { ENDPOINT, play } from './session.mjs';
+import { ENDPOINT, INSTANCE_TYPE, play } from './session.mjs';
 
 const run = promisify(execFile);
 
@@ -24,7 +24,7 @@ class Cli {
   async keyPair(name) { return (await this.#aws('create-key-pair', '--key-name', name)).KeyMaterial; }
 
   async run(image, count, key, userData) {
-    const made = await this.#aws('run-instances', '--image-id', image, '--count', String(count), '--key-name', key, '--user-data', userData, '--instance-type', 'm1.small');
+    const made = await this.#aws('run-instances', '--image-id', image, '--count', String(count), '--key-name', key, '--user-data', userData, '--instance-type', INSTANCE_TYPE);
     return made.Instances.map((i) => i.InstanceId);
   }
 

@@ -4,7 +4,7 @@ import boto
 from boto.ec2.connection import EC2Connection
 from boto.regioninfo import RegionInfo
 
-from session import ENDPOINT, SIGNATURE, play, until
+from session import ENDPOINT, INSTANCE_TYPE, SIGNATURE, play, until
 
 URL = urlparse(ENDPOINT)
 
@@ -32,7 +32,7 @@ class Boto2:
         return self.ec2.create_key_pair(name).material
 
     def run(self, image, count, key, user_data):
-        return [i.id for i in self.ec2.run_instances(image, min_count=count, max_count=count, key_name=key, user_data=user_data, instance_type='m1.small').instances]
+        return [i.id for i in self.ec2.run_instances(image, min_count=count, max_count=count, key_name=key, user_data=user_data, instance_type=INSTANCE_TYPE).instances]
 
     def wait(self, ids, state):
         instances = self.ec2.get_only_instances(ids)

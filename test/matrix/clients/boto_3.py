@@ -3,7 +3,7 @@ import os
 import boto3
 from botocore.config import Config
 
-from session import ENDPOINT, play
+from session import ENDPOINT, INSTANCE_TYPE, play
 
 WAITER = {'Delay': 1, 'MaxAttempts': 90}
 
@@ -23,7 +23,7 @@ class Boto3:
 
     def run(self, image, count, key, user_data):
         return [i['InstanceId'] for i in self.ec2.run_instances(
-            ImageId=image, MinCount=count, MaxCount=count, KeyName=key, UserData=user_data, InstanceType='m1.small')['Instances']]
+            ImageId=image, MinCount=count, MaxCount=count, KeyName=key, UserData=user_data, InstanceType=INSTANCE_TYPE)['Instances']]
 
     def instances(self, **which):
         return [i for page in self.ec2.get_paginator('describe_instances').paginate(**which) for r in page['Reservations'] for i in r['Instances']]

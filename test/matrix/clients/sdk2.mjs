@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { ENDPOINT, play, SIGNATURE } from './session.mjs';
+import { ENDPOINT, INSTANCE_TYPE, play, SIGNATURE } from './session.mjs';
 
 const AWS = createRequire(new URL('../../clients/package.json', import.meta.url))('aws-sdk');
 const $waiter = { delay: 1, maxAttempts: 90 };
@@ -19,7 +19,7 @@ class Sdk2 {
 
   async run(ImageId, count, KeyName, userData) {
     const UserData = Buffer.from(userData).toString('base64');
-    const made = await this.ec2.runInstances({ ImageId, MinCount: count, MaxCount: count, KeyName, UserData, InstanceType: 'm1.small' }).promise();
+    const made = await this.ec2.runInstances({ ImageId, MinCount: count, MaxCount: count, KeyName, UserData, InstanceType: INSTANCE_TYPE }).promise();
     return made.Instances.map((i) => i.InstanceId);
   }
 

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import * as sdk from '@aws-sdk/client-ec2';
-import { ENDPOINT, play } from './session.mjs';
+import { ENDPOINT, INSTANCE_TYPE, play } from './session.mjs';
 
 const WAIT = { maxWaitTime: 90, minDelay: 1, maxDelay: 1 };
 const { version } = createRequire(import.meta.url)('@aws-sdk/client-ec2/package.json');
@@ -20,7 +20,7 @@ class Sdk3 {
 
   async run(ImageId, count, KeyName, userData) {
     const UserData = Buffer.from(userData).toString('base64');
-    const made = await this.client.send(new sdk.RunInstancesCommand({ ImageId, MinCount: count, MaxCount: count, KeyName, UserData, InstanceType: 'm1.small' }));
+    const made = await this.client.send(new sdk.RunInstancesCommand({ ImageId, MinCount: count, MaxCount: count, KeyName, UserData, InstanceType: INSTANCE_TYPE }));
     return made.Instances.map((i) => i.InstanceId);
   }
 

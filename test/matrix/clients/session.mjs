@@ -1,7 +1,7 @@
 /**
  * The session that every client plays: what is done, and in which order. How is said by the client's own script.
  *
- * usage: SCRIPT session|guest ENDPOINT IMAGE ROW KEYFILE [SIGNATURE]      credentials are in the environment
+ * usage: SCRIPT session|guest ENDPOINT IMAGE ROW KEYFILE [SIGNATURE]      credentials and INSTANCE_TYPE are in the environment
  * Prints a JSON line for each step, and for each refusal as the client shows it. `guest` is one instance that can be entered.
  */
 import { once } from 'node:events';
@@ -9,6 +9,7 @@ import { writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
 export const [MODE, ENDPOINT, IMAGE, ROW, KEY_FILE, SIGNATURE] = process.argv.slice(2);
+export const { INSTANCE_TYPE } = process.env;
 const USER_DATA = `user data of ${ROW}\n`;
 const WAIT_MS = 90_000;
 

@@ -1,6 +1,6 @@
 """The session that every client plays: what is done, and in which order. How is said by the client's own script.
 
-usage: SCRIPT session|guest ENDPOINT IMAGE ROW KEYFILE [SIGNATURE]      credentials are in the environment
+usage: SCRIPT session|guest ENDPOINT IMAGE ROW KEYFILE [SIGNATURE]      credentials and INSTANCE_TYPE are in the environment
 Prints a JSON line for each step, and for each refusal as the client shows it. `guest` is one instance that can be entered.
 """
 import json
@@ -9,6 +9,7 @@ import sys
 import time
 
 MODE, ENDPOINT, IMAGE, ROW, KEY_FILE = sys.argv[1:6]
+INSTANCE_TYPE = os.environ['INSTANCE_TYPE']
 SIGNATURE = sys.argv[6] if len(sys.argv) > 6 else None
 USER_DATA = 'user data of %s\n' % ROW
 WAIT_S = 90
