@@ -2,51 +2,42 @@
  * A bridged network through the whole product, in a network namespace of its own: the address comes from the pool, the guest
  * answers SSH at it, and it goes back to the pool with the lease.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { linuxGuest } from '../guests/linux.ts';
 import { hasPart } from '../parts.ts';
+import { BRIDGE_OPTIONS, openBridge, type Bridge } from '../support/bridge.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
 const run = promisify(execFile);
 const SSH_OPTIONS = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=5', 'IdentitiesOnly=yes'];
 const here = hasPart('root') && hasPart('qemu') && hasPart('linuxguest') && hasPart('awscli');
-/** A tun device as udev makes it, a bridge with the gateway's address, then nothing until the input ends. */
-const SET_UP = `
-mount -t tmpfs -o dev,mode=755 tmpfs /mnt && mknod -m 666 /mnt/tun c 10 200
-[ -e /dev/net/tun ] && mount --bind /mnt/tun /dev/net/tun
-ip link set lo up
-ip link add br-lease type bridge && ip address add 10.77.0.1/24 dev br-lease && ip link set br-lease up
-echo ready; exec cat`;
 
 describe.skipIf(!here)('a bridged network', () => {
-  let holder: ChildProcess;
-  let within: string[];
+  let bridge: Bridge;
+  let within: readonly string[];
   let serve: Serve;
   let aws: (...args: string[]) => Promise<string>;
 
   beforeAll(async () => {
-    holder = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', 'sh', '-ec', SET_UP], { stdio: ['pipe', 'pipe', 'inherit'] });
-    await once(holder.stdout as NonNullable<typeof holder.stdout>, 'data');
-    within = ['nsenter', '--target', String(holder.pid), '--net', '--mount', '--'];
+    bridge = await openBridge();
+    within = bridge.within;
     serve = await startServe('[lease]\ndefault_network = "public"\n', undefined, within);
     const keys = await serve.user('ada');
     const env = { PATH: '/usr/bin:/bin', HOME: serve.root, AWS_ACCESS_KEY_ID: keys.accessKey, AWS_SECRET_ACCESS_KEY: keys.secretKey, AWS_DEFAULT_REGION: 'nimbus' };
     const [program = '', ...before] = within;
     aws = async (...args) => (await run(program, [...before, '/usr/bin/aws', 'ec2', ...args, '--endpoint-url', serve.ec2, '--output', 'text'], { env, timeout: 60_000 })).stdout.trim();
     await serve.admin('network', 'remove', 'public');
-    await serve.admin('network', 'add', 'public', '--bridge', 'br-lease', '--netmask', '255.255.255.0', '--gateway', '10.77.0.1', '--dns', '10.77.0.1');
+    await serve.admin('network', 'add', 'public', ...BRIDGE_OPTIONS);
     await serve.admin('network', 'address', 'add', 'public', '10.77.0.10-10.77.0.11');
     await serve.admin('image', 'add', 'tiny-linux', linuxGuest());
   }, 180_000);
   afterAll(async () => {
     await serve.stop();
-    holder.stdin?.end();
-    await once(holder, 'exit');
+    await bridge.close();
   });
 
   const inUse = async (): Promise<Array<string | null>> =>

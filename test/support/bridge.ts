@@ -1,0 +1,31 @@
+/** A network namespace with a bridge, for VMs with addresses of their own: root only. What is to see it runs `within`. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+/** A tun device as udev makes it, a bridge with the gateway's address, then nothing until the input ends. */
+const SET_UP = `
+mount -t tmpfs -o dev,mode=755 tmpfs /mnt && mknod -m 666 /mnt/tun c 10 200
+[ -e /dev/net/tun ] && mount --bind /mnt/tun /dev/net/tun
+ip link set lo up
+ip link add br-lease type bridge && ip address add 10.77.0.1/24 dev br-lease && ip link set br-lease up
+echo ready; exec cat`;
+
+export const BRIDGE_OPTIONS = ['--bridge', 'br-lease', '--netmask', '255.255.255.0', '--gateway', '10.77.0.1', '--dns', '10.77.0.1'];
+
+export interface Bridge {
+  /** Goes before a command. */
+  readonly within: readonly string[];
+  close(): Promise<void>;
+}
+
+export async function openBridge(): Promise<Bridge> {
+  const holder = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', 'sh', '-ec', SET_UP], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(holder.stdout, 'data');
+  return {
+    within: ['nsenter', '--target', String(holder.pid), '--net', '--mount', '--'],
+    async close() {
+      holder.stdin.end();
+      await once(holder, 'exit');
+    },
+  };
+}
