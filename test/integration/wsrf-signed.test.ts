@@ -4,7 +4,7 @@
  */
 import { createPrivateKey } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request, type RequestOptions } from 'node:https';
+import type { RequestOptions } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -12,7 +12,7 @@ import { pemBlocks } from '../../src/grid/trust/pem.ts';
 import { globusUser, gridService, type GlobusUser } from '../grid/globus.ts';
 import { signMessage, type SignOptions } from '../grid/signer.ts';
 import { hasPart } from '../parts.ts';
-import { createBody, DESTROY, keyBlock, keysIn, QUERY_ALL } from '../support/grid-requests.ts';
+import { createBody, DESTROY, envelopeOf, keyBlock, keysIn, post, QUERY_ALL, type Answer } from '../support/grid-requests.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
 const NODE = `
@@ -26,20 +26,6 @@ start_ms = 20
 stop_ms = 0
 `;
 const CREATE = createBody({ image: 'nimbus-guest', memoryMb: 64 });
-
-interface Answer { status: number; text: string }
-/** One request on a connection of its own. */
-function post(base: string, service: string, envelope: string, tls: RequestOptions): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const sent = request(base + service, { method: 'POST', agent: false, rejectUnauthorized: false, headers: { 'content-type': 'text/xml' }, ...tls }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk; });
-      response.on('error', reject).on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-    });
-    sent.on('error', reject).end(envelope);
-  });
-}
-const envelopeOf = (body: string, header = ''): string => `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>${header}</s:Header><s:Body>${body}</s:Body></s:Envelope>`;
 
 async function serveFor(user: GlobusUser, toml: string, root?: string): Promise<{ serve: Serve; urls: { wsrf: string; wsrfLegacy?: string } }> {
   const serve = await startServe(`${NODE}${toml}`, root);
