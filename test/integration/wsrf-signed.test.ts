@@ -1,18 +1,19 @@
 /**
  * The built service for grid clients without a certificate in TLS: messages that are signed, with a certificate and with a proxy's path,
- * and what others have made of them. Beside it the listener for clients of long ago.
+ * and what others have made of them. Beside it the listener for clients of long ago, and certificates that let nobody in.
  */
 import { createPrivateKey } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request, type RequestOptions } from 'node:https';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { RequestOptions } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { pemBlocks } from '../../src/grid/trust/pem.ts';
-import { globusUser, gridService, type GlobusUser } from '../grid/globus.ts';
+import { pem, pemBlocks } from '../../src/grid/trust/pem.ts';
+import { globusUser, gridService, openssl, type GlobusUser } from '../grid/globus.ts';
+import { authority, crl, LANGUAGE, proxy, rfcProxy, rsaKeys, user, type Made, type Shape } from '../grid/make.ts';
 import { signMessage, type SignOptions } from '../grid/signer.ts';
 import { hasPart } from '../parts.ts';
-import { createBody, DESTROY, keyBlock, keysIn, QUERY_ALL } from '../support/grid-requests.ts';
+import { createBody, DESTROY, envelopeOf, keyBlock, keysIn, post, QUERY_ALL, type Answer } from '../support/grid-requests.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
 const NODE = `
@@ -26,20 +27,6 @@ start_ms = 20
 stop_ms = 0
 `;
 const CREATE = createBody({ image: 'nimbus-guest', memoryMb: 64 });
-
-interface Answer { status: number; text: string }
-/** One request on a connection of its own. */
-function post(base: string, service: string, envelope: string, tls: RequestOptions): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const sent = request(base + service, { method: 'POST', agent: false, rejectUnauthorized: false, headers: { 'content-type': 'text/xml' }, ...tls }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk; });
-      response.on('error', reject).on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-    });
-    sent.on('error', reject).end(envelope);
-  });
-}
-const envelopeOf = (body: string, header = ''): string => `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>${header}</s:Header><s:Body>${body}</s:Body></s:Envelope>`;
 
 async function serveFor(user: GlobusUser, toml: string, root?: string): Promise<{ serve: Serve; urls: { wsrf: string; wsrfLegacy?: string } }> {
   const serve = await startServe(`${NODE}${toml}`, root);
@@ -231,4 +218,63 @@ describe.skipIf(!hasPart('openssl'))('a client of long ago', () => {
       await third.serve.stop();
     }
   }, 120_000);
+});
+
+describe.skipIf(!hasPart('openssl'))('a certificate in TLS', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'refused-'));
+  const HOUR = 3_600_000;
+  const root = authority('O=Grid,OU=Test,CN=Made CA', { keys: rsaKeys(2048) });
+  const person = (cn: string, o: Partial<Shape> = {}): Made => user(root, `O=Grid,OU=Test,CN=${cn}`, { keys: rsaKeys(2048), ...o });
+  const alice = person('Alice Made');
+  const near = proxy(alice, '1', [rfcProxy(LANGUAGE.full, 0)], { keys: rsaKeys(2048) });
+  const limited = proxy(alice, '2', [rfcProxy(LANGUAGE.limited)], { keys: rsaKeys(2048) });
+  /** A chain, the leaf first, and how the door calls what is wrong with it. */
+  const REFUSED: Record<string, { chain: readonly Made[]; why: RegExp }> = {
+    'that has expired': { chain: [person('Alice Made', { until: Date.now() - HOUR })], why: /has expired|Expired/i },
+    'that is not valid yet': { chain: [person('Alice Made', { from: Date.now() + HOUR, until: Date.now() + 2 * HOUR })], why: /not valid yet|NotYetValid/i },
+    'that was revoked': { chain: [person('Alice Made', { serial: 77 })], why: /revoked/i },
+    'that signs itself': { chain: [authority('O=Grid,OU=Test,CN=Alice Made', { keys: rsaKeys(2048) })], why: /SelfSigned|signs itself|itself/i },
+    'of an authority that nobody knows': { chain: [user(authority('O=Grid,OU=Test,CN=Other CA'), 'O=Grid,OU=Test,CN=Alice Made', { keys: rsaKeys(2048) })], why: /UnknownAuthority|authority/i },
+    'outside its authority’s signing policy': { chain: [user(root, 'O=Elsewhere,CN=Alice Made', { keys: rsaKeys(2048) })], why: /SigningPolicyRefuses|signing policy/i },
+    'of a proxy of a proxy that may have none': { chain: [proxy(near, '3', [rfcProxy()], { keys: rsaKeys(2048) }), near, alice], why: /ProxyPathLength|path/i },
+    'of a limited proxy': { chain: [limited, alice], why: /limited/i },
+    'of a full proxy of a limited one': { chain: [proxy(limited, '4', [rfcProxy()], { keys: rsaKeys(2048) }), limited, alice], why: /limited/i },
+    'of somebody who is no user': { chain: [person('Mallory Made')], why: /No user/i },
+  };
+  const tls = (chain: readonly Made[]): RequestOptions => ({
+    cert: chain.map((c) => pem('CERTIFICATE', c.der)).join(''), key: (chain[0] as Made).keys.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+  });
+  let serve: Serve;
+  let base = '';
+  beforeAll(async () => {
+    const host = globusUser(dir);
+    writeFileSync(join(dir, 'made.pem'), pem('CERTIFICATE', root.der));
+    const hash = openssl(dir, 'x509', '-in', 'made.pem', '-noout', '-subject_hash').trim();
+    writeFileSync(join(host.trust, `${hash}.0`), pem('CERTIFICATE', root.der));
+    writeFileSync(join(host.trust, `${hash}.r0`), crl(root, [77]));
+    writeFileSync(join(host.trust, `${hash}.signing_policy`), "access_id_CA X509 '/O=Grid/OU=Test/CN=Made CA'\npos_rights globus CA:sign\ncond_subjects globus '\"/O=Grid/OU=Test/*\"'\n");
+    const started = await serveFor({ ...host, dn: '/O=Grid/OU=Test/CN=Alice Made' }, gridService(dir, host));
+    serve = started.serve;
+    base = started.urls.wsrf;
+  }, 120_000);
+  afterAll(async () => {
+    await serve?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it.each(Object.entries(REFUSED))('%s creates nothing', async (_, { chain, why }) => {
+    const { status, text } = await post(base, 'WorkspaceFactoryService', envelopeOf(CREATE), tls(chain));
+    expect(status, text).toBe(500);
+    expect(text).toMatch(why);
+    expect(text).not.toContain('WorkspaceKey');
+  });
+
+  it('that is good creates, as do its proxies; nothing was made before', async () => {
+    expect(await leases(serve)).toBe(0);
+    for (const chain of [[alice], [near, alice]]) {
+      const { status, text } = await post(base, 'WorkspaceFactoryService', envelopeOf(CREATE), tls(chain));
+      expect(status, text).toBe(200);
+    }
+    expect(await leases(serve)).toBe(2);
+  });
 });

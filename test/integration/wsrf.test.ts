@@ -3,13 +3,14 @@
  * kinds, our own command line with the files of the original's client, and the same leases through EC2.
  */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { globusUser, gridService, openssl, type GlobusUser } from '../grid/globus.ts';
 import { hasPart } from '../parts.ts';
+import { createBody, envelopeOf, keysIn, post } from '../support/grid-requests.ts';
 import { askAs, newUser, type Ask } from '../support/query.ts';
 import { NIMBUS, startServe, type Serve } from '../support/serve.ts';
 
@@ -60,6 +61,29 @@ describe.skipIf(!hasPart('zeep') || !hasPart('openssl'))('zeep', () => {
     const { out } = JSON.parse(stdout) as { out: Record<string, unknown> };
     expect(out).toMatchObject({ 'running': 'Running', 'Pause': 'Paused', 'Reboot': 'Running', 'Normal': 'Propagated', 'destroyed': 'ResourceUnknownFault', 'report': 2, 'bad-image': 'WorkspaceResourceRequestDeniedFault' });
   }, 120_000);
+});
+
+describe.skipIf(!hasPart('axis') || !hasPart('openssl'))('Axis 1', () => {
+  const JARS = ['axis', 'jaxrpc', 'saaj', 'wsdl4j', 'commons-discovery', 'commons-logging', 'javax.mail', 'javax.activation'].map((jar) => `/usr/share/java/${jar}.jar`);
+
+  it('compiles what it makes of the descriptions, and speaks with a client certificate', async () => {
+    const [sources, classes, secret] = [join(dir, 'axis'), join(dir, 'classes'), 'changeit'];
+    const java = (...args: string[]): ReturnType<typeof run> => run('java', args, { timeout: 110_000 });
+    // -W: inputs and outputs as what they are, as Globus' own stubs have them.
+    for (const part of ['status', 'instance']) {
+      await java('-cp', JARS.join(':'), 'org.apache.axis.wsdl.WSDL2Java', '-W', '-O', '30', '-o', sources, join(import.meta.dirname, '..', '..', 'wsdl', 'workspace', `${part}_service.wsdl`));
+    }
+    const made = readdirSync(sources, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.java')).map((f) => join(sources, f));
+    await java('-m', 'jdk.compiler/com.sun.tools.javac.Main', '-nowarn', '-cp', JARS.join(':'), '-d', classes, ...made, join(import.meta.dirname, '..', 'clients', 'axis', 'Client.java'));
+    openssl(dir, 'pkcs12', '-export', '-in', 'user.pem', '-inkey', 'user.key', '-out', 'user.p12', '-passout', `pass:${secret}`);
+    await run('keytool', ['-importcert', '-noprompt', '-alias', 'ca', '-file', join(dir, 'ca.pem'), '-keystore', join(dir, 'ca.p12'), '-storetype', 'PKCS12', '-storepass', secret]);
+    const created = await post(base, 'WorkspaceFactoryService', envelopeOf(createBody({ image: 'base.img', memoryMb: 64 })), { cert: readFileSync(alice.certificate), key: readFileSync(alice.key) });
+    const [key = ''] = keysIn(created.text);
+    await vi.waitFor(async () => expect((await ask({ Action: 'DescribeInstances' })).body).toContain('<name>running</name>'), { timeout: 20_000, interval: 50 });
+    const tls = ['key', 'trust'].flatMap((kind, i) => [`-Djavax.net.ssl.${kind}Store=${join(dir, i === 0 ? 'user.p12' : 'ca.p12')}`, `-Djavax.net.ssl.${kind}StoreType=PKCS12`, `-Djavax.net.ssl.${kind}StorePassword=${secret}`]);
+    const { stdout } = await java(...tls, '-cp', [classes, ...JARS].join(':'), 'Client', base, key);
+    expect(String(stdout).split('\n').filter((l) => /^(?:workspaces|state|then|destroyed) /.test(l))).toEqual(['workspaces 1', 'state Paused', 'then Failed to remove resource']);
+  }, 240_000);
 });
 
 describe.skipIf(!hasPart('openssl'))('nimbus wsrf', () => {

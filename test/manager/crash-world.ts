@@ -3,6 +3,10 @@
  * leaves the process is counted: every statement and commit, every message to an agent and from one. Each is a moment at
  * which it can die: just before, and just after, when nobody hears any more what came of it.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createImageRepository } from '../../src/images/repository.ts';
 import { createManager, type FullManager } from '../../src/manager/index.ts';
 import { createNodePool } from '../../src/manager/pool.ts';
 import { createProcesses, type Processes } from '../../src/manager/processes.ts';
@@ -11,6 +15,7 @@ import type { ControlClient } from '../../src/control/types.ts';
 import { statement, type Db, type Queryable, type Statement } from '../../src/store/db.ts';
 import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../src/workers/node-monitor.ts';
+import { createSaver } from '../../src/workers/saving.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
 export interface Life {
@@ -32,6 +37,8 @@ const GONE = 'the process is gone';
 export class CrashWorld {
   /** Asked at every moment, by its name; true kills the service there. */
   dies: (moment: Moment) => boolean = () => false;
+  /** Where saved disks go: its files outlive each life. */
+  readonly images = mkdtempSync(join(tmpdir(), 'crash-images-'));
   #life: Life | undefined;
 
   private constructor(readonly site: TestSite) {}
@@ -68,7 +75,8 @@ export class CrashWorld {
     life.manager = createManager({ ctx, db, config, control, pool, borrowing: undefined, self: life.processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
     const { recorder, nodes } = life.manager.work;
     const nodeName = (id: number): string => pool.name(id);
-    life.dispatcher = late.dispatcher = createDispatcher({ ctx, db, config, control, recorder, save: () => Promise.reject(new Error('nothing is saved here')), imagePath: (f) => `/images/${f}`, self: life.processes, elsewhere: (id) => pool.elsewhere(id) });
+    const save = createSaver({ ctx, db, control, recorder, repository: createImageRepository({ ctx, db, directory: this.images }) });
+    life.dispatcher = late.dispatcher = createDispatcher({ ctx, db, config, control, recorder, save, imagePath: (f) => `/images/${f}`, self: life.processes, elsewhere: (id) => pool.elsewhere(id) });
     const { dispatcher } = life;
     life.monitor = createNodeMonitor({ ctx, db, control, nodes, recorder, nodeName, refreshPool: (rows) => pool.refresh(rows), poll: (id) => dispatcher.poll(id) });
     await life.monitor.start();
@@ -99,6 +107,7 @@ export class CrashWorld {
     const life = this.#life;
     if (life?.alive === true) await Promise.all([life.monitor.stop(), life.dispatcher.stop()]);
     await this.site.close();
+    rmSync(this.images, { recursive: true, force: true });
   }
 
   #pass(life: Life, moment: Moment): void {

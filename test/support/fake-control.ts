@@ -32,7 +32,7 @@ export interface FakeControl extends ControlClient {
 /** More than one piece, the last one short. */
 export const SAVED_DISK = Buffer.alloc(1300 * 512, 'a saved disk ');
 
-const STATE_AFTER: Partial<Record<AgentRequest['op'], VmState>> = { remove: 'removed', pause: 'paused', save: 'saved' };
+const STATE_AFTER: Partial<Record<AgentRequest['op'], VmState>> = { remove: 'removed', pause: 'paused', save: 'saved', shutdown: 'propagated', propagate: 'propagated' };
 
 export function createFakeControl(clock: Clock): FakeControl {
   const nodes = new Map<number, FakeNode & { up: boolean; reason: string | null }>();

@@ -1,4 +1,5 @@
-/** Bodies and header blocks of grid clients' requests, and what is found in answers. For tests and benches. */
+/** Grid clients' requests, their bodies and header blocks, and what is found in answers. For tests and benches. */
+import { request, type RequestOptions } from 'node:https';
 import { LIFETIME, PROPERTIES, TYPES, WORKSPACE, XPATH_DIALECT } from '../../src/wsrf/wire/names.ts';
 
 const NEGOTIABLE = 'http://www.globus.org/2008/06/workspace/negotiable';
@@ -26,3 +27,22 @@ export const DESTROY = `<Destroy xmlns="${LIFETIME}"/>`;
 /** `attributes`: of the block, as `wsu:Id="key"`. */
 export const keyBlock = (key: string | number, attributes = ''): string => `<k:WorkspaceKey xmlns:k="${WORKSPACE}"${attributes}>${key}</k:WorkspaceKey>`;
 export const keysIn = (text: string): string[] => [...text.matchAll(/WorkspaceKey[^>]*>(\d+)</g)].map((m) => m[1] ?? '');
+
+export const envelopeOf = (body: string, header = ''): string => `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>${header}</s:Header><s:Body>${body}</s:Body></s:Envelope>`;
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** One request on a connection of its own, to whoever answers there. */
+export function post(base: string, service: string, envelope: string, tls: RequestOptions): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const sent = request(base + service, { method: 'POST', agent: false, rejectUnauthorized: false, headers: { 'content-type': 'text/xml' }, ...tls }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk; });
+      response.on('error', reject).on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    sent.on('error', reject).end(envelope);
+  });
+}

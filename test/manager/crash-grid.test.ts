@@ -1,0 +1,170 @@
+/**
+ * The service is killed before and after each statement, commit and message of what only grid clients do: an ensemble that is gathered
+ * and started, a lease that rests, is started, shut down, paused and saved as an image, a subscription to it. A client that hears
+ * nothing asks again. Whatever it was told stands, and an ensemble runs as a whole or waits as a whole.
+ */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { isFault } from '../../src/lease/faults.ts';
+import type { CreateRequest, GridRequest } from '../../src/lease/types.ts';
+import type { Change } from '../../src/manager/workspace-changes.ts';
+import type { Workspace } from '../../src/manager/workspaces.ts';
+import { statement } from '../../src/store/db.ts';
+import { checkedSite, type Checked } from '../fsck/site.ts';
+import { expectInvariants } from '../support/invariants.ts';
+import { CrashWorld, type Moment } from './crash-world.ts';
+
+let w: CrashWorld;
+let checked: Checked;
+let walks = 0;
+beforeAll(async () => {
+  w = await CrashWorld.open();
+  checked = await checkedSite(w.site);
+});
+afterAll(() => w.close());
+beforeEach(() => { w.dies = () => false; });
+
+const images = statement<{ name: string; n: number }>('crash-images', 'SELECT name, count(*)::int AS n FROM image WHERE name = $1 AND removed_at IS NULL GROUP BY name');
+const states = statement<{ state: string; placed: boolean; done: boolean }>('crash-ensemble', `
+  SELECT l.state, l.node_id IS NOT NULL AS placed, e.done_at IS NOT NULL AS done
+    FROM ensemble e JOIN grid_group g ON g.ensemble_id = e.id JOIN lease l ON l.group_id = g.group_id WHERE e.id = $1`);
+const live = statement<{ id: string }>('crash-grid-live', 'SELECT id FROM lease WHERE NOT final');
+const subscriptions = statement<{ n: number }>('crash-subscriptions', 'SELECT count(*)::int AS n FROM subscription WHERE id = $1');
+
+const TRIES = 12;
+
+/** A client that asks until it is answered. `before`: what a refusal is called of what an earlier request, whose answer was lost, has done. */
+async function insist<T>(what: () => Promise<T>, before: readonly string[] = []): Promise<T | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    if (!w.alive) await w.rest();
+    try {
+      return await what();
+    } catch (e) {
+      if (!w.alive && attempt < TRIES) continue;
+      if (attempt > 1 && isFault(e) && before.includes(e.code)) return undefined;
+      throw e;
+    }
+  }
+}
+
+const request = (token: string, grid: Partial<GridRequest> = {}, count = 1): CreateRequest => ({
+  minCount: count, maxCount: count, image: 'guest', clientToken: token,
+  grid: { name: 'http://example/workspace', nics: ['eth0'], architecture: 'x86', cores: false, target: null, saveAs: null, ensemble: null, ...grid },
+});
+const create = async (r: CreateRequest): Promise<Workspace[]> => await insist(() => w.life.manager.workspaces.create(w.site.alice, r)) ?? [];
+const find = async (number: number): Promise<string> => (await insist(() => w.life.manager.workspaces.find(w.site.alice, { number })))?.[0]?.state ?? '';
+
+/** Gathers two groups, starts them, and looks at what became of them at each step. */
+async function ensemble(): Promise<void> {
+  const token = `ensemble-${walks += 1}`;
+  const first = await create(request(`${token}-1`, { ensemble: 'new' }, 2));
+  const key = first[0]?.grid?.ensemble ?? '';
+  const second = await create(request(`${token}-2`, { ensemble: { join: key } }));
+  await w.rest();
+  const waiting = await w.site.db.query(states, [key]);
+  expect(waiting).toEqual(Array.from({ length: 3 }, () => ({ state: 'Pending', placed: false, done: false })));
+  await insist(() => w.life.manager.workspaces.launch(w.site.alice, key), ['EnsembleDone']);
+  const started = await w.site.db.query(states, [key]);
+  expect(started.map((s) => [s.placed, s.done]), 'an ensemble whose start was answered').toEqual(Array.from({ length: 3 }, () => [true, true]));
+  await w.rest();
+  for (const { number } of [...first, ...second]) expect(await find(number)).toBe('Running');
+  // What was answered first is answered so again.
+  const again = await create(request(`${token}-1`, { ensemble: 'new' }, 2));
+  expect(again.map((l) => [l.number, l.grid?.ensemble])).toEqual(first.map((l) => [l.number, key]));
+}
+
+const STEPS: ReadonlyArray<readonly [to: Exclude<Change['to'], 'save' | 'end'>, state: string]> = [['start', 'Running'], ['pause', 'Paused'], ['start', 'Running'], ['shutdown', 'Propagated']];
+
+/** A lease from its rest to its image, with a subscription. */
+async function rested(): Promise<void> {
+  const name = `disk-${walks += 1}`;
+  const [lease] = await create(request(name, { target: 'Paused' }));
+  const number = lease?.number ?? 0;
+  await w.rest();
+  expect(await find(number)).toBe('Paused');
+  const told = await insist(() => w.life.manager.subscriptions.create(w.site.alice, number, { topic: 'currentState', consumer: { address: 'http://192.0.2.1/', properties: [] }, wrapped: true, endsAt: null }));
+  for (const [to, state] of STEPS) {
+    await insist(() => w.life.manager.workspaces.change(w.site.alice, { number }, { to }));
+    await w.rest();
+    expect(await find(number), to).toBe(state);
+  }
+  await insist(() => w.life.manager.workspaces.change(w.site.alice, { number }, { to: 'save', name }), ['ImageExists', 'StateRefused']);
+  await w.rest();
+  expect(await find(number)).toBe('ReadyForTransport');
+  expect(await w.site.db.query(images, [name])).toEqual([{ name, n: 1 }]);
+  expect(await w.site.db.query(subscriptions, [told?.id])).toEqual([{ n: 1 }]);
+}
+
+async function walk(life: () => Promise<void>, what: string): Promise<void> {
+  await life().catch((e: unknown) => { throw new Error(`${what}: ${String(e)}`, { cause: e }); });
+  w.dies = () => false;
+  await w.rest();
+  await w.life.monitor.reload();
+  await w.rest();
+  await expectInvariants(w.site, what);
+  expect(await checked.fsck({ serving: false }).then((r) => r.problems.filter((p) => !p.rule.startsWith('image'))), what).toEqual([]);
+  const left = await w.site.db.query(live);
+  if (left.length > 0) await w.life.manager.leases.end(w.site.admin, left.map((l) => l.id), 'the end of a walk');
+  await w.rest();
+  expect(await w.site.db.query(live), what).toEqual([]);
+  await expectInvariants(w.site, `${what}, ended`);
+}
+
+/** Every moment of a life without a fault, in order. */
+async function moments(life: () => Promise<void>): Promise<Moment[]> {
+  const all: Moment[] = [];
+  w.dies = (m) => {
+    all.push(m);
+    return false;
+  };
+  await life();
+  w.dies = () => false;
+  await walk(life, 'a life without a fault');
+  return all;
+}
+
+/** Kills at these moments, counted from now. */
+function killAt(...wanted: number[]): { at: Moment[] } {
+  const at: Moment[] = [];
+  let n = 0;
+  w.dies = (m) => {
+    n += 1;
+    if (!wanted.includes(n)) return false;
+    at.push(m);
+    return true;
+  };
+  return { at };
+}
+
+/** What services and nodes do for one intent they do for the next: a moment counts by what led to it. */
+function different(all: readonly Moment[]): number[] {
+  const seen = new Set<string>();
+  return all.flatMap((_, i) => {
+    const context = all.slice(Math.max(0, i - 2), i + 1).join();
+    if (seen.has(context)) return [];
+    seen.add(context);
+    return [i + 1];
+  });
+}
+
+describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut down, paused and saved', rested]] as const)('%s', { timeout: 240_000 }, (_, life) => {
+  it('survives a kill of the service at each moment', async () => {
+    const all = await moments(life);
+    expect(all.length).toBeGreaterThan(40);
+    const once = different(all);
+    let died = 0;
+    for (const k of once) {
+      const { at } = killAt(k);
+      await walk(life, `after a kill at moment ${k}, ${all[k - 1]}`);
+      died += at.length;
+    }
+    expect(died).toBeGreaterThan(once.length * 0.9);
+  });
+
+  it('survives another kill while it recovers', async () => {
+    const all = await moments(life);
+    for (let k = 1; k <= all.length; k += 9) {
+      killAt(k, k + 2, k + 9, k + 10);
+      await walk(life, `after kills at moment ${k} and in the recovery from it`);
+    }
+  });
+});
