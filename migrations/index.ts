@@ -12,6 +12,7 @@ import * as m0009 from './0009_process_keys.ts';
 import * as m0010 from './0010_user_certificates.ts';
 import * as m0012 from './0012_security_groups.ts';
 import * as m0011 from './0011_instance_rules.ts';
+import * as m0013 from './0013_spot.ts';
 import * as m0016 from './0016_tag_search.ts';
 
 export interface Migration {
@@ -32,5 +33,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0010_user_certificates', up: m0010.up },
   { name: '0012_security_groups', up: m0012.up },
   { name: '0011_instance_rules', up: m0011.up },
+  { name: '0013_spot', up: m0013.up },
   { name: '0016_tag_search', up: m0016.up },
 ];

@@ -44,6 +44,7 @@ import { createNodeMonitor, type NodeMonitor } from './workers/node-monitor.ts';
 import { createSaver } from './workers/saving.ts';
 import { createPruner } from './workers/pruner.ts';
 import { createQuestions } from './workers/questions.ts';
+import { createSpotWorker } from './workers/spot.ts';
 import { createSweeper } from './workers/sweeper.ts';
 
 /** Nodes that do not answer at the start are reported and not waited for any longer. */
@@ -213,7 +214,9 @@ function startWork(
   onStop('dispatcher', () => dispatcher.stop());
   onStop('node monitor', () => monitor.stop());
   const pruner = createPruner(ctx, () => manager.work.prune());
+  const spot = createSpotWorker(ctx, () => manager.work.spot());
   onStop('sweeper', () => sweeper.stop());
+  onStop('spot requests', () => spot.stop());
   onStop('pruner', () => pruner.stop());
   onStop('questions of other services', () => questions.stop());
   return {
@@ -224,6 +227,7 @@ function startWork(
       dispatcher.start();
       sweeper.start();
       pruner.start();
+      spot.start();
       questions.start();
     },
   };

@@ -14,7 +14,7 @@ const ABSENT = absentFilters(
   'affinity', 'block-device-mapping.attach-time', 'block-device-mapping.delete-on-termination', 'block-device-mapping.device-name',
   'block-device-mapping.status', 'block-device-mapping.volume-id', 'boot-mode', 'capacity-reservation-id', 'current-instance-boot-mode',
   'capacity-reservation-specification.capacity-reservation-preference', 'host-id', 'iam-instance-profile.arn',
-  'iam-instance-profile.id', 'iam-instance-profile.name', 'instance-lifecycle', 'ipv6-address', 'kernel-id', 'license-pool',
+  'iam-instance-profile.id', 'iam-instance-profile.name', 'ipv6-address', 'kernel-id', 'license-pool',
   'maintenance-options.auto-recovery', 'metadata-options.http-protocol-ipv4', 'metadata-options.http-protocol-ipv6',
   'metadata-options.instance-metadata-tags',
   'network-interface.addresses.association.allocation-id', 'network-interface.addresses.association.association-id',
@@ -30,7 +30,7 @@ const ABSENT = absentFilters(
   'network-interface.tag-value', 'network-performance-options.bandwidth-weighting', 'operator.managed', 'operator.principal', 'outpost-arn',
   'placement-group-name', 'placement-partition-number', 'platform', 'platform-details', 'private-dns-name-options.enable-resource-name-dns-a-record',
   'private-dns-name-options.enable-resource-name-dns-aaaa-record', 'private-dns-name-options.hostname-type', 'product-code', 'product-code.type',
-  'ramdisk-id', 'spot-instance-request-id', 'tpm-support', 'usage-operation', 'usage-operation-update-time',
+  'ramdisk-id', 'tpm-support', 'usage-operation', 'usage-operation-update-time',
 );
 
 /** What filters on interfaces see: one value for each NIC of a live lease. */
@@ -54,6 +54,7 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'hypervisor': () => 'kvm',
   'image-id': (l) => l.imageId,
   'instance-id': (l) => l.id,
+  'instance-lifecycle': (l) => (l.spotRequestId === null ? undefined : 'spot'),
   'instance-state-code': (l) => instanceState(l.state, l.runningAt !== null).code,
   'instance-state-name': stateName,
   'instance-type': (l) => l.type,
@@ -101,6 +102,7 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'root-device-name': () => '/dev/vda',
   'root-device-type': () => 'instance-store',
   'source-dest-check': () => false,
+  'spot-instance-request-id': (l) => l.spotRequestId ?? undefined,
   'state-reason-code': (l) => stateReason(l, now)?.code,
   'state-reason-message': (l) => stateReason(l, now)?.message,
   'subnet-id': (l) => (l.nics[0] === undefined ? undefined : subnetId(l.nics[0].network, l.zone)),

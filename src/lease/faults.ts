@@ -37,6 +37,8 @@ export const FAULTS = {
   SecurityGroupDefault: f('CannotDelete', 400, 'WorkspaceMetadataFault', 'The default security group cannot be deleted.'),
   SecurityRuleExists: f('InvalidPermission.Duplicate', 400, 'WorkspaceMetadataFault', 'The security group has this rule already.'),
   SecurityRuleNotFound: f('InvalidPermission.NotFound', 400, 'WorkspaceMetadataFault', 'The security group has no such rule.'),
+  SpotRequestNotFound: f('InvalidSpotInstanceRequestID.NotFound', 400, 'WorkspaceResourceRequestDeniedFault', 'No spot request of yours has this id.'),
+  SpotRequestIdMalformed: f('InvalidSpotInstanceRequestID.Malformed', 400, 'WorkspaceResourceRequestDeniedFault', 'The text is no id of a spot request.'),
   NodeNotFound: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'No VMM node has this name.'),
   NodeExists: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'A VMM node of this name exists already.'),
   NodeInUse: f('InvalidParameterValue', 400, 'WorkspaceResourceRequestDeniedFault', 'The VMM node holds leases.'),

@@ -10,6 +10,7 @@ export const GROUP_ID = HEX_ID('r');
 export const IMAGE_ID = HEX_ID('ami');
 export const KEY_PAIR_ID = HEX_ID('key');
 export const SECURITY_GROUP_ID = HEX_ID('sg');
+export const SPOT_REQUEST_ID = HEX_ID('sir');
 export const SECURITY_RULE_ID = HEX_ID('sgr');
 
 /** Names of users, nodes, networks, zones and images: safe in files, logs and tables. */

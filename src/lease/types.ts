@@ -54,6 +54,21 @@ export interface CreateRequest {
   /** When its VM ends by itself it rests with its disk, and can be started again; otherwise it ends. */
   readonly rests?: boolean | undefined;
   readonly grid?: GridRequest | undefined;
+  /** The leases are preemptible: they end when others need their room. */
+  readonly spot?: SpotAsk | undefined;
+}
+
+export interface SpotAsk {
+  /** Leases of lower prices end first. Times the charge of a normal lease; nobody is charged by it. */
+  readonly price: number;
+  /** Its request waits for another lease when this one has ended. */
+  readonly persistent: boolean;
+  /** ms: its request is over then */
+  readonly validUntil?: number | undefined;
+  /** Of the requests that are made with the leases. */
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+  /** The request that the lease is made for; otherwise one is made with each. */
+  readonly requestId?: string | undefined;
 }
 
 /** Where a new lease rests until it is started. */

@@ -12,6 +12,7 @@ import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
 import { groupsByToken, insertGroups, insertLeases } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
+import { countSpotLaunches } from '../store/spot.ts';
 import { holdSecurityGroups } from '../store/security-groups.ts';
 import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
@@ -23,6 +24,7 @@ import { RoomTaken, type Placed } from './placing/types.ts';
 import { groupRows, leaseRows, tagRows } from './planned-rows.ts';
 import type { Planned } from './planned.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
+import { spotIdOf, writeSpotRequests } from './spot-launch.ts';
 import { HANDOVER_MS } from './transitions.ts';
 
 /** Orders in one transaction, and orders that may wait for the next one. */
@@ -159,7 +161,7 @@ async function plan(deps: ManagerDeps, entry: Entry, budgets: Budgets): Promise<
   const { random } = deps.ctx;
   const groups = order.map((request, i): Planned => ({
     request, groupId: newGroupId(random), ...(placed.slot === undefined ? {} : { slot: placed.slot }), ...gridIds(random, request),
-    leases: (placed.places[i] ?? []).map((place) => ({ id: newLeaseId(random), place, nics: [] })),
+    leases: (placed.places[i] ?? []).map((place) => ({ id: newLeaseId(random), place, nics: [], ...spotIdOf(random, request) })),
   }));
   return { entry, placed, groups };
 }
@@ -197,6 +199,7 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   const groups = mine.flatMap((p) => p.groups);
   if (groups.length === 0) return [];
   await writeGridGroups(deps, tx, groups, now);
+  await writeSpotRequests(tx, groups, now);
   await holdWhatIsUsed(tx, groups);
   await deps.placer.reserve(tx, groups, now);
   await assignNics(deps, tx, groups);
@@ -216,6 +219,8 @@ async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promi
   if ((await tx.query(holdImages, [images])).length < images.length) throw new Fault('ImageNotFound', 'the image has just been removed');
   const networks = [...new Set(planned.flatMap((p) => p.request.networks.map((n) => n.name)))];
   if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
+  const spot = planned.flatMap((p) => p.request.spot?.requestId ?? []);
+  if (spot.length > 0 && (await tx.query(countSpotLaunches, [spot])).length < spot.length) throw new Fault('SpotRequestNotFound', 'the spot request has just been cancelled');
   // The default group may have no row yet, and cannot be removed.
   const groups = [...new Set(planned.flatMap((p) => p.request.securityGroups?.filter((g) => g.name !== DEFAULT_GROUP_NAME).map((g) => g.id) ?? []))];
   if (groups.length > 0 && (await tx.query(holdSecurityGroups, [groups])).length < groups.length) throw new Fault('SecurityGroupNotFound', 'the security group has just been removed');

@@ -18,6 +18,8 @@ import { prune, type Pruned } from './retention.ts';
 import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
 import { securityGroupCases } from './security-groups.ts';
+import { createWithRoom } from './preemption.ts';
+import { refuseBorrowed, roomPromised, spotCases, tendSpotRequests } from './spot.ts';
 import { createSignatures } from './signatures.ts';
 import { siteCases } from './site.ts';
 import { subscriptionCases, type Subscriptions } from './subscriptions.ts';
@@ -39,6 +41,8 @@ export interface WorkerManager {
   sweep(): Promise<number>;
   /** Removes a batch of what is old. */
   prune(): Promise<Pruned>;
+  /** Gives waiting spot requests their leases; returns how many. */
+  spot(): Promise<number>;
   /** Pilot mode's work; also after the mode was changed, for slots that are left. */
   readonly slots: SlotWork;
 }
@@ -60,13 +64,21 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
   async function createOrder(caller: Caller, requests: readonly CreateRequest[], dry: boolean): Promise<GroupView[]> {
     const order = await resolveOrder(deps, caller, requests).then(async (resolved) => {
       await deps.decision?.create(caller, resolved);
+      await checkSpot(resolved);
       return resolved;
     }).catch((e: unknown) => {
       if (dry || requests.some((r) => r.clientToken === undefined) || isUnavailable(e)) throw e;
       return e as Error;
     });
-    const created = order instanceof Error ? await madeEarlier(caller, requests, order) : dry ? await dryRun(order) : await create(order);
+    const created = order instanceof Error ? await madeEarlier(caller, requests, order) : dry ? await dryRun(order) : await createWithRoom(deps, order, () => create(order));
     return Promise.all(created.map(groupOf));
+  }
+
+  /** Preemptible leases take no room that is being made for others. */
+  async function checkSpot(order: Order): Promise<void> {
+    if (!order.some((r) => r.spot !== null)) return;
+    refuseBorrowed(deps);
+    if (await roomPromised(deps)) throw new Fault('NoCapacity', 'No node has room now for preemptible instances', ['room is being made for others']);
   }
 
   async function groupOf({ groupId, repeated }: Created): Promise<GroupView> {
@@ -115,11 +127,12 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     images: imageCases(deps),
     keys: keyCases(deps),
     securityGroups: securityGroupCases(deps),
+    spot: spotCases(deps),
     tags: tagCases(deps),
     site: siteCases(deps),
     signatures: createSignatures(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
-    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, prune: () => prune(deps), slots: slotWork(deps) },
+    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, prune: () => prune(deps), spot: () => tendSpotRequests(deps, (caller, request) => createOrder(caller, [request], false)), slots: slotWork(deps) },
   });
 }
 

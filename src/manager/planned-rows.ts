@@ -14,7 +14,7 @@ const order = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
 
 export function leaseRows(p: Planned, now: number, granularityS: number): object[] {
   const { request: r } = p;
-  return p.leases.map(({ id, nics, place }, index) => ({
+  return p.leases.map(({ id, nics, place, spotId }, index) => ({
     id, group_id: p.groupId, account_id: r.accountId, launch_index: index, zone: place.zone, ...placeColumns(place, now, r), image_id: r.image.id,
     type: r.type, memory_mb: r.resources.memoryMb, cores: r.resources.cores, disk_mb: r.resources.diskMb, key_name: r.keyName,
     public_key: r.publicKey, user_data: r.userData?.toString('base64') ?? null, nics, duration_s: r.durationS,
@@ -22,6 +22,7 @@ export function leaseRows(p: Planned, now: number, granularityS: number): object
     phases: { accepted: r.acceptedAt, ...(place.kind === 'gathered' ? {} : { placed: now }) }, who: r.who, request_id: r.requestId,
     target: r.grid?.target ?? null, save_as: saveAs(r, index),
     end_protected: r.endProtected, stop_protected: r.stopProtected, rests: r.rests,
+    spot_request_id: spotId ?? null, spot_price: r.spot?.price ?? null,
   }));
 }
 

@@ -6,6 +6,8 @@ export interface PlannedLease {
   readonly id: string;
   readonly place: Place;
   readonly nics: Nic[];
+  /** Of a preemptible lease: its request. */
+  readonly spotId?: string;
 }
 
 /** Where a lease goes: a node of the service's own, or a node of a batch job that has yet to run. */

@@ -6,6 +6,7 @@
 import { isFault, type Fault } from '../lease/faults.ts';
 import type { Resources } from '../lease/types.ts';
 import { plan, refusalFault } from '../scheduler/plan.ts';
+import { preempt, type Preemptible } from '../scheduler/preempt.ts';
 import { Pool } from '../scheduler/pool.ts';
 import { isRefusal, type PlanRequest, type Room, type StrategyName } from '../scheduler/types.ts';
 import type { Clock } from '../platform/context.ts';
@@ -27,6 +28,8 @@ export interface NodePool {
   refresh(rows: readonly ReachedNodeRow[]): void;
   /** Plans and takes the room in the snapshot; the caller commits it or gives it back. Node ids in launch order. */
   place(request: PlanRequest): Promise<readonly number[] | Fault>;
+  /** Which preemptible leases have to end for the request; see the scheduler. */
+  preempt(request: PlanRequest, leases: readonly Preemptible[]): readonly string[] | undefined;
   giveBack(nodeIds: readonly number[], room: Pick<Resources, 'memoryMb' | 'cores'>): void;
   setReachable(nodeId: number, reachable: boolean): void;
   /** Another process has a channel to it, as far as is known. */
@@ -80,6 +83,7 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
       await read();
       return tryPlace(request);
     },
+    preempt: (request, leases) => preempt(pool, request, options.strategy, leases),
     giveBack(nodeIds, room: Room) {
       for (const id of nodeIds) {
         const node = pool.node(id);

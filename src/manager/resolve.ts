@@ -12,6 +12,7 @@ import type { ManagerDeps } from './deps.ts';
 import { boundDigests, ofGroup } from './ensembles.ts';
 import { groupNotFound, groupsNamed } from './security-groups.ts';
 import { siteSubnets, siteTypes } from './site.ts';
+import { launchJson } from './spot-launch.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
 import { checkTags } from './tags.ts';
 import type { Caller } from './types.ts';
@@ -54,11 +55,13 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   const zone = await zoneOf(deps, r, networks);
   const securityGroups = await securityGroupsOf(deps, caller, r.securityGroups ?? []);
   checkTags(r.tags ?? {}, r.durationS !== undefined);
+  checkTags(r.spot?.tags ?? {});
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
     image, type: type.name, resources, networks, zone, securityGroups, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
     userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {},
-    endProtected: r.endProtected ?? false, stopProtected: r.stopProtected ?? false, rests: r.rests ?? false, grid: r.grid, hash: requestHash(r),
+    endProtected: r.endProtected ?? false, stopProtected: r.stopProtected ?? false, rests: r.rests ?? false, grid: r.grid,
+    spot: r.spot === undefined ? null : { ...r.spot, launch: launchJson(r) }, hash: requestHash(r),
   };
 }
 

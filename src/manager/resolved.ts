@@ -1,5 +1,5 @@
 /** A create request with everything looked up and held against the site's policy; what is left is placing it. */
-import type { GridRequest, Resources } from '../lease/types.ts';
+import type { GridRequest, Resources, SpotAsk } from '../lease/types.ts';
 import type { ImageRow } from '../store/images.ts';
 import type { NetworkRow } from '../store/networks.ts';
 
@@ -30,6 +30,8 @@ export interface ResolvedRequest {
   /** At its VM's own exit it rests, instead of ending. */
   readonly rests: boolean;
   readonly grid?: GridRequest | undefined;
+  /** null = not preemptible. `launch`: as a request keeps it that is made with the leases. */
+  readonly spot: (SpotAsk & { readonly launch: unknown }) | null;
   /** Digest of what the user asked: the same client token must come with the same request. */
   readonly hash: string;
 }

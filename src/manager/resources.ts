@@ -1,6 +1,6 @@
 /** Kinds of resources that users name by id, told apart by the id's prefix. */
 import { Fault, type FaultCode } from '../lease/faults.ts';
-import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID } from '../lease/ids.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID } from '../lease/ids.ts';
 import type { TagView } from './types.ts';
 
 interface Kind {
@@ -17,6 +17,7 @@ const KINDS: readonly Kind[] = [
   { type: 'key-pair', prefix: 'key-', shape: KEY_PAIR_ID, missing: 'KeyPairNotFound', called: 'key pair' },
   { type: 'reservation', prefix: 'r-', shape: GROUP_ID, missing: 'ResourceNotFound', called: 'reservation' },
   { type: 'security-group', prefix: 'sg-', shape: SECURITY_GROUP_ID, missing: 'SecurityGroupNotFound', called: 'security group' },
+  { type: 'spot-instances-request', prefix: 'sir-', shape: SPOT_REQUEST_ID, missing: 'SpotRequestNotFound', called: 'spot instance request ID' },
   { type: 'security-group-rule', prefix: 'sgr-', shape: SECURITY_RULE_ID, missing: 'SecurityRuleNotFound', called: 'security group rule' },
 ];
 

@@ -1,6 +1,6 @@
 /** What is over is kept for as long as the configuration says, then removed: a batch of each kind in a transaction of its own. */
 import type { Statement } from '../store/db.ts';
-import { mayPrune, pruneEnsembles, pruneImageOrders, pruneLeases, pruneSlots, pruneUsage, type PrunedRows } from '../store/retention.ts';
+import { mayPrune, pruneEnsembles, pruneImageOrders, pruneLeases, pruneSlots, pruneSpotRequests, pruneUsage, type PrunedRows } from '../store/retention.ts';
 import type { ManagerDeps } from './deps.ts';
 
 /** Rows that one transaction removes, as many as are removed in some ten milliseconds. */
@@ -28,6 +28,7 @@ export async function prune({ ctx, db, config }: Pick<ManagerDeps, 'ctx' | 'db' 
   const leases = await batch(pruneLeases, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible));
   await batch(pruneEnsembles, retention.leases);
   await batch(pruneImageOrders, retention.leases);
+  await batch(pruneSpotRequests, retention.leases);
   const slots = await batch(pruneSlots, retention.slots);
   const usage = await batch(pruneUsage, retention.usage);
   return { leases, slots, usage, more: leases >= BATCH || slots >= BATCH || usage >= BATCH };

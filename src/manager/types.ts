@@ -2,6 +2,7 @@
 import type { LeaseState, Trigger } from '../lease/states.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { CreateRequest, LeaseType, NetworkKind, Nic, Reach } from '../lease/types.ts';
+import type { SpotStanding } from './spot-state.ts';
 import type { RuleAsked, RuleFacts } from '../network/security-rules.ts';
 import type { LeaseMatch } from '../store/lease-search.ts';
 
@@ -70,6 +71,8 @@ export interface LeaseView {
   readonly waiting: Waiting | null;
   /** When the batch system takes the node back, ms; null = it does not. */
   readonly graceEndsAt: number | null;
+  /** Of a preemptible lease. */
+  readonly spotRequestId: string | null;
 }
 
 export interface Waiting {
@@ -208,9 +211,35 @@ interface RuleChange {
   readonly rules: readonly RuleAsked[];
 }
 
+export interface SpotAsked {
+  readonly count: number;
+  readonly price: number;
+  readonly persistent: boolean;
+  /** ms */
+  readonly validFrom?: number | undefined;
+  readonly validUntil?: number | undefined;
+  readonly launch: CreateRequest;
+  /** The same token names the same requests. */
+  readonly clientToken?: string | undefined;
+}
+
+export interface SpotRequestView extends SpotStanding {
+  readonly id: string;
+  readonly price: number;
+  readonly persistent: boolean;
+  readonly createdAt: number;
+  readonly validFrom: number | null;
+  readonly validUntil: number | null;
+  readonly launch: CreateRequest;
+  /** Its last lease. */
+  readonly leaseId: string | null;
+  readonly zone: string | null;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
 export interface TagView {
   readonly resourceId: string;
-  readonly resourceType: 'instance' | 'image' | 'key-pair' | 'reservation' | 'security-group' | 'security-group-rule';
+  readonly resourceType: 'instance' | 'image' | 'key-pair' | 'reservation' | 'security-group' | 'security-group-rule' | 'spot-instances-request';
   readonly key: string;
   readonly value: string;
 }
@@ -290,6 +319,15 @@ export interface Manager {
     remove(caller: Caller, group: string, options?: { dryRun?: boolean }): Promise<{ id: string }>;
     authorize(caller: Caller, change: RuleChange, options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<SecurityRuleView[]>;
     revoke(caller: Caller, change: RuleChange & { readonly ruleIds?: readonly string[] }, options?: { dryRun?: boolean }): Promise<SecurityRuleView[]>;
+  };
+  readonly spot: {
+    request(caller: Caller, asked: SpotAsked, options?: { dryRun?: boolean; tags?: Readonly<Record<string, string>> }): Promise<SpotRequestView[]>;
+    /** In the order in which they were made. */
+    list(caller: Caller, ids?: readonly string[]): Promise<SpotRequestView[]>;
+    /** Leases run on. */
+    cancel(caller: Caller, ids: readonly string[], options?: { dryRun?: boolean }): Promise<SpotRequestView[]>;
+    /** What preemptible leases were granted at, by type and zone, the newest first. */
+    prices(query: { from?: number | undefined; to?: number | undefined; types?: readonly string[] | undefined; limit: number }): Promise<Array<{ type: string; zone: string; price: number; at: number }>>;
   };
   readonly tags: {
     /** With `end` the resources are leases, their end moves in the same transaction, and the tag `nimbus:duration` may be kept. */

@@ -46,5 +46,6 @@ export function leaseView(r: LeaseRow): LeaseView {
       state: r.native_state, expectedStart: r.expected_start,
     },
     graceEndsAt: r.grace_ends_at,
+    spotRequestId: r.spot_request_id,
   };
 }

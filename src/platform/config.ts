@@ -85,6 +85,8 @@ export const configSchema = z.strictObject({
     /** greedy-static: the service owns its nodes; pilot: it borrows them from the batch system. */
     mode: z.enum(['greedy-static', 'pilot']).default('greedy-static'),
     strategy: z.enum(['greedy', 'round-robin']).default('greedy'),
+    /** What guests of preemptible leases get to power down when others need their room; 0 = nothing */
+    preemption_grace: z.union([z.literal(0), duration]).default(120),
   }).prefault({}),
   /** Nodes on this machine, made at first start. Others are added with `nimbus node add`. */
   local_nodes: z.array(localNode).default([localNode.parse({ name: 'local-1' })]),

@@ -9,6 +9,7 @@ export const newImageId = (r: Random): string => `ami-${hex17(r)}`;
 export const newKeyPairId = (r: Random): string => `key-${hex17(r)}`;
 export const newSecurityGroupId = (r: Random): string => `sg-${hex17(r)}`;
 export const newSecurityRuleId = (r: Random): string => `sgr-${hex17(r)}`;
+export const newSpotRequestId = (r: Random): string => `sir-${hex17(r)}`;
 /** Ids of intents; the far side remembers them. */
 export const newOperationId = (r: Random): string => `op-${hex17(r)}`;
 

@@ -34,6 +34,8 @@ export interface IntentRow {
   grace_ends_at: number | null;
   /** The guest is not asked to power down first. */
   hard: boolean;
+  /** When the time of its guest is over that others displace, ms; null = they do not. */
+  preempt_ends_at: number | null;
   /** Of the lease: where it rests instead of running. */
   target: RestingState | null;
 }
@@ -41,7 +43,7 @@ export interface IntentRow {
 const COLUMNS = `i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id, i.hard,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data, l.target,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
-  (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
+  l.preempt_ends_at, (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
 
 /**
  * Claims open intents that are due, and puts them off until `$2` for this process's next poll. $1 now, $2 until, $3 limit, $4

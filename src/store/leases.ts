@@ -43,6 +43,7 @@ export interface LeaseRow {
   native_state: string | null;
   expected_start: number | null;
   grace_ends_at: number | null;
+  spot_request_id: string | null;
   slot_phases: Record<string, number> | null;
   tags: Record<string, string> | null;
 }
@@ -58,7 +59,7 @@ export const leasesView = (from: string, order: string, more = ''): string => `
   SELECT coalesce(json_agg(v), '[]') AS leases FROM (
     SELECT l.id, l.seq, l.group_id, l.account_id, a.name AS account_name, a.owner_id, l.launch_index, l.state, l.generation,
            n.name AS node, l.zone, l.image_id, i.name AS image_name, l.type, l.memory_mb, l.cores, l.disk_mb, l.key_name,
-           g.client_token, g.security_groups, l.nics, l.reach, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
+           g.client_token, g.security_groups, l.nics, l.reach, l.spot_request_id, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
            l.reason_code, l.reason, l.phases, s.id AS slot_id, s.job_id, s.queue_position, s.queue_reason, s.native_state, ${epoch('s.expected_start')} AS expected_start,
            ${epoch('sn.grace_ends_at')} AS grace_ends_at, sn.phases AS slot_phases,
            (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = l.id) AS tags${more}
@@ -127,14 +128,14 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
       id text, group_id text, account_id bigint, launch_index int, node_id bigint, zone text, image_id text, type text,
       memory_mb int, cores int, disk_mb int, key_name text, public_key text, user_data text, nics jsonb, duration_s int, reserved_minutes int,
       ends_at timestamptz, phases jsonb, who text, request_id text, intent_id text, state text, generation int, slot_node_id bigint, target text, save_as text,
-      end_protected boolean, stop_protected boolean, rests boolean)
+      end_protected boolean, stop_protected boolean, rests boolean, spot_request_id text, spot_price float8)
   ), l AS (
     INSERT INTO lease (id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
                        disk_mb, key_name, public_key, user_data, nics, created_at, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as,
-                       end_protected, stop_protected, rests)
+                       end_protected, stop_protected, rests, spot_request_id, spot_price)
     SELECT id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
            disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as,
-           end_protected, stop_protected, rests FROM x
+           end_protected, stop_protected, rests, spot_request_id, spot_price FROM x
     RETURNING id, seq
   ), e AS (
     INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)

@@ -69,3 +69,14 @@ export const pruneUsage = statement<PrunedRows>('prune-usage', `
   ), i AS (DELETE FROM usage_interval WHERE lease_id IN (SELECT lease_id FROM gone)),
      u AS (DELETE FROM usage_record WHERE lease_id IN (SELECT lease_id FROM gone) RETURNING lease_id)
   SELECT count(*)::int AS pruned FROM u`);
+
+/** $1 made before, $2 limit: spot requests that are over and of which no lease is left. */
+export const pruneSpotRequests = statement<PrunedRows>('prune-spot-requests', `
+  WITH gone AS (
+    SELECT s.id FROM spot_request s
+     WHERE s.created_at < $1 AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.spot_request_id = s.id)
+       AND (s.cancelled_at < $1 OR s.failed_at < $1 OR s.valid_until < $1 OR (NOT s.persistent AND s.launches > 0))
+     ORDER BY s.created_at LIMIT $2
+  ), t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
+     d AS (DELETE FROM spot_request WHERE id IN (SELECT id FROM gone) RETURNING id)
+  SELECT count(*)::int AS pruned FROM d`);

@@ -17,6 +17,8 @@ export const taggableResources = statement<{ id: string; account_id: number }>('
    UNION ALL
   SELECT id, account_id FROM security_group WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)
    UNION ALL
+  SELECT id, account_id FROM spot_request WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)
+   UNION ALL
   SELECT r.id, g.account_id FROM security_rule r JOIN security_group g ON g.id = r.group_id WHERE r.id = ANY($1::text[]) AND ($2::bigint IS NULL OR g.account_id = $2)
    UNION ALL
   SELECT id, coalesce(account_id, $3::bigint) FROM image

@@ -36,10 +36,11 @@ export function lease(n: number, owner: FakeAccount, change: Partial<LeaseView> 
     ownerId: owner.ownerId, launchIndex: 0, state: 'Running', generation: 1, imageId: COMMON_IMAGE.id, imageName: 'guest', type: 'm1.small',
     memoryMb: 128, cores: 1, diskMb: 0, zone: 'default', node: 'n1', keyName: null, clientToken: null, nics: [], securityGroups: [{ id: defaultGroupId(owner.ownerId), name: 'default' }], reach: null,
     createdAt: Date.UTC(2026, 10, 22, 14, 0, 0, 789), endsAt: Date.UTC(2026, 10, 23, 14), endedAt: null, runningAt: Date.UTC(2026, 10, 22, 14),
-    reasonCode: null, reason: null, tags: {}, phases: {}, slot: null, waiting: null, graceEndsAt: null, ...change,
+    reasonCode: null, reason: null, tags: {}, phases: {}, slot: null, waiting: null, graceEndsAt: null, spotRequestId: null, ...change,
   };
 }
 
+const noSpot = (): Promise<never> => Promise.reject(new Fault('Unsupported', 'This site borrows its nodes'));
 const noGroups = (): Promise<never> => Promise.reject(new Fault('Unsupported', 'This site keeps no security groups'));
 
 export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14, 45)): FakeManager {
@@ -187,6 +188,7 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       async list(caller) { return [{ id: defaultGroupId(caller.ownerId), name: 'default', description: 'The only group', rules: [], tags: {} }]; },
       create: noGroups, remove: noGroups, authorize: noGroups, revoke: noGroups,
     },
+    spot: { request: noSpot, async list() { return []; }, cancel: noSpot, async prices() { return []; } },
     site: {
       async subnets() { return []; },
       async zones() { return [{ name: 'default', available: true }, { name: 'east', available: false }]; },

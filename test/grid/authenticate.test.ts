@@ -152,7 +152,7 @@ describe('limited rights', () => {
     getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true }),
     get: (_t, verb) => () => Promise.resolve(called.push(`${name}.${String(verb)}`)),
   }) as never;
-  const guarded = withFullRights<Manager>({ leases: room('leases'), images: room('images'), keys: room('keys'), securityGroups: room('securityGroups'), tags: room('tags'), site: room('site'), signatures: room('signatures'), credentials: room('credentials') });
+  const guarded = withFullRights<Manager>({ leases: room('leases'), images: room('images'), keys: room('keys'), securityGroups: room('securityGroups'), spot: room('spot'), tags: room('tags'), site: room('site'), signatures: room('signatures'), credentials: room('credentials') });
 
   test('look, and change nothing, not even by what was added since', async () => {
     await guarded.leases.describe(caller, {});

@@ -14,6 +14,7 @@ import { runInstances } from './run-instances.ts';
 import { createSecurityGroup, deleteSecurityGroup, describeSecurityGroupRules, describeSecurityGroups } from './security-groups.ts';
 import { authorizeSecurityGroupEgress, authorizeSecurityGroupIngress, revokeSecurityGroupEgress, revokeSecurityGroupIngress } from './security-rules.ts';
 import { describeAccountAttributes, describeAvailabilityZones, describeInstanceTypes, describeRegions } from './site.ts';
+import { cancelSpotInstanceRequests, describeSpotInstanceRequests, describeSpotPriceHistory, requestSpotInstances } from './spot.ts';
 import { createTags, deleteTags, describeTags } from './tags.ts';
 import { describeInstanceCreditSpecifications, describeInstanceTypeOfferings } from './type-offerings.ts';
 import { describeInternetGateways, describeRouteTables, describeSubnets, describeVpcAttribute, describeVpcs } from './vpc.ts';
@@ -29,5 +30,6 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   describeVpcs, describeVpcAttribute, describeSubnets, describeRouteTables, describeInternetGateways, describeNetworkInterfaces,
   describeSecurityGroups, describeSecurityGroupRules, createSecurityGroup, deleteSecurityGroup,
   authorizeSecurityGroupIngress, authorizeSecurityGroupEgress, revokeSecurityGroupIngress, revokeSecurityGroupEgress,
+  requestSpotInstances, describeSpotInstanceRequests, cancelSpotInstanceRequests, describeSpotPriceHistory,
   describeVolumes, describeSnapshots, describeAddresses,
 ].map((o) => [o.name, o]));

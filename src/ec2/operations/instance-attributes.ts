@@ -7,7 +7,7 @@ import type { Input, InputsOf } from '../inputs.ts';
 import { groupSet, instanceId, METADATA, metadataShape, securityGroupItems } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
-import { MAX_USER_DATA } from './run-instances.ts';
+import { MAX_USER_DATA } from '../launch.ts';
 
 const SHUTDOWN = ['stop', 'terminate'];
 const ATTRIBUTES = [

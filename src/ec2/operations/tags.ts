@@ -1,6 +1,6 @@
 /** CreateTags, DeleteTags, DescribeTags. On an instance, nimbus:duration and nimbus:ends move the lease's end. */
 import { Fault } from '../../lease/faults.ts';
-import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID } from '../../lease/ids.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID } from '../../lease/ids.ts';
 import type { TagView } from '../../manager/types.ts';
 import { filterBy, filters } from '../filters.ts';
 import { list as inputList, required, shown, string } from '../inputs.ts';
@@ -9,12 +9,12 @@ import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
 import { DURATION_TAG, ENDS_TAG, endFromTags, keptTags, ON_PREEMPT_TAG, refuseReserved, tagList, writableTags } from '../tags.ts';
 
-const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID];
+const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID];
 const resourceIds = required(inputList(string({ max: 64 })));
 
 function checkIds(ids: readonly string[]): string[] {
   const odd = ids.find((id) => !RESOURCE_IDS.some((shape) => shape.test(id)));
-  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid; instances, reservations, images, key pairs, security groups and their rules have tags here`);
+  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid; instances, reservations, images, key pairs, security groups, their rules and spot requests have tags here`);
   return [...new Set(ids)];
 }
 

@@ -1,0 +1,167 @@
+/** Spot requests: asked, shown, cancelled; and the work of giving them leases when there is room that nobody else needs. */
+import { createHash } from 'node:crypto';
+import { Fault, isFault } from '../lease/faults.ts';
+import { SPOT_REQUEST_ID } from '../lease/ids.ts';
+import type { CreateRequest } from '../lease/types.ts';
+import { newSpotRequestId } from '../platform/ids.ts';
+import { isUnavailable } from '../store/db.ts';
+import {
+  cancelSpotRequests, countOpenSpotRequests, insertSpotRequests, noteSpotStatus, roomIsPromised, spotPrices, spotRequests, waitingSpotRequests, type SpotRequestRow,
+} from '../store/spot.ts';
+import { lockBelongings } from '../store/tags.ts';
+import type { ManagerDeps } from './deps.ts';
+import { resolveRequest } from './resolve.ts';
+import { launchJson, launchOf } from './spot-launch.ts';
+import { spotStanding } from './spot-state.ts';
+import { checkTags, writeTags } from './tags.ts';
+import type { Caller, Manager, SpotAsked, SpotRequestView } from './types.ts';
+
+const MOST_OPEN = 1000;
+const MOST_LISTED = 10_000;
+/** Requests that are tried in one round, and when one that found no room is tried again. */
+const MOST_TRIED = 50;
+const AGAIN_MS = 2_000;
+/** Whoever room was made for gets so long to take it. */
+const PROMISE_MS = 30_000;
+const REVIEW = { status_code: 'pending-evaluation', status_message: 'Your Spot request has been submitted for review, and is pending evaluation.' };
+
+export function spotCases(deps: ManagerDeps): Manager['spot'] {
+  const { ctx, db } = deps;
+  return {
+    async request(caller, asked, options = {}) {
+      refuseBorrowed(deps);
+      const tags = options.tags ?? {};
+      checkTags(tags);
+      await resolveRequest(deps, caller, { ...asked.launch, minCount: 1, maxCount: 1 });
+      const rows = requestRows(deps, caller, asked);
+      const ids = rows.map((r) => r.id);
+      await db.transaction(async (tx) => {
+        await tx.query(lockBelongings, [caller.accountId]);
+        const before = asked.clientToken === undefined ? [] : await tx.query(spotRequests, [caller.accountId, ids, ids.length]);
+        if (before.length > 0) return checkRepeated(before, rows);
+        const [count] = await tx.query(countOpenSpotRequests, [caller.accountId]);
+        if ((count?.requests ?? 0) + rows.length > MOST_OPEN) throw new Fault('TooMany', `You may have at most ${MOST_OPEN} open spot requests`, [`${count?.requests ?? 0} are open`, `${rows.length} more asked`], { ec2: 'MaxSpotInstanceCountExceeded' });
+        await tx.query(insertSpotRequests, [JSON.stringify(rows), new Date(ctx.clock.now())]);
+        await writeTags(tx, ids.map((id) => ({ id, account_id: caller.accountId })), tags);
+        if (options.dryRun === true) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
+      });
+      return listed(deps, caller, ids);
+    },
+
+    list: (caller, ids) => listed(deps, caller, ids),
+
+    async cancel(caller, ids, options = {}) {
+      const named = checkSpotIds(ids);
+      await db.transaction(async (tx) => {
+        const found = await tx.query(cancelSpotRequests, [named, accountOf(caller), new Date(ctx.clock.now())]);
+        missing(named, found.map((r) => r.id));
+        if (options.dryRun === true) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
+      });
+      return listed(deps, caller, named);
+    },
+
+    async prices({ from, to, types, limit }) {
+      return db.query(spotPrices, [from === undefined ? null : new Date(from), to === undefined ? null : new Date(to), types ?? null, limit]);
+    },
+  };
+}
+
+/** Tries the requests that wait; returns how many were given a lease. */
+export async function tendSpotRequests(deps: ManagerDeps, create: (caller: Caller, request: CreateRequest) => Promise<unknown>): Promise<number> {
+  const { ctx, db } = deps;
+  if (deps.borrowing !== undefined) return 0;
+  const now = ctx.clock.now();
+  const waiting = await db.query(waitingSpotRequests, [new Date(now), MOST_TRIED]);
+  const promised = waiting.length > 0 && await roomPromised(deps);
+  let given = 0;
+  for (const row of waiting) {
+    const refusal = promised ? new Fault('NoCapacity', 'Room is being made for others.') : await tryOne(row, create);
+    if (refusal === undefined) given += 1;
+    else await note(deps, row, refusal);
+  }
+  return given;
+}
+
+/** Preemptible leases do not take what others were ended for. */
+export async function roomPromised({ ctx, db }: Pick<ManagerDeps, 'ctx' | 'db'>): Promise<boolean> {
+  return (await db.query(roomIsPromised, [new Date(ctx.clock.now() - PROMISE_MS)]))[0]?.promised === true;
+}
+
+async function tryOne(row: SpotRequestRow, create: (caller: Caller, request: CreateRequest) => Promise<unknown>): Promise<Fault | undefined> {
+  const caller: Caller = { accountId: row.account_id, name: row.account_name, ownerId: row.owner_id, requestId: row.id, door: 'ec2', admin: false };
+  try {
+    // The token makes a repetition harmless, by this process or another: the lease after these is made once.
+    await create(caller, { ...launchOf(row.launch), clientToken: `${row.id}.${row.launches}`, spot: { price: row.price, persistent: row.persistent, requestId: row.id } });
+    return undefined;
+  } catch (e) {
+    if (isUnavailable(e)) throw e;
+    if (isFault(e)) return e;
+    return new Fault('Internal', 'The service could not try the request.', [], { cause: e });
+  }
+}
+
+async function note({ ctx, db }: ManagerDeps, row: SpotRequestRow, refusal: Fault): Promise<void> {
+  const now = ctx.clock.now();
+  const code = STATUS[refusal.code] ?? 'bad-parameters';
+  if (code === 'system-error') ctx.log.error('a spot request could not be tried', { request: row.id, error: String(refusal.cause ?? refusal.message) });
+  await db.query(noteSpotStatus, [row.id, code, refusal.text, new Date(now), new Date(now + AGAIN_MS), code === 'bad-parameters']);
+}
+
+/** What of a refusal passes by itself; with all others the request has failed. */
+const STATUS: Readonly<Partial<Record<Fault['code'], string>>> = {
+  NoCapacity: 'capacity-not-available', NoAddress: 'capacity-not-available', Busy: 'pending-evaluation', TooMany: 'constraint-not-fulfillable',
+  NotAuthorized: 'constraint-not-fulfillable', DecisionFailed: 'constraint-not-fulfillable', Internal: 'system-error',
+};
+
+export function refuseBorrowed({ borrowing }: Pick<ManagerDeps, 'borrowing'>): void {
+  if (borrowing !== undefined) throw new Fault('Unsupported', 'This site borrows its nodes from a batch system, which decides who is displaced: ask for an instance without market options.');
+}
+
+interface NewRow { readonly id: string; readonly persistent: boolean; readonly price: number; readonly launch: unknown; readonly [column: string]: unknown }
+
+function requestRows({ ctx }: ManagerDeps, caller: Caller, asked: SpotAsked): NewRow[] {
+  const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
+  return Array.from({ length: asked.count }, (_, i) => ({
+    id: asked.clientToken === undefined ? newSpotRequestId(ctx.random) : idOfToken(caller, asked.clientToken, i), account_id: caller.accountId, ...REVIEW,
+    launches: 0, persistent: asked.persistent, price: asked.price, valid_from: iso(asked.validFrom), valid_until: iso(asked.validUntil), launch: launchJson(asked.launch),
+  }));
+}
+
+/** The same token names the same requests. */
+const idOfToken = (caller: Caller, token: string, i: number): string => `sir-${createHash('sha256').update(JSON.stringify([caller.accountId, token, i])).digest('hex').slice(0, 17)}`;
+
+function checkRepeated(before: readonly SpotRequestRow[], rows: readonly NewRow[]): void {
+  const same = before.length === rows.length && rows.every((r) => {
+    const b = before.find((o) => o.id === r.id);
+    return b !== undefined && b.price === r.price && b.persistent === r.persistent && canonical(b.launch) === canonical(r.launch);
+  });
+  if (!same) throw new Fault('TokenMismatch', 'The client token was used before with other parameters: send the same request again, or use a new token');
+}
+
+/** The database keeps no order of keys. */
+const canonical = (value: unknown): string => JSON.stringify(value, (_key, v: unknown) =>
+  (typeof v === 'object' && v !== null && !Array.isArray(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v));
+
+async function listed({ ctx, db }: ManagerDeps, caller: Caller, ids?: readonly string[]): Promise<SpotRequestView[]> {
+  const named = ids === undefined ? null : checkSpotIds(ids);
+  const rows = await db.query(spotRequests, [accountOf(caller), named, MOST_LISTED]);
+  if (named !== null) missing(named, rows.map((r) => r.id));
+  const now = ctx.clock.now();
+  return rows.map((r) => ({
+    id: r.id, price: r.price, persistent: r.persistent, createdAt: r.created_at, validFrom: r.valid_from, validUntil: r.valid_until, launch: launchOf(r.launch),
+    ...spotStanding(r, now), leaseId: r.lease_id, zone: r.lease_zone, tags: r.tags ?? {},
+  }));
+}
+
+const accountOf = (caller: Caller): number | null => (caller.admin ? null : caller.accountId);
+
+function checkSpotIds(ids: readonly string[]): string[] {
+  const odd = ids.find((id) => !SPOT_REQUEST_ID.test(id));
+  if (odd !== undefined) throw new Fault('SpotRequestIdMalformed', `Invalid id: "${odd.slice(0, 100)}" (expecting "sir-...")`);
+  return [...new Set(ids)];
+}
+
+function missing(named: readonly string[], found: readonly string[]): void {
+  const unknown = named.find((id) => !found.includes(id));
+  if (unknown !== undefined) throw new Fault('SpotRequestNotFound', `The spot instance request ID '${unknown}' does not exist`);
+}

@@ -1,0 +1,72 @@
+/**
+ * Which preemptible leases have to end so that a request has room: those of the lowest price, of these the newest, none that is
+ * not needed, and none at all when even the end of all of them would not do. The pool is the same afterwards.
+ */
+import { plan } from './plan.ts';
+import type { Pool } from './pool.ts';
+import { isRefusal, type PlanRequest, type Room, type StrategyName } from './types.ts';
+
+export interface Preemptible extends Room {
+  readonly id: string;
+  readonly node: number;
+  readonly price: number;
+  /** ms */
+  readonly createdAt: number;
+  /** It ends already: its room will be there without anybody's doing. */
+  readonly ending: boolean;
+}
+
+/** Ids, none when what ends already is enough; undefined: there is no room to be made. */
+export function preempt(pool: Pool, request: PlanRequest, strategy: StrategyName, leases: readonly Preemptible[]): readonly string[] | undefined {
+  const needed = { ...request, maxCount: request.minCount };
+  const there = within(pool, leases);
+  const ending = there.filter((l) => l.ending);
+  const order = there.filter((l) => !l.ending).sort((a, b) => a.price - b.price || b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
+
+  const enough = (ended: readonly Preemptible[]): boolean => {
+    const gone = [...ending, ...ended];
+    for (const l of gone) pool.release(l.node, l);
+    try {
+      return !isRefusal(plan(pool, needed, strategy));
+    } finally {
+      for (const l of gone) pool.take(l.node, l);
+    }
+  };
+
+  if (!enough(order)) return undefined;
+  return needless(order.slice(0, fewest(order.length, (n) => enough(order.slice(0, n)))), enough).map((l) => l.id);
+}
+
+/** Those whose room the pool counts: it is a snapshot, and a lease may be newer. */
+function within(pool: Pool, leases: readonly Preemptible[]): Preemptible[] {
+  const held = new Map<number, { memoryMb: number; cores: number }>();
+  return leases.filter((l) => {
+    const node = pool.node(l.node);
+    const before = held.get(l.node) ?? { memoryMb: 0, cores: 0 };
+    const sum = { memoryMb: before.memoryMb + l.memoryMb, cores: before.cores + l.cores };
+    if (node === undefined || sum.memoryMb > node.memoryUsed || sum.cores > node.coresUsed) return false;
+    held.set(l.node, sum);
+    return true;
+  });
+}
+
+/** The least number that is enough: whatever is enough is enough with more. */
+function fewest(most: number, enough: (n: number) => boolean): number {
+  let [low, high] = [0, most];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (enough(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Without those whose end changes nothing: they are on nodes that the request does not want, or too small. The dearest stay first. */
+function needless(chosen: readonly Preemptible[], enough: (ended: readonly Preemptible[]) => boolean): readonly Preemptible[] {
+  let left = chosen;
+  for (const one of [...chosen].reverse()) {
+    const without = left.filter((l) => l !== one);
+    if (enough(without)) left = without;
+  }
+  return left;
+}

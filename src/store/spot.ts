@@ -1,0 +1,109 @@
+/** Statements on spot requests and on leases that may be displaced. */
+import { statement } from './db.ts';
+
+export interface SpotRequestRow {
+  id: string;
+  account_id: number;
+  account_name: string;
+  owner_id: string;
+  persistent: boolean;
+  price: number;
+  created_at: number;
+  valid_from: number | null;
+  valid_until: number | null;
+  launch: unknown;
+  cancelled_at: number | null;
+  failed_at: number | null;
+  status_code: string;
+  status_message: string;
+  status_at: number;
+  tags: Record<string, string> | null;
+  /** Leases that were made for it. */
+  launches: number;
+  /** The last of them, as long as it is kept. */
+  lease_id: string | null;
+  lease_zone: string | null;
+  lease_final: boolean | null;
+  lease_preempted_at: number | null;
+  lease_reason_code: string | null;
+  lease_created_at: number | null;
+  lease_ended_at: number | null;
+}
+
+const VIEW = `
+  SELECT s.id, s.account_id, a.name AS account_name, a.owner_id, s.persistent, s.price, s.created_at, s.valid_from, s.valid_until, s.launch, s.launches, s.cancelled_at, s.failed_at,
+         s.status_code, s.status_message, s.status_at, (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = s.id) AS tags,
+         l.id AS lease_id, l.zone AS lease_zone, l.final AS lease_final, l.preempted_at AS lease_preempted_at, l.reason_code AS lease_reason_code,
+         l.created_at AS lease_created_at, l.ended_at AS lease_ended_at
+    FROM spot_request s JOIN account a ON a.id = s.account_id
+    LEFT JOIN LATERAL (SELECT * FROM lease o WHERE o.spot_request_id = s.id ORDER BY o.seq DESC LIMIT 1) l ON true`;
+
+/** $1 account (null = any), $2 ids (null = all), $3 limit */
+export const spotRequests = statement<SpotRequestRow>('spot-requests', `${VIEW}
+   WHERE ($1::bigint IS NULL OR s.account_id = $1) AND ($2::text[] IS NULL OR s.id = ANY($2)) ORDER BY s.created_at, s.id LIMIT $3`);
+
+/** $1 now, $2 limit: those that wait for a lease, the dearest first */
+export const waitingSpotRequests = statement<SpotRequestRow>('waiting-spot-requests', `${VIEW}
+   WHERE s.cancelled_at IS NULL AND s.failed_at IS NULL AND s.next_at <= $1 AND a.removed_at IS NULL
+     AND (s.valid_from IS NULL OR s.valid_from <= $1) AND (s.valid_until IS NULL OR s.valid_until > $1)
+     AND (s.launches = 0 OR (s.persistent AND coalesce(l.final, true)))
+   ORDER BY s.price DESC, s.created_at, s.id LIMIT $2`);
+
+/** $1 jsonb array of requests, $2 now */
+export const insertSpotRequests = statement<never>('insert-spot-requests', `
+  INSERT INTO spot_request (id, account_id, persistent, price, created_at, valid_from, valid_until, launch, launches, status_code, status_message, status_at, next_at)
+  SELECT x.id, x.account_id, x.persistent, x.price, $2, x.valid_from, x.valid_until, x.launch, x.launches, x.status_code, x.status_message, $2, $2
+    FROM jsonb_to_recordset($1) AS x(id text, account_id bigint, persistent boolean, price float8, valid_from timestamptz, valid_until timestamptz,
+         launch jsonb, launches int, status_code text, status_message text)`);
+
+/** $1 id, $2 code, $3 message, $4 now, $5 when it is tried again, $6 it has failed for good. The time of a status is that of its change. */
+export const noteSpotStatus = statement<never>('note-spot-status', `
+  UPDATE spot_request SET status_at = CASE WHEN status_code = $2 THEN status_at ELSE $4 END, status_code = $2, status_message = $3, next_at = $5,
+         failed_at = CASE WHEN $6 THEN coalesce(failed_at, $4) ELSE failed_at END
+   WHERE id = $1`);
+
+/** $1 ids, $2 account (null = any), $3 now: those that are there */
+export const cancelSpotRequests = statement<{ id: string }>('cancel-spot-requests', `
+  UPDATE spot_request SET cancelled_at = coalesce(cancelled_at, $3) WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2) RETURNING id`);
+
+/** $1 ids: a lease is made for each of those that come back; the others were cancelled meanwhile */
+export const countSpotLaunches = statement<{ id: string }>('count-spot-launches', `
+  UPDATE spot_request SET launches = launches + 1 WHERE id = ANY($1::text[]) AND cancelled_at IS NULL RETURNING id`);
+
+/** $1 account */
+export const countOpenSpotRequests = statement<{ requests: number }>('count-open-spot-requests', `
+  SELECT count(*) AS requests FROM spot_request s
+   WHERE s.account_id = $1 AND s.cancelled_at IS NULL AND s.failed_at IS NULL
+     AND (s.persistent OR s.launches = 0)`);
+
+export interface PreemptibleRow {
+  id: string;
+  node_id: number;
+  memory_mb: number;
+  cores: number;
+  spot_price: number;
+  created_at: number;
+  preempted: boolean;
+}
+/** $1 limit: leases on nodes that may be displaced, and those whose displacing is under way; the cheapest and newest first */
+export const preemptibleLeases = statement<PreemptibleRow>('preemptible-leases', `
+  SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS preempted FROM lease
+   WHERE spot_request_id IS NOT NULL AND holding AND node_id IS NOT NULL ORDER BY spot_price, created_at DESC LIMIT $1`);
+
+/** $1 ids, $2 now, $3 when their guests' time is over */
+export const markPreempted = statement<never>('mark-preempted', `
+  UPDATE lease SET preempted_at = $2, preempt_ends_at = $3 WHERE id = ANY($1::text[])`);
+
+/** $1 ended after: room was made, or is being made, for somebody who has not come back for it yet */
+export const roomIsPromised = statement<{ promised: boolean }>('room-is-promised', `
+  SELECT EXISTS (SELECT 1 FROM lease WHERE spot_request_id IS NOT NULL AND preempted_at IS NOT NULL AND (NOT final OR ended_at > $1)) AS promised`);
+
+/** $1 ids: those that still hold their room */
+export const stillHolding = statement<{ id: string }>('still-holding', 'SELECT id FROM lease WHERE id = ANY($1::text[]) AND holding');
+
+/** $1 from, $2 to, $3 types (null = all), $4 limit: what leases were granted at, the newest first */
+export const spotPrices = statement<{ type: string; zone: string; price: number; at: number }>('spot-prices', `
+  SELECT type, zone, spot_price AS price, max(created_at) AS at FROM lease
+   WHERE spot_request_id IS NOT NULL AND ($1::timestamptz IS NULL OR created_at >= $1) AND ($2::timestamptz IS NULL OR created_at <= $2)
+     AND ($3::text[] IS NULL OR type = ANY($3))
+   GROUP BY type, zone, spot_price ORDER BY max(created_at) DESC, type, zone, spot_price LIMIT $4`);
