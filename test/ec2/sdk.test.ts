@@ -63,7 +63,7 @@ describe('RunInstances', () => {
 
   it('says of what cannot be had here what to do instead', async () => {
     for (const [more, message] of [
-      [{ LaunchTemplate: { LaunchTemplateName: 'x' } }, 'no launch templates'], [{ InstanceMarketOptions: { MarketType: 'spot' } }, 'no spot market'],
+      [{ LaunchTemplate: { LaunchTemplateName: 'x' } }, 'no launch templates'], [{ InstanceMarketOptions: { MarketType: 'spot', SpotOptions: { BlockDurationMinutes: 60 } } }, 'No time is reserved'],
       [{ NetworkInterfaces: [{ DeviceIndex: 0, NetworkInterfaceId: 'eni-1' }] }, 'come and go with their instances'], [{ PrivateIpAddress: '10.0.0.9' }, 'leased from the site'],
     ] as const) {
       expect(await refusal(ec2.send(new RunInstancesCommand({ ImageId: 'guest', MinCount: 1, MaxCount: 1, ...structuredClone(more) as object }))))

@@ -165,7 +165,8 @@ describe('spot requests', () => {
     for (const SpotOptions of [{ MaxPrice: '0' }, { ValidUntil: new Date(door.now + 60_000) }]) {
       expect(await refused(run({ InstanceMarketOptions: { MarketType: 'spot', SpotOptions } }))).toMatch(/^InvalidParameter(?:Value|Combination)$/);
     }
-    expect(await refused(run({ InstanceMarketOptions: {} as never }))).not.toBe('RequestLimitExceeded');
+    expect(await refused(run({ InstanceMarketOptions: { SpotOptions: { MaxPrice: '1' } } }))).toBe('MissingParameter');
+    expect(await refused(run({ InstanceMarketOptions: { MarketType: 'capacity-block' } }))).toBe('InvalidParameterValue');
     await door.site.db.query(statement<never>('test-many', `INSERT INTO spot_request (id, account_id, persistent, price, created_at, launch, status_code, status_message, status_at, next_at)
       SELECT 'sir-' || lpad(to_hex(i), 8, '0'), $1::bigint, false, 1, now(), '{}', '', '', now(), now() + '1 day' FROM generate_series(1, 1000) i`), [door.site.alice.accountId]);
     expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');

@@ -44,8 +44,8 @@ function unread(fields: readonly Field[], input: Readonly<Record<string, Input<u
     if (found === undefined) return [at + name];
     // Refused whatever is in it.
     if (found.type === 'struct' && found.fields === undefined) return [];
-    if (shape.kind === 'struct') return unread(shape.fields, found.fields, [], `${at}${name}.`);
-    if (shape.kind === 'items') return found.item?.fields === undefined ? [at + name] : unread(shape.fields, found.item.fields, [], `${at}${name}.N.`);
+    if (shape.kind === 'struct') return unread(shape.fields, found.fields, found.ignored ?? [], `${at}${name}.`);
+    if (shape.kind === 'items') return found.item?.fields === undefined ? [at + name] : unread(shape.fields, found.item.fields, found.item.ignored ?? [], `${at}${name}.N.`);
     return [];
   });
 }
