@@ -79,7 +79,7 @@ const NO_SUCH_FIGURES = absentFilters(
   'network-info.efa-info.maximum-efa-interfaces', 'network-info.ena-support', 'network-info.encryption-in-transit-supported',
   'network-info.flexible-ena-queues-support', 'network-info.ipv4-addresses-per-interface', 'network-info.ipv6-addresses-per-interface',
   'network-info.maximum-network-cards', 'network-info.network-performance', 'nitro-enclaves-support', 'nitro-tpm-info.supported-versions',
-  'nitro-tpm-support', 'processor-info.supported-features', 'processor-info.sustained-clock-speed-in-ghz', 'reboot-migration-support',
+  'hypervisor', 'nitro-tpm-support', 'processor-info.supported-features', 'processor-info.sustained-clock-speed-in-ghz', 'reboot-migration-support',
   'vcpu-info.valid-cores', 'vcpu-info.valid-threads-per-core',
 );
 
