@@ -3,11 +3,13 @@
  * kinds, our own command line with the files of the original's client, and the same leases through EC2.
  */
 import { execFile } from 'node:child_process';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { soapMessage } from '../ec2/soap/sign.ts';
 import { globusUser, gridService, openssl, type GlobusUser } from '../grid/globus.ts';
 import { hasPart } from '../parts.ts';
 import { createBody, envelopeOf, keysIn, post } from '../support/grid-requests.ts';
@@ -173,6 +175,24 @@ describe.skipIf(!hasPart('openssl'))('nimbus wsrf', () => {
     }
     const again = JSON.parse((await all('destroy', '--json')).stdout) as unknown;
     expect(again).toMatchObject([{ ok: false, error: { code: 'ResourceUnknownFault' } }, { ok: false, error: { code: 'Usage' } }, { ok: false, error: { code: 'ResourceUnknownFault' } }]);
+  }, 60_000);
+
+  it('has the leases of its user that SOAP clients of EC2 see and end with the same certificate, and Query with its keys', async () => {
+    await create('--file', at('three.epr'));
+    await all('Running', 'three.epr');
+    const by = { key: createPrivateKey(readFileSync(alice.key)), der: new X509Certificate(readFileSync(alice.certificate)).raw, fingerprint: '' };
+    const soap = async (action: string, content: string): Promise<string> => {
+      const body = soapMessage({ now: Date.now() }, by, '2009-08-15', action, content);
+      return (await fetch(serve.ec2, { method: 'POST', body, headers: { 'content-type': 'text/xml' } })).text();
+    };
+    const running = async (): Promise<string[]> => [...(await ask({ 'Action': 'DescribeInstances', 'Filter.1.Name': 'instance-state-name', 'Filter.1.Value.1': 'running' })).body.matchAll(/<instanceId>([^<]*)</g)].map(([, id = '']) => id);
+    const ids = await running();
+    const seen = await soap('DescribeInstances', '<instancesSet/>');
+    expect(ids).not.toEqual([]);
+    for (const id of ids) expect(seen).toContain(`<instanceId>${id}</instanceId>`);
+    expect(await soap('TerminateInstances', `<instancesSet>${ids.map((id) => `<item><instanceId>${id}</instanceId></item>`).join('')}</instancesSet>`)).toContain('<shutdownState><code>32</code>');
+    await expect(nimbus('query', at('three.epr'))).rejects.toThrow(/ResourceUnknownFault/);
+    expect(await running()).toEqual([]);
   }, 60_000);
 
   it.skipIf(!hasPart('globus'))('with a limited proxy looks, and changes nothing', async () => {

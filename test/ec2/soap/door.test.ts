@@ -122,7 +122,6 @@ describe('a request', () => {
     ['an item with something else', '<groupSet><item><id>default</id></item></groupSet>', 'UnknownParameter'],
     ['a count that is none', '<imageId>guest</imageId><minCount>many</minCount>', 'InvalidParameterValue'],
     ['a count missing', '<imageId>guest</imageId>', 'MissingParameter'],
-    ['a group that there is not', '<imageId>guest</imageId><minCount>1</minCount><maxCount>1</maxCount><groupSet><item><groupId>web</groupId></item></groupSet><instanceType>m1.small</instanceType>', 'InvalidGroup.NotFound'],
     ['an address', '<imageId>guest</imageId><minCount>1</minCount><maxCount>1</maxCount><groupSet/><instanceType>m1.small</instanceType><privateIpAddress>10.0.0.1</privateIpAddress>', 'UnsupportedOperation'],
     ['user data that is not base64', '<imageId>guest</imageId><minCount>1</minCount><maxCount>1</maxCount><userData version="1.0" encoding="base64"><data>%</data></userData>', 'InvalidUserData.Malformed'],
     ['user data of another encoding', '<imageId>guest</imageId><minCount>1</minCount><maxCount>1</maxCount><userData version="1.0" encoding="hex"><data>00</data></userData>', 'InvalidUserData.Malformed'],
