@@ -74,6 +74,8 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
 /** The lease should have a VM on its node, and `vm`, which the node has, is none that lives. */
 export function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
   if (vm?.state === 'running' || vm?.state === 'paused' || vm?.state === 'starting') return false;
+  // Its end is what was asked for, and its disk is there: the answer did not come, and the request is sent again.
+  if (lease.state === 'ShuttingDown' && (vm?.state === 'propagated' || vm?.state === 'stopped')) return false;
   return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease) && vm?.state === 'stopped' && vm.generation === lease.generation);
 }
 

@@ -139,7 +139,7 @@ function killAt(...wanted: number[]): { at: Moment[] } {
 function different(all: readonly Moment[]): number[] {
   const seen = new Set<string>();
   return all.flatMap((_, i) => {
-    const context = all.slice(Math.max(0, i - 2), i + 1).join();
+    const context = all.slice(Math.max(0, i - 1), i + 1).join();
     if (seen.has(context)) return [];
     seen.add(context);
     return [i + 1];

@@ -57,6 +57,24 @@ it('a VM that started and stopped before its node was heard again does not becom
   await expectInvariants(site);
 });
 
+it.each(['propagated', 'stopped'] as const)('a VM that was shut down while nobody heard of it (%s) is not taken for gone, and its disk is kept', async (left) => {
+  const id = await running();
+  const [workspace] = await site.manager.workspaces.list(site.alice);
+  site.control.answer = (_, r) => (r.op === 'shutdown' ? 'silent' : undefined);
+  await site.manager.workspaces.change(site.alice, { number: workspace?.number ?? 0 }, { to: 'shutdown' });
+  await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+  const [vm] = vms();
+  if (vm === undefined) throw new Error('it runs');
+  site.control.node(1).vms.set(id, { ...vm, state: left, pid: null, reach: null });
+  site.control.answer = () => undefined;
+  expect(await site.manager.work.nodes.up(1, hello(), () => Promise.resolve(vms()))).toEqual([]);
+  expect((await see(id))?.state).toBe('ShuttingDown');
+  await site.dispatcher.poll(1);
+  await site.settled();
+  expect((await see(id))?.state).toBe('Propagated');
+  await expectInvariants(site);
+});
+
 it('a lease whose node was removed can be ended, and is over then', async () => {
   site.control.answer = (_, r) => (r.op === 'start' ? { code: 'DriverFailed', message: 'no' } : undefined);
   const id = await running();
