@@ -21,6 +21,8 @@ const perl = (module: string): boolean => existsSync('/usr/bin/perl') && spawnSy
 const python = (module: string): boolean =>
   existsSync('/usr/bin/python3') && spawnSync('/usr/bin/python3', ['-c', `import ${module}`]).status === 0;
 
+const ruby = (library: string): boolean => existsSync('/usr/bin/ruby') && spawnSync('/usr/bin/ruby', ['-W0', '-e', `require '${library}'`]).status === 0;
+
 /** Several batch systems have a `qsub`. */
 const readsSlurm = (qsub: string | undefined): boolean => qsub !== undefined && readFileSync(qsub, 'latin1').includes('use Slurm');
 
@@ -51,6 +53,8 @@ const PARTS = {
   libcloud: { here: () => python('libcloud'), install: 'python3-libcloud' },
   vmec2: { here: () => perl('VM::EC2'), install: 'libvm-ec2-perl' },
   netamazonec2: { here: () => perl('Net::Amazon::EC2'), install: 'libnet-amazon-ec2-perl' },
+  fog: { here: () => ruby('fog/aws'), install: 'ruby-fog-aws' },
+  amazonec2: { here: () => ruby('AWS'), install: 'ruby-amazon-ec2' },
   /** Client stacks that only tests use stand apart, so that the product's own `npm ci` stays small. */
   awssdk2: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/aws-sdk')), install: '(npm ci --prefix test/clients)' },
   soapjs: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/soap')), install: '(npm ci --prefix test/clients)' },
