@@ -14,6 +14,7 @@ import { isUnavailable, type Queryable } from '../store/db.ts';
 import { failImageOrders, forgetImageOrder, imageOrders, insertImage } from '../store/images.ts';
 import { claimedIntents, startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
+import { endsAsked } from '../store/slot-report.ts';
 import type { ManagerDeps } from './deps.ts';
 import { follow } from './follow.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
@@ -100,7 +101,8 @@ export function createRecorder(deps: ManagerDeps): Recorder {
 async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liars): Promise<void> {
   const { ctx, db, config } = deps;
   const now = ctx.clock.now();
-  let started: Moments[] = [];
+  /** Of leases that have begun to run, or have ended. */
+  let measured: Moments[] = [];
   const effects = await db.transaction(async (tx) => {
     const leases = new Map((await tx.query(lockLeases, [[...new Set(reports.map((r) => r.lease))], null])).map((l) => [l.id, l]));
     const [exited, passedOn] = [await exitsOfThisVm(tx, leases, reports), await failuresPassedOn(tx, reports)];
@@ -111,7 +113,8 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
       const lease = leases.get(r.lease);
       if (r.kind === 'saved' && lease?.node === r.node) await keepImage(tx, r.image, lease, now);
     }
-    started = [];
+    measured = [];
+    const ended = new Map<string, number>();
     for (const r of reports) {
       const lease = leases.get(r.lease);
       if (lease === undefined || passedOn.has(r)) continue;
@@ -119,12 +122,16 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
       const order = orders.get(lease.image_order ?? '');
       if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r), order);
       else foreign(liars, batch, lease, r);
-      if (r.kind === 'done' && r.intent === 'start' && before !== 'Running' && lease.state === 'Running') started.push({ ...lease.phases, ...r.phases, recorded: now });
+      if (r.kind === 'done' && r.intent === 'start' && before !== 'Running' && lease.state === 'Running') measured.push({ ...lease.phases, ...r.phases, recorded: now });
+      if (before === 'Ending' && lease.final && lease.phases['received'] !== undefined) ended.set(lease.id, Math.min(r.at, now));
+    }
+    if (ended.size > 0 && ctx.meter !== undefined) {
+      for (const { lease_id: id, at } of await tx.query(endsAsked, [[...ended.keys()]])) measured.push({ 'end-asked': at, ended: ended.get(id) ?? now });
     }
     if (notMade.size > 0) await tx.query(failImageOrders, [[...notMade.keys()], [...notMade.values()], new Date(now)]);
     return batch.write(tx);
   });
-  for (const moments of started) for (const step of breakdown(moments)) ctx.meter?.step(step.name, step.ms);
+  for (const moments of measured) for (const step of breakdown(moments)) ctx.meter?.step(step.name, step.ms);
   follow(deps, effects);
 }
 

@@ -1,6 +1,8 @@
 /** What is over is kept for as long as the configuration says, then removed: a batch of each kind in a transaction of its own. */
 import type { Statement } from '../store/db.ts';
-import { mayPrune, pruneEnsembles, pruneImageOrders, pruneLeases, pruneSlots, pruneSpotRequests, pruneUsage, type PrunedRows } from '../store/retention.ts';
+import {
+  mayPrune, pruneEnsembles, pruneImageOrders, pruneLeases, pruneSlots, pruneSpotRequests, pruneUsage, whatIsOld, type PrunedRows,
+} from '../store/retention.ts';
 import type { ManagerDeps } from './deps.ts';
 
 /** Rows that one transaction removes, as many as are removed in some ten milliseconds. */
@@ -17,19 +19,23 @@ export interface Pruned {
 export async function prune({ ctx, db, config }: Pick<ManagerDeps, 'ctx' | 'db' | 'config'>): Promise<Pruned> {
   const now = ctx.clock.now();
   const { retention, ec2 } = config;
-  const batch = async (kind: Statement<PrunedRows>, seconds: number): Promise<number> => {
-    if (seconds === 0) return 0;
-    return db.transaction(async (tx) => {
-      if ((await tx.query(mayPrune))[0]?.may !== true) return 0;
-      return (await tx.query(kind, [new Date(now - seconds * 1000), BATCH]))[0]?.pruned ?? 0;
-    });
-  };
+  const before = (seconds: number): Date | null => (seconds === 0 ? null : new Date(now - seconds * 1000));
   // What is still shown is still there.
-  const leases = await batch(pruneLeases, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible));
-  await batch(pruneEnsembles, retention.leases);
-  await batch(pruneImageOrders, retention.leases);
-  await batch(pruneSpotRequests, retention.leases);
-  const slots = await batch(pruneSlots, retention.slots);
-  const usage = await batch(pruneUsage, retention.usage);
+  const leasesBefore = before(retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible));
+  const [madeBefore, slotsBefore, usageBefore] = [before(retention.leases), before(retention.slots), before(retention.usage)];
+  const batch = (kind: Statement<PrunedRows>, old: Date | null): Promise<number> => db.transaction(async (tx) => {
+    if ((await tx.query(mayPrune))[0]?.may !== true) return 0;
+    return (await tx.query(kind, [old, BATCH]))[0]?.pruned ?? 0;
+  });
+  // Most of the time there is nothing, and one question finds it out.
+  const [is] = await db.query(whatIsOld, [leasesBefore, madeBefore, slotsBefore, usageBefore]);
+  const leases = is?.leases === true ? await batch(pruneLeases, leasesBefore) : 0;
+  // What leases referred to may be old with them.
+  const after = leases > 0;
+  if (is?.ensembles === true || (after && madeBefore !== null)) await batch(pruneEnsembles, madeBefore);
+  if (is?.orders === true || (after && madeBefore !== null)) await batch(pruneImageOrders, madeBefore);
+  if (is?.spot === true || (after && madeBefore !== null)) await batch(pruneSpotRequests, madeBefore);
+  const slots = is?.slots === true || (after && slotsBefore !== null) ? await batch(pruneSlots, slotsBefore) : 0;
+  const usage = is?.usage === true || (after && usageBefore !== null) ? await batch(pruneUsage, usageBefore) : 0;
   return { leases, slots, usage, more: leases >= BATCH || slots >= BATCH || usage >= BATCH };
 }

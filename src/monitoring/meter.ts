@@ -14,7 +14,7 @@ export function createMeter(register: Registry): Meter {
   const registers = [register];
   collectDefaultMetrics({ register });
   const refusals = new Counter({ name: 'nimbus_refusals_total', help: 'Requests refused, by door and code.', labelNames: ['door', 'code'], registers });
-  const steps = new Histogram({ name: 'nimbus_lease_step_seconds', help: 'Steps of the start of leases.', labelNames: ['step'], buckets: STEP_BUCKETS, registers });
+  const steps = new Histogram({ name: 'nimbus_lease_step_seconds', help: 'Steps of the start and the end of leases.', labelNames: ['step'], buckets: STEP_BUCKETS, registers });
   const operations = new Histogram({ name: 'nimbus_operation_seconds', help: 'Operations on nodes, from written to answered.', labelNames: ['operation', 'outcome'], buckets: STEP_BUCKETS, registers });
   const trips = new Histogram({ name: 'nimbus_agent_round_trip_seconds', help: 'Pings of agents, of all nodes together.', buckets: ROUND_TRIP_BUCKETS, registers });
   return {

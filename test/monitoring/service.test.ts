@@ -55,9 +55,9 @@ it('says that it lives and serves, and its figures in the text format', async ()
     expect({
       running: figure('nimbus_leases', { state: 'Running' }), up: figure('nimbus_nodes', { kind: 'own', state: 'up' }), used: figure('nimbus_node_memory_mebibytes', { what: 'used' }),
       types: figure('nimbus_refusals_total', { door: 'ec2', code: 'TypeUnknown' }), capacity: figure('nimbus_refusals_total', { door: 'ec2', code: 'NoCapacity' }),
-      total: figure('nimbus_lease_step_seconds_count', { step: 'total' }), create: figure('nimbus_lease_step_seconds_count', { step: 'create' }),
+      total: figure('nimbus_lease_step_seconds_count', { step: 'total' }), create: figure('nimbus_lease_step_seconds_count', { step: 'create' }), destroy: figure('nimbus_lease_step_seconds_count', { step: 'destroy' }),
       starts: figure('nimbus_operation_seconds_count', { operation: 'start', outcome: 'done' }), ends: figure('nimbus_operation_seconds_count', { operation: 'remove', outcome: 'done' }),
-    }).toEqual({ running: 1, up: 1, used: 128, types: 1, capacity: 1, total: 2, create: 2, starts: 2, ends: 1 });
+    }).toEqual({ running: 1, up: 1, used: 128, types: 1, capacity: 1, total: 2, create: 2, destroy: 1, starts: 2, ends: 1 });
     expect(figure('nimbus_agent_round_trip_seconds_count', {})).toBeGreaterThan(0);
     expect(figure('nimbus_database_connections', { state: 'idle' })).toBeGreaterThan(0);
   }, { timeout: 20_000 });

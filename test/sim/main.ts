@@ -13,6 +13,7 @@ a batch system and its pilots, and what goes wrong with them. A seed is always t
   --seeds A-B      run these seeds                             (default 1-20)
   --steps N        things that users and fate do in a seed     (default 40)
   --hours H        instead: the load of H hours, a fault each
+  --hourly         with --hours: count rows and memory after each hour
   --nodes N        VMM nodes                                   (default 4)
   --pilot          pilot mode: nodes are borrowed
   --no-faults      nothing goes wrong
@@ -45,7 +46,7 @@ interface Settings {
 const OPTIONS = {
   seed: { type: 'string' }, seeds: { type: 'string', default: '1-20' }, steps: { type: 'string', default: '40' }, hours: { type: 'string' }, nodes: { type: 'string', default: '4' },
   pilot: { type: 'boolean', default: false }, 'no-faults': { type: 'boolean', default: false }, 'no-leap': { type: 'boolean', default: false }, trace: { type: 'boolean', default: false },
-  json: { type: 'boolean', default: false }, 'stop-at-first': { type: 'boolean', default: false }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false },
+  json: { type: 'boolean', default: false }, 'stop-at-first': { type: 'boolean', default: false }, hourly: { type: 'boolean', default: false }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 function whole(option: string, text: string, least: number, most: number): number {
@@ -66,7 +67,7 @@ function settings(): Settings | null {
     from, to: whole('seeds', last, from, 2 ** 31), json: v.json, stopAtFirst: v['stop-at-first'], cpuS: v.cpu === undefined ? (hours === null ? 120 : hours * 60) : whole('cpu', v.cpu, 1, 1_000_000),
     base: {
       steps: whole('steps', v.steps, 0, 100_000), hours, nodes: whole('nodes', v.nodes, 1, 200),
-      pilot: v.pilot, faults: !v['no-faults'], leap: !v['no-leap'], show: v.trace ? (line) => process.stdout.write(`${line.replaceAll('\n', ' ').slice(0, 400)}\n`) : undefined,
+      pilot: v.pilot, faults: !v['no-faults'], leap: !v['no-leap'], hourly: v.hourly, show: v.trace ? (line) => process.stdout.write(`${line.replaceAll('\n', ' ').slice(0, 400)}\n`) : undefined,
     },
   };
 }

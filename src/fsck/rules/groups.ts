@@ -4,8 +4,8 @@ import { rule } from '../rule.ts';
 
 export const groupRules = [
   rule<{ id: string; token: string | null }>({
-    name: 'group-empty',
-    broken: 'SELECT g.id, g.client_token AS token FROM lease_group g WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.group_id = g.id)',
+    name: 'group-empty', pages: 'group',
+    broken: 'SELECT g.id, g.client_token AS token FROM lease_group g WHERE $page(g.id) AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.group_id = g.id)',
     says: (g) => `group ${g.id} has no leases${g.token === null ? '' : `, but answers for client token ${g.token}`}`,
     mend: 'removes the group',
     repair: {
@@ -14,15 +14,15 @@ export const groupRules = [
     },
   }),
   rule<{ id: string; leases: number; numbers: number }>({
-    name: 'group-torn',
-    broken: `SELECT g.id, count(*)::int AS leases, max(l.launch_index) + 1 AS numbers FROM lease_group g JOIN lease l ON l.group_id = g.id GROUP BY g.id
+    name: 'group-torn', pages: 'group',
+    broken: `SELECT g.id, count(*)::int AS leases, max(l.launch_index) + 1 AS numbers FROM lease_group g JOIN lease l ON l.group_id = g.id WHERE $page(g.id) GROUP BY g.id
              HAVING count(*) <> max(l.launch_index) + 1 OR count(DISTINCT l.launch_index) <> count(*) OR min(l.launch_index) <> 0`,
     says: (g) => `group ${g.id} has ${g.leases} leases with numbers up to ${g.numbers}: it is not all or none`,
     mend: 'a lease of it was lost or added by hand: restore a backup, or end the group’s leases',
   }),
   rule<{ id: string; lease: string }>({
-    name: 'group-account',
-    broken: `SELECT g.id, min(l.id) AS lease FROM lease_group g JOIN lease l ON l.group_id = g.id WHERE l.account_id <> g.account_id GROUP BY g.id`,
+    name: 'group-account', pages: 'group',
+    broken: `SELECT g.id, min(l.id) AS lease FROM lease_group g JOIN lease l ON l.group_id = g.id WHERE $page(g.id) AND l.account_id <> g.account_id GROUP BY g.id`,
     says: (g) => `group ${g.id} has lease ${g.lease} of another user`,
     mend: 'nothing tells whose it is: end that lease',
   }),

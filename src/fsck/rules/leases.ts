@@ -66,10 +66,10 @@ export const leaseRules = [
     },
   }),
   rule<{ id: string; state: string; said: string | null }>({
-    name: 'lease-trail',
+    name: 'lease-trail', pages: 'lease',
     broken: `SELECT l.id, l.state, e.to_state AS said
                FROM lease l LEFT JOIN LATERAL (SELECT to_state FROM event WHERE lease_id = l.id ORDER BY id DESC LIMIT 1) e ON true
-              WHERE e.to_state IS DISTINCT FROM l.state`,
+              WHERE $page(l.id) AND e.to_state IS DISTINCT FROM l.state`,
     says: (l) => `lease ${l.id} is ${l.state}, but its trail ${l.said === null ? 'is empty' : `ends with ${l.said}`}`,
     mend: 'nothing tells which is true: look at nimbus lease show, and end the lease if in doubt',
   }),

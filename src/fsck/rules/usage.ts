@@ -14,12 +14,12 @@ const rounded = (granularity: string): string => {
 const OVERLAPS = `
   SELECT lease_id, start_at FROM (
     SELECT lease_id, start_at, max(coalesce(stop_at, 'infinity')) OVER (PARTITION BY lease_id ORDER BY start_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-      FROM usage_interval) w WHERE start_at < before`;
+      FROM usage_interval WHERE $page(lease_id)) w WHERE start_at < before`;
 
 export const usageRules = [
   rule<{ id: string; state: string; ran: boolean }>({
-    name: 'usage-missing',
-    broken: 'SELECT l.id, l.state, l.running_at IS NOT NULL AND NOT l.holding AS ran FROM lease l LEFT JOIN usage_record u ON u.lease_id = l.id WHERE u.lease_id IS NULL',
+    name: 'usage-missing', pages: 'lease',
+    broken: 'SELECT l.id, l.state, l.running_at IS NOT NULL AND NOT l.holding AS ran FROM lease l LEFT JOIN usage_record u ON u.lease_id = l.id WHERE u.lease_id IS NULL AND $page(l.id)',
     says: (l) => `lease ${l.id} (${l.state}) has no usage record`,
     mend: (l) => (l.ran ? 'its use is lost: restore a backup' : 'writes the record'),
     repair: {
@@ -64,9 +64,9 @@ export const usageRules = [
     repair: { lock: LOCK_LEASES, statement: 'UPDATE usage_record SET closed_at = NULL, charged_minutes = NULL WHERE lease_id = ANY($1::text[])' },
   }),
   rule<{ id: string; state: string }>({
-    name: 'usage-unclosed',
+    name: 'usage-unclosed', pages: 'lease',
     broken: `SELECT l.id, l.state FROM lease l JOIN usage_record u ON u.lease_id = l.id
-              WHERE NOT l.holding AND (u.closed_at IS NULL OR u.charged_minutes IS NULL) AND NOT ${OPEN}`,
+              WHERE NOT l.holding AND (u.closed_at IS NULL OR u.charged_minutes IS NULL) AND NOT ${OPEN} AND $page(l.id)`,
     says: (l) => `lease ${l.id} is ${l.state} and holds nothing, but its usage record is not closed`,
     mend: 'closes and charges the record',
     repair: {
@@ -78,13 +78,12 @@ export const usageRules = [
     },
   }),
   rule<{ id: string; charged: number; minutes: number }>({
-    name: 'usage-charge',
+    name: 'usage-charge', pages: 'record',
     // What is charged is rounded up to what the granularity was then: it may be more than the minutes, never less.
-    // Records are kept for years: all intervals are added up once.
     broken: `SELECT u.lease_id AS id, u.charged_minutes AS charged, coalesce(i.minutes, 0) AS minutes
                FROM usage_record u LEFT JOIN (SELECT lease_id, ceil(sum(${millis('start_at', 'stop_at')}) / 60000)::int AS minutes, bool_or(stop_at IS NULL) AS open
-                                                FROM usage_interval GROUP BY lease_id) i ON i.lease_id = u.lease_id
-              WHERE u.closed_at IS NOT NULL AND i.open IS NOT TRUE AND (u.charged_minutes < coalesce(i.minutes, 0) OR (u.charged_minutes > 0 AND coalesce(i.minutes, 0) = 0))`,
+                                                FROM usage_interval WHERE $page(lease_id) GROUP BY lease_id) i ON i.lease_id = u.lease_id
+              WHERE $page(u.lease_id) AND u.closed_at IS NOT NULL AND i.open IS NOT TRUE AND (u.charged_minutes < coalesce(i.minutes, 0) OR (u.charged_minutes > 0 AND coalesce(i.minutes, 0) = 0))`,
     says: (u) => `lease ${u.id} is charged ${u.charged} minutes; its intervals are ${u.minutes}`,
     mend: 'charges its intervals',
     repair: {
@@ -94,7 +93,7 @@ export const usageRules = [
     },
   }),
   rule<{ id: string; at: string }>({
-    name: 'usage-overlap',
+    name: 'usage-overlap', pages: 'record',
     broken: `SELECT lease_id AS id, min(start_at)::text AS at FROM (${OVERLAPS}) o GROUP BY lease_id`,
     says: (u) => `lease ${u.id} is charged twice for the same time, from ${u.at}`,
     mend: 'look at nimbus usage --json and at the lease’s trail, and correct the intervals by hand',

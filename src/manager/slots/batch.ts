@@ -2,6 +2,7 @@
  * Changes of slots in one transaction: slots, their nodes and their leases are locked, changed in place by the tables of
  * `pilot/states.ts` and `lease/states.ts`, and written together. Slots are locked first, then leases, then VMM nodes.
  */
+import { breakdown, type Moments } from '../../lease/phases.ts';
 import { writable } from '../../lease/text.ts';
 import { nodeIsOver, slotAfter, slotNodeAfter, type SlotNodeTrigger, type SlotTrigger } from '../../pilot/states.ts';
 import type { LeaseState } from '../../lease/states.ts';
@@ -28,6 +29,8 @@ export interface SlotEffects extends Effects {
   readonly nodesChanged: boolean;
   /** Something is to be submitted, or to be given back. */
   readonly toTend: boolean;
+  /** Of each node that was given back: its moments. */
+  readonly restored: readonly Moments[];
 }
 
 /** Of a lease that was told to be preempted already: that stays the code. */
@@ -39,6 +42,7 @@ export class SlotBatch {
   private readonly touchedNodes = new Map<SlotNodeRow, Record<string, number>>();
   private readonly byNode = new Map<number, LockedLease[]>();
   private readonly ended: number[] = [];
+  private readonly restored: SlotNodeRow[] = [];
   private made = false;
 
   private constructor(readonly slots: ReadonlyMap<string, OpenSlot>, leases: readonly LockedLease[], deps: SlotDeps, readonly now: number) {
@@ -100,6 +104,7 @@ export class SlotBatch {
     node.state = to;
     this.note(node, phases);
     if (nodeIsOver(to) && node.node_id !== null) this.ended.push(node.node_id);
+    if (trigger === 'restored') this.restored.push(node);
     return true;
   }
 
@@ -143,7 +148,7 @@ export class SlotBatch {
     if (this.touched.size > 0) await tx.query(updateSlots, [JSON.stringify([...this.touched].map(slotRow))]);
     const effects = await this.leases.write(tx);
     if (this.ended.length > 0) await tx.query(endSlotVmmNodes, [this.ended, new Date(this.now)]);
-    return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed };
+    return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed, restored: this.restored.map((n) => ({ ...n.phases, ...this.touchedNodes.get(n) })) };
   }
 
   private toTend(): boolean {
@@ -170,6 +175,7 @@ export async function changeSlots<T>(deps: SlotDeps, slotIds: readonly string[],
     const made = await change(batch, tx);
     return { result: made, effects: await batch.write(tx) };
   });
+  for (const moments of effects.restored) for (const step of breakdown(moments)) if (step.group === 'end') deps.ctx.meter?.step(step.name, step.ms);
   // What was committed stands: the nodes are read again later, and what follows must not be lost with them.
   if (effects.nodesChanged) {
     await deps.borrowing?.nodesChanged().catch((e: unknown) => deps.ctx.log.warn('borrowed nodes could not be read; they are again shortly', { error: (e as Error).message }));

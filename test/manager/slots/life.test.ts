@@ -1,5 +1,5 @@
 /** The life of slots and of the leases on them: real PostgreSQL, manager and worker; the batch system and the pilots speak the test's words. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import { statement } from '../../../src/store/db.ts';
 import { expectInvariants } from '../../support/invariants.ts';
@@ -40,11 +40,16 @@ describe('a group on borrowed nodes', () => {
     expect(running?.endsAt).toBeGreaterThan(p.site.ctx.clock.now() + 3_590_000);
     await expectInvariants(p.site, 'running');
 
+    const steps = vi.fn<(name: string, ms: number) => void>();
+    Object.assign(p.site.ctx, { meter: { step: steps, operation: () => undefined } });
     await p.site.manager.leases.end(p.site.alice, group.leases.map((l) => l.id), '');
     await p.until(p.states, (s) => all(s, 'Terminated'));
     await p.until(p.slot, (s) => s.state === 'Releasing' && all(s.node_states, 'Returning'));
-    for (const host of ['n1', 'n2']) await p.say(slot.id, host, { state: 'restored' });
+    const begun = p.site.ctx.clock.now() - 100;
+    for (const host of ['n1', 'n2']) await p.say(slot.id, host, { state: 'restored', stamps: { 'restore-begun': begun, restored: begun + 40 } });
     await p.until(p.slot, (s) => all(s.node_states, 'Returned'));
+    expect(steps.mock.calls.map(([name]) => name).sort(), 'the steps of the end are counted').toEqual(['destroy', 'destroy', 'restore', 'restore', 'sigterm', 'sigterm']);
+    expect(steps.mock.calls.filter(([name]) => name === 'restore').map(([, ms]) => ms)).toEqual([40, 40]);
     p.lrm.jobs.clear();
     await p.until(async () => { await p.site.slots.poll(); return p.slot(); }, (s) => s.state === 'Ended');
     expect(await p.slot()).toMatchObject({ reason_code: null });

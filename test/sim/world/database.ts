@@ -72,13 +72,13 @@ export class Database {
     if (!process.alive) return never<T>();
     let over = false;
     try {
-      this.postgres.simple('BEGIN');
+      this.postgres.begin();
       this.#inTransaction = true;
       this.#dirty.clear();
       const result = await fn({ query: (s, values) => this.#ask(process, s, values) });
       await this.#before(process, 'COMMIT');
       if (!process.alive) return await never<T>();
-      this.postgres.simple('COMMIT');
+      this.postgres.commit();
       over = true;
       this.#count(this.#dirty);
       this.onStatement(process, 'COMMITTED');
@@ -89,7 +89,7 @@ export class Database {
       }
       return result;
     } catch (e) {
-      if (!over && process.alive) this.postgres.simple('ROLLBACK');
+      if (!over && process.alive) this.postgres.rollback();
       throw e;
     } finally {
       if (process.alive) this.#inTransaction = false;
@@ -157,7 +157,7 @@ export class Database {
   /** The server notices that the connection is closed. */
   #abandoned(process: Process): void {
     if (this.#holder !== process) return;
-    if (this.#inTransaction) this.postgres.simple('ROLLBACK');
+    if (this.#inTransaction) this.postgres.rollback();
     this.#inTransaction = false;
     this.#next();
   }

@@ -22,21 +22,28 @@ const PILOTS_MS = 40_000;
 /** The slot worker looks at its tables so often, or more often. */
 const LOOK_MS = 5_000;
 
-interface Due { sweep: number | null; intent: number | null; restless: number; waiting_since: number | null; lives: number; old_lease: number | null; old_slot: number | null; old_usage: number | null }
+interface Due { sweep: number | null; intent: number | null; lives: number; restless: number; waiting_since: number | null }
+const OF_ALL = `(SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
+         (SELECT count(*) FROM process WHERE NOT taken_over)::int AS lives`;
+const DUE = statement<Due>('sim-due', `SELECT ${OF_ALL}, 0 AS restless, NULL::timestamptz AS waiting_since`);
 /** A slot is at rest while it waits in the queue, or while each of its nodes is there and holds a lease. */
-const DUE = statement<Due>('sim-due', `
-  SELECT (SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
-         (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since, (SELECT count(*) FROM process WHERE NOT taken_over)::int AS lives,
-         (SELECT min(at) FROM (SELECT max(ended_at) AS at FROM lease GROUP BY group_id HAVING bool_and(final AND NOT holding)) g) AS old_lease,
-         (SELECT min(ended_at) FROM slot s WHERE final AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)) AS old_slot,
-         (SELECT min(closed_at) FROM usage_record u WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)) AS old_usage,
+const DUE_OF_PILOTS = statement<Due>('sim-due-of-pilots', `
+  SELECT ${OF_ALL}, (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since,
          ((SELECT count(*) FROM slot_message WHERE NOT applied) + (SELECT count(*) FROM slot s WHERE NOT s.final AND (s.state NOT IN ('Queued', 'Ready')
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
                AND (NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding) OR (s.state = 'Ready' AND (n.state <> 'Reserved' OR NOT v.reachable)))))))::int AS restless`);
 
+interface Old { lease: number | null; slot: number | null; usage: number | null }
+const OLD = statement<Old>('sim-old', `
+  SELECT (SELECT min(at) FROM (SELECT max(ended_at) AS at FROM lease GROUP BY group_id HAVING bool_and(final AND NOT holding)) g) AS lease,
+         (SELECT min(ended_at) FROM slot s WHERE final AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)) AS slot,
+         (SELECT min(closed_at) FROM usage_record u WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)) AS usage`);
+
 export class Idle {
-  #due: Due = { sweep: null, intent: null, restless: 0, waiting_since: null, lives: 0, old_lease: null, old_slot: null, old_usage: null };
+  #due: Due = { sweep: null, intent: null, lives: 0, restless: 0, waiting_since: null };
   #asked = -1;
+  #old: Old = { lease: null, slot: null, usage: null };
+  #askedForOld = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
   #disturbedAt = 0;
@@ -77,8 +84,8 @@ export class Idle {
   }
 
   #look(): Due {
-    const { database } = this.site;
-    if (this.#asked !== database.writes) [this.#due = this.#due] = database.postgres.query(DUE);
+    const { database, batch } = this.site;
+    if (this.#asked !== database.writes) [this.#due = this.#due] = database.postgres.query(batch === undefined ? DUE : DUE_OF_PILOTS);
     this.#asked = database.writes;
     return this.#due;
   }
@@ -97,8 +104,10 @@ export class Idle {
   }
 
   #nothingOld(now: number): boolean {
-    const { old_lease: lease, old_slot: slot, old_usage: usage } = this.#look();
-    const { retention, ec2 } = this.site.config;
+    const { database, config: { retention, ec2 } } = this.site;
+    if (this.#askedForOld !== database.writes) [this.#old = this.#old] = database.postgres.query(OLD);
+    this.#askedForOld = database.writes;
+    const { lease, slot, usage } = this.#old;
     const isKept = (since: number | null, seconds: number): boolean => since === null || seconds === 0 || since + seconds * 1000 > now;
     return isKept(lease, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible)) && isKept(slot, retention.slots) && isKept(usage, retention.usage);
   }

@@ -16,6 +16,12 @@ type Message = { readonly name: string } & Partial<{ readonly fields: Array<stri
 type Column = readonly [name: string, parse: (text: string) => unknown];
 
 const OF_ITS_CLOCK = /clock_timestamp|INTO (?:process|question)\b/;
+const ofItsClock = new Map<string, boolean>();
+function isOfItsClock({ name, text }: Statement<unknown>): boolean {
+  const known = ofItsClock.get(name) ?? OF_ITS_CLOCK.test(text);
+  ofItsClock.set(name, known);
+  return known;
+}
 /** What the server says of a statement that found no row. */
 const NOTHING = /^(?:UPDATE|DELETE|SELECT|INSERT 0) 0$/;
 
@@ -36,12 +42,13 @@ export class Postgres {
   }
 
   static async open(): Promise<Postgres> {
-    const engine = await PGlite.create();
+    // Nothing of it outlives the process: a log to recover from would be written for nobody.
+    const engine = await PGlite.create({ startParams: [...PGlite.defaultStartParams, '-c', 'wal_level=minimal', '-c', 'max_wal_senders=0', '-c', 'full_page_writes=off', '-c', 'track_counts=off', '-c', 'track_activities=off'] });
     // The database's own clock is virtual too: what its statements ask for is found before what PostgreSQL has under that name.
     await engine.exec(`SET sim.now = '0'; CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
       $$ SELECT pg_catalog.to_timestamp(pg_catalog.current_setting('sim.now')::float8 / 1000) $$; SET search_path = public, pg_catalog`);
     // Migrations ask their knex for nothing but this.
-    const raw = (sql: string): Promise<unknown> => engine.exec(sql);
+    const raw = (sql: string): Promise<unknown> => engine.exec(sql.replace(/\bCREATE TABLE\b/, 'CREATE UNLOGGED TABLE'));
     for (const m of MIGRATIONS) await m.up({ raw } as never);
     const db = new Postgres(engine);
     // Planned once, so that the same statement does the same however often it was asked: a plan made anew for each value costs more than most of its executions.
@@ -61,16 +68,27 @@ export class Postgres {
     this.simple(this.#reset);
   }
 
-  /** What a server does by itself: room of removed rows is used again, the log ends. */
+  /** What a server does by itself: room of removed rows is used again. */
   tidy(): void {
     this.simple(this.#vacuum);
-    this.simple('CHECKPOINT');
+  }
+
+  begin(): void {
+    this.#command('BEGIN');
+  }
+
+  commit(): void {
+    this.#command('COMMIT');
+  }
+
+  rollback(): void {
+    this.#command('ROLLBACK');
   }
 
   /** @throws pg.DatabaseError */
   query<Row>(s: Statement<Row>, values: readonly unknown[] = []): Row[] {
     const columns = this.#columns.get(s.name) ?? this.#prepare(s);
-    if (OF_ITS_CLOCK.test(s.text)) this.simple(`SET sim.now = '${this.now()}'`);
+    if (isOfItsClock(s)) this.simple(`SET sim.now = '${this.now()}'`);
     const answer = this.#send(
       serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) }), serialize.execute({}), serialize.sync());
     this.changed = answer.some((m) => m.name === 'commandComplete' && !NOTHING.test(m.text ?? ''));
@@ -90,6 +108,12 @@ export class Postgres {
   /** Rows as texts. @throws pg.DatabaseError */
   simple(sql: string): Array<Array<string | null>> {
     return this.#send(serialize.query(sql)).filter((m) => m.name === 'dataRow').map((m) => m.fields as Array<string | null>);
+  }
+
+  /** Prepared, as its statements are. */
+  #command(text: string): void {
+    if (!this.#columns.has(text)) this.#prepare({ name: text, text });
+    this.#send(serialize.bind({ statement: text }), serialize.execute({}), serialize.sync());
   }
 
   #prepare(s: Statement<unknown>): readonly Column[] {

@@ -6,32 +6,36 @@ export interface Rule {
 
 const over = "('Returned', 'Failed', 'Lost')";
 
-/** `$of(COLUMN)` narrows a rule to the leases that have just changed; without it a rule is about everything. */
-export const AT_EACH_STEP: readonly Rule[] = [
+/** Of each node. */
+export const OF_NODES: readonly Rule[] = [
   { says: 'no node is oversubscribed: what it has given is what its leases hold, and not more than it has', broken: `
       SELECT n.name AS id FROM vmm_node n LEFT JOIN (SELECT node_id, sum(memory_mb) AS memory, sum(cores) AS cores FROM lease WHERE holding GROUP BY node_id) h ON h.node_id = n.id
        WHERE n.memory_used > n.memory_mb OR n.cores_used > n.cores OR n.memory_used <> coalesce(h.memory, 0) OR n.cores_used <> coalesce(h.cores, 0)` },
-  { says: 'a lease that is over holds neither room nor addresses', broken: `
-      SELECT l.id FROM lease l WHERE l.final AND l.holding AND $of(l.id)
-       UNION ALL SELECT l.id FROM lease l JOIN network_address a ON a.lease_id = l.id WHERE NOT l.holding AND $of(l.id)` },
-  { says: 'a lease has the addresses that it was promised, as long as it holds', broken: `
-      SELECT l.id FROM lease l WHERE l.holding AND jsonb_array_length(l.nics) <> (SELECT count(*) FROM network_address a WHERE a.lease_id = l.id) AND $of(l.id)` },
-  { says: 'each lease has one usage record, closed when it holds nothing any more', broken: `
-      SELECT l.id FROM lease l LEFT JOIN usage_record u ON u.lease_id = l.id WHERE (u.lease_id IS NULL OR (u.closed_at IS NULL) <> l.holding) AND $of(l.id)` },
-  { says: 'a lease that runs is counted, and one that holds nothing is not', broken: `
-      SELECT l.id FROM lease l LEFT JOIN usage_interval i ON i.lease_id = l.id AND i.stop_at IS NULL
-       WHERE ((l.state = 'Running' AND i.id IS NULL) OR (NOT l.holding AND i.id IS NOT NULL)) AND $of(l.id)` },
-  { says: 'intervals of a usage record never overlap', broken: `
-      SELECT a.lease_id AS id FROM usage_interval a JOIN usage_interval b ON a.lease_id = b.lease_id AND a.id < b.id
-       WHERE a.start_at < coalesce(b.stop_at, 'infinity') AND b.start_at < coalesce(a.stop_at, 'infinity') AND $of(a.lease_id)` },
-  { says: 'a lease waits for one intent at most, of its own generation', broken: `
-      SELECT l.id FROM intent i JOIN lease l ON l.id = i.lease_id WHERE i.state = 'open' AND (l.final OR i.generation <> l.generation) AND $of(l.id)` },
-  { says: 'what is passing has an intent that will end it', broken: `
-      SELECT l.id FROM lease l WHERE l.state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'Ending') AND l.node_id IS NOT NULL
-         AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') AND $of(l.id)` },
-  { says: 'a group is there whole', broken: `
-      SELECT l.id FROM lease l WHERE l.launch_index = 0 AND $of(l.id)
-         AND (SELECT count(*) <> max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id)` },
+];
+
+const counted = (from: string, where: string): string => `(SELECT count(*) FROM ${from} WHERE ${where})`;
+/** What the rules of each lease speak of. Counted and not asked with EXISTS, for which a plan would read whole tables. */
+export const FACTS = `SELECT l.*,
+    ${counted('network_address a', 'a.lease_id = l.id')} AS addresses,
+    ${counted('usage_record u', 'u.lease_id = l.id AND (u.closed_at IS NULL) = l.holding')} AS records,
+    ${counted('usage_interval i', 'i.lease_id = l.id AND i.stop_at IS NULL')} AS open_intervals,
+    ${counted('usage_interval i JOIN usage_interval o ON o.lease_id = i.lease_id AND i.id < o.id',
+      "i.lease_id = l.id AND i.start_at < coalesce(o.stop_at, 'infinity') AND o.start_at < coalesce(i.stop_at, 'infinity')")} AS overlapping,
+    ${counted('intent i', "i.lease_id = l.id AND i.state = 'open'")} AS open_intents,
+    ${counted('intent i', "i.lease_id = l.id AND i.state = 'open' AND (l.final OR i.generation <> l.generation)")} AS strange_intents,
+    (SELECT count(*) = max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id) AS group_is_whole
+  FROM lease l`;
+
+/** Conditions on the facts of a lease: one for which it is true breaks the rule. */
+export const OF_LEASES: readonly Rule[] = [
+  { says: 'a lease that is over holds neither room nor addresses', broken: '(final AND holding) OR (NOT holding AND addresses > 0)' },
+  { says: 'a lease has the addresses that it was promised, as long as it holds', broken: 'holding AND jsonb_array_length(nics) <> addresses' },
+  { says: 'each lease has one usage record, closed when it holds nothing any more', broken: 'records <> 1' },
+  { says: 'a lease that runs is counted, and one that holds nothing is not', broken: "(state = 'Running' AND open_intervals = 0) OR (NOT holding AND open_intervals > 0)" },
+  { says: 'intervals of a usage record never overlap', broken: 'overlapping > 0' },
+  { says: 'a lease waits for one intent at most, of its own generation', broken: 'open_intents > 1 OR strange_intents > 0' },
+  { says: 'what is passing has an intent that will end it', broken: "state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'Ending') AND node_id IS NOT NULL AND open_intents = 0" },
+  { says: 'a group is there whole', broken: 'NOT group_is_whole' },
 ];
 
 /** In pilot mode. */

@@ -19,6 +19,8 @@ export interface SeedOptions {
   readonly pilot: boolean;
   readonly faults: boolean;
   readonly leap: boolean;
+  /** What there is in tables and memory is counted after each hour, which costs as much as an hour of the site's. */
+  readonly hourly: boolean;
   readonly show?: ((line: string) => void) | undefined;
 }
 
@@ -34,7 +36,7 @@ export interface Outcome {
   readonly digest: string;
   /** Of what happened to leases, and when: the same however polls are leapt over. */
   readonly story: string;
-  /** With `hours`: what there was at the end of each. */
+  /** With `hourly`: what there was at the end of each hour. */
   readonly hourly: readonly Hour[];
   readonly violations: readonly Violation[];
   readonly simulatedMs: number;
@@ -61,6 +63,8 @@ const END_MS = { owned: 120_000, borrowed: 600_000 };
 /** Those that grow with the leases. */
 const TABLES = ['lease', 'lease_group', 'event', 'intent', 'usage_record', 'usage_interval', 'slot', 'slot_node', 'slot_message', 'vmm_node', 'process'] as const;
 const HOUR_MS = 3_600_000;
+/** Room of removed rows is made free for others so often. */
+const TIDY_MS = 4 * HOUR_MS;
 /** What is over is kept so long, seconds; users speak of the last half hour. */
 const RETENTION = { leases: 7_200, slots: 7_200, usage: 14_400 };
 /** Between two things that users do, under the load of a day. */
@@ -88,7 +92,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
   const users = new Users(site, dice.chance(0.3));
   const faults = new Faults(site);
   const violations: Violation[] = [];
-  const hourly: Hour[] = [];
+  const hours = new Hours(postgres, options.hourly);
   const broken = (found: readonly Violation[]): void => {
     for (const v of found) site.trace.add('VIOLATION', v.says, v.of);
     violations.push(...found);
@@ -106,7 +110,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
       else users[pick(dice)]();
       await site.loop.pass(options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS));
       broken([...users.broken.splice(0), ...site.web.broken.splice(0)]);
-      if (site.time.now >= (hourly.length + 1) * HOUR_MS && site.database.atRest) hourly.push(hourOf(postgres));
+      if (site.database.atRest) hours.pass(site.time.now);
     }
     faults.stop();
     const mode = options.pilot ? 'borrowed' : 'owned';
@@ -126,7 +130,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     process.off('unhandledRejection', wrong);
   }
   return {
-    digest: site.trace.digest(), story: invariants.story(), hourly, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events, ran: invariants.ran,
+    digest: site.trace.digest(), story: invariants.story(), hourly: hours.counted, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events, ran: invariants.ran,
     loopSteps: site.loop.steps, faults: faults.happened, answered: users.answered, refused: users.refused,
   };
 }
@@ -138,14 +142,26 @@ async function trouble(site: Site, faults: Faults): Promise<void> {
   faults.stop();
 }
 
-function hourOf(postgres: Postgres): Hour {
-  postgres.tidy();
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  return {
-    rows: Object.fromEntries(TABLES.map((table) => [table, Number(postgres.simple(`SELECT count(*) FROM ${table}`)[0]?.[0] ?? 0)])),
-    memoryMb: Math.round((heapUsed + external) / 2 ** 20),
-  };
+/** Looks after the database as a server does by itself, and counts what there is, where somebody wants to know. */
+class Hours {
+  readonly counted: Hour[] = [];
+  #nextHour = HOUR_MS;
+  #nextTidy = TIDY_MS;
+
+  constructor(private readonly postgres: Postgres, private readonly counts: boolean) {}
+
+  pass(now: number): void {
+    if (now >= this.#nextTidy) {
+      this.#nextTidy += TIDY_MS;
+      this.postgres.tidy();
+    }
+    if (!this.counts || now < this.#nextHour) return;
+    this.#nextHour += HOUR_MS;
+    collectGarbage();
+    const { heapUsed, external } = process.memoryUsage();
+    const rows = Object.fromEntries(TABLES.map((table) => [table, Number(this.postgres.simple(`SELECT count(*) FROM ${table}`)[0]?.[0] ?? 0)]));
+    this.counted.push({ rows, memoryMb: Math.round((heapUsed + external) / 2 ** 20) });
+  }
 }
 
 function pick(dice: Dice): (typeof USERS)[number][1] {

@@ -6,8 +6,12 @@ import type { VirtualTime } from './time.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
+/** Lines are digested so many characters at a time. */
+const DIGESTED = 16_384;
+
 export class Trace {
   readonly #hash: Hash = createHash('sha256');
+  #lines = '';
   #count = 0;
 
   /** @param show called with each line, where somebody wants to read them */
@@ -16,7 +20,8 @@ export class Trace {
   add(what: string, ...details: readonly unknown[]): void {
     this.#count += 1;
     const line = `${this.time.now.toFixed(3)} ${what} ${details.map((d) => (typeof d === 'string' ? d : JSON.stringify(d))).join(' ')}`;
-    this.#hash.update(line).update('\n');
+    this.#lines += `${line}\n`;
+    if (this.#lines.length >= DIGESTED) this.#digestLines();
     this.show?.(line);
   }
 
@@ -24,7 +29,13 @@ export class Trace {
     return this.#count;
   }
 
+  #digestLines(): void {
+    this.#hash.update(this.#lines);
+    this.#lines = '';
+  }
+
   digest(): string {
+    this.#digestLines();
     return this.#hash.copy().digest('hex').slice(0, 16);
   }
 
