@@ -82,8 +82,9 @@ describe('StopInstances and StartInstances', () => {
     }
     const id = await door.run();
     door.site.control.answer = (_node, r) => (r.op === 'shutdown' && r.graceMs !== 0 ? 'silent' : undefined);
+    const reached = door.site.control.reached((_node, r) => r.op === 'shutdown' && r.lease === id);
     await door.ask(one('StopInstances', id));
-    await door.site.control.reached((_node, r) => r.op === 'shutdown' && r.lease === id);
+    await reached;
     expect(await state(id)).toBe('stopping');
     await stop(id, { Force: 'true' });
     door.site.control.answer = () => undefined;
