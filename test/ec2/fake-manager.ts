@@ -212,6 +212,8 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       if (before.request !== request) throw new Fault('TokenMismatch', 'The client token was used before with another request.');
       return { id: '', leases: before.ids.map((id) => leases.get(id) as LeaseView), repeated: true };
     }
+    const group = r.securityGroups?.find((g) => g !== 'default' && g !== defaultGroupId(caller.ownerId));
+    if (group !== undefined) throw new Fault('ResourceNotFound', `The security group '${group}' does not exist`, [], { ec2: 'InvalidGroup.NotFound' });
     change('create', caller, r, dryRun);
     const account = [...accounts.values()].find((a) => a.accountId === caller.accountId) as FakeAccount;
     const first = leases.size + 1;
