@@ -256,6 +256,8 @@ async function keepImage(tx: Queryable, i: SavedImage, lease: LockedLease, now: 
 }
 
 function vmExited(batch: TransitionBatch, lease: LockedLease, r: Report & { kind: 'vm-exited' }, cause: (trigger: Trigger, why: string) => Cause): void {
+  // Its end is what was asked for. The agent that was asked may be gone: the request comes again, and its answer says so.
+  if (lease.state === 'ShuttingDown' && r.gone !== true) return;
   const rests = lease.rests && r.gone !== true;
   // A VM that is over before its start was recorded was started: the agent's answer, or its phases, are still on their way.
   const missed = rests ? ['propagated', 'start-begun', 'started'] as const : ['propagated', 'start-begun'] as const;

@@ -81,6 +81,24 @@ describe('a VM that exits', () => {
     expect((await see(id))?.state).toBe('Terminated');
   });
 
+  it('while it is shut down is what was asked for: the request comes again, and its disk stays', async () => {
+    const id = await running();
+    site.control.answer = (_, r) => (r.op === 'shutdown' ? 'silent' : undefined);
+    const [lease] = await site.db.query(statement<{ seq: number }>('test-number', 'SELECT seq FROM lease WHERE id = $1'), [id]);
+    await site.manager.workspaces.change(site.alice, { number: lease?.seq ?? 0 }, { to: 'shutdown' });
+    await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+    await report({ ...exit(id, 2), reason: 'the VM had ended when the agent was started' } as Report);
+    expect((await see(id))?.state).toBe('ShuttingDown');
+    site.control.answer = () => undefined;
+    await site.db.query(statement('test-shutdown-due', "UPDATE intent SET next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
+    await site.dispatcher.poll();
+    await site.settled();
+    expect((await see(id))?.state).toBe('Propagated');
+    await site.manager.leases.end(site.alice, [id], '');
+    await site.settled();
+    await expectInvariants(site);
+  });
+
   it('of an earlier start than the lease’s last one changes nothing', async () => {
     const id = await running();
     await site.db.query(statement('test-restarted', "WITH l AS (UPDATE lease SET generation = 5 WHERE id = $1) UPDATE intent SET generation = 5 WHERE lease_id = $1 AND kind = 'start'"), [id]);
