@@ -74,6 +74,8 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
 /** The lease should have a VM on its node, and `vm`, which the node has, is none that lives. */
 export function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
   if (vm?.state === 'running' || vm?.state === 'paused' || vm?.state === 'starting') return false;
+  // It is off as was asked for; only the answer was lost, and the request comes again.
+  if (lease.state === 'ShuttingDown' && (vm?.state === 'stopped' || vm?.state === 'propagated')) return false;
   return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease) && vm?.state === 'stopped' && vm.generation === lease.generation);
 }
 

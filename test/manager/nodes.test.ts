@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { AgentHello, VmInfo } from '../../src/control/protocol.ts';
+import { isGone } from '../../src/manager/nodes.ts';
 import { statement } from '../../src/store/db.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectInvariants } from '../support/invariants.ts';
@@ -55,6 +56,11 @@ it('a VM that started and stopped before its node was heard again does not becom
   await site.settled();
   expect(await see(id)).toMatchObject({ state: 'Terminated', reason: 'it powered off', runningAt: null });
   await expectInvariants(site);
+});
+
+it.each([['stopped', false], ['propagated', false], ['removed', true], [undefined, true]] as const)('of a lease that is being shut down a node that has it as %s: gone is %s', (state, gone) => {
+  const vm = state === undefined ? undefined : { lease: 'i-1', generation: 2, state } as VmInfo;
+  expect(isGone({ id: 'i-1', state: 'ShuttingDown', generation: 2, ran: true }, vm)).toBe(gone);
 });
 
 it('a lease whose node was removed can be ended, and is over then', async () => {
