@@ -10,10 +10,10 @@ import * as m0007 from './0007_grid.ts';
 import * as m0008 from './0008_grid_names.ts';
 import * as m0009 from './0009_process_keys.ts';
 import * as m0010 from './0010_user_certificates.ts';
-import * as m0012 from './0012_security_groups.ts';
 import * as m0011 from './0011_instance_rules.ts';
+import * as m0012 from './0012_security_groups.ts';
 import * as m0013 from './0013_spot.ts';
-import * as m0016 from './0016_tag_search.ts';
+import * as m0014 from './0014_tag_search.ts';
 
 export interface Migration {
   readonly name: string;
@@ -31,8 +31,8 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0008_grid_names', up: m0008.up },
   { name: '0009_process_keys', up: m0009.up },
   { name: '0010_user_certificates', up: m0010.up },
-  { name: '0012_security_groups', up: m0012.up },
   { name: '0011_instance_rules', up: m0011.up },
+  { name: '0012_security_groups', up: m0012.up },
   { name: '0013_spot', up: m0013.up },
-  { name: '0016_tag_search', up: m0016.up },
+  { name: '0014_tag_search', up: m0014.up },
 ];
