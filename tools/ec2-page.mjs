@@ -1,7 +1,7 @@
 // Writes the table of docs/protocols/ec2.md from the table of EC2 actions: `npm run docs:ec2`.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { tableOfActions } from './ec2-table.mjs';
 
 const BEGIN = '<!-- actions: made by npm run docs:ec2 -->';
 const END = '<!-- end of actions -->';
@@ -41,19 +41,16 @@ function section(operation, faults) {
 
 /** The page with the part about the actions replaced; what people wrote around it stays. */
 export function ec2Page(page, operations, faults) {
-  const all = [...operations.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const all = [...operations].sort((a, b) => (a.name < b.name ? -1 : 1));
   const [from, to] = [page.indexOf(BEGIN), page.indexOf(END)];
   if (from < 0 || to < from) throw new Error(`the page has no place between "${BEGIN}" and "${END}"`);
   return `${page.slice(0, from)}${BEGIN}\n${all.map((o) => section(o, faults)).join('\n\n')}\n${page.slice(to)}`;
 }
 
 async function main() {
-  const root = new URL('..', import.meta.url);
-  const contents = "export { OPERATIONS } from './src/ec2/operations/index.ts'; export { FAULTS } from './src/lease/faults.ts';";
-  const { outputFiles: [file] } = await build({ stdin: { contents, resolveDir: fileURLToPath(root), loader: 'ts' }, bundle: true, format: 'esm', platform: 'node', write: false });
-  const { OPERATIONS, FAULTS } = await import(`data:text/javascript;base64,${Buffer.from(file.contents).toString('base64')}`);
-  const target = new URL('docs/protocols/ec2.md', root);
-  writeFileSync(target, ec2Page(readFileSync(target, 'utf8'), OPERATIONS, FAULTS));
+  const { operations, faults } = await tableOfActions();
+  const target = new URL('../docs/protocols/ec2.md', import.meta.url);
+  writeFileSync(target, ec2Page(readFileSync(target, 'utf8'), operations, faults));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

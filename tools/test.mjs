@@ -1,18 +1,19 @@
 // `npm test`: build, source checks, types, tests. Arguments go to vitest (a path runs those tests only). The last line
 // counts the tests; what this machine lacks is named before it, and with NIMBUS_ALL_PARTS=1 it is a failure.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { unseenActions } from './ec2-seen.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const failed = [];
 
 function step(name, args) {
   console.log(`\n== ${name}`);
-  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env: { ...process.env, NIMBUS_EC2_SEEN: seen } });
   if (status !== 0) failed.push(name);
 }
 
@@ -32,6 +33,8 @@ async function missingParts() {
 
 const scratch = mkdtempSync(join(tmpdir(), 'nimbus-test-'));
 const report = join(scratch, 'report.json');
+const seen = join(scratch, 'ec2-seen');
+mkdirSync(seen);
 let tests = { passed: 0, failed: 0, skipped: 0 };
 try {
   step('build', ['tools/build.mjs', '--quiet']);
@@ -39,6 +42,9 @@ try {
   step('types', ['node_modules/typescript/bin/tsc', '--noEmit']);
   step('tests', ['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)]);
   tests = counts(report);
+  const unseen = process.argv.length > 2 ? [] : await unseenActions(seen);
+  if (unseen.length > 0) failed.push('EC2 actions');
+  if (unseen.length > 0) console.log(`\n${unseen.join('\n')}`);
 } catch (e) {
   // The tests did not get as far as a report; what they said of it stands above.
   console.error(`there is no report of the tests: ${e.message}`);

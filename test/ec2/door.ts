@@ -7,6 +7,7 @@ import type { Clock } from '../../src/platform/context.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { createEc2Server, type GridSide } from '../../src/ec2/server.ts';
 import { testContext, type TestContext } from '../support/context.ts';
+import './seen.ts';
 import { fakeManager, type FakeAccount, type FakeManager } from './fake-manager.ts';
 
 /** The keys of test/fixtures/ec2, and of a second user. */

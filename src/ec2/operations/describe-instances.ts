@@ -71,6 +71,7 @@ export const describeInstances = operation({
   input: { InstanceId: instanceIds, Filter: filters, ...pagingInputs },
   ignored: ['IncludeManagedResources'],
   output: { reservationSet: list(reservationShape), nextToken: optional(text) },
+  errors: ['LeaseIdMalformed', 'LeaseNotFound', 'TokenPageInvalid'],
   mutates: false,
   async run(call, p) {
     const as = shownTo(call);
@@ -121,6 +122,7 @@ export const describeInstanceStatus = operation({
     })),
     nextToken: optional(text),
   },
+  errors: ['LeaseIdMalformed', 'LeaseNotFound', 'TokenPageInvalid'],
   mutates: false,
   async run(call, p) {
     const wanted = filterBy(p.Filter, () => statusFilters, leaseTags);

@@ -46,6 +46,7 @@ export const runInstances = operation({
   input,
   ignored: IGNORED,
   output: reservationFields,
+  errors: ['ImageIdMalformed', 'ImageNotFound', 'KeyPairNotFound', 'UserDataMalformed', 'TypeUnknown', 'ZoneUnknown', 'SubnetNotFound', 'SecurityGroupNotFound', 'NoCapacity', 'TooMany', 'DurationRefused', 'NotAuthorized', 'TokenMismatch', 'TagRefused', 'ParameterConflict', 'Unsupported'],
   mutates: true,
   repeatable: (p) => p.ClientToken !== undefined,
   async run({ ctx, manager, caller, dryRun }, params) {

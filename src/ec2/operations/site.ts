@@ -58,6 +58,7 @@ export const describeRegions = operation({
   input: { RegionName: inputList(string()), Filter: filters },
   ignored: ['AllRegions'],
   output: { regionInfo: list(struct({ optInStatus: text, regionName: text, regionEndpoint: text })) },
+  errors: ['ParameterInvalid'],
   mutates: false,
   async run({ manager, endpoint }, p) {
     const region = manager.site.region();
@@ -179,6 +180,7 @@ export const describeAccountAttributes = operation({
   output: {
     accountAttributeSet: list(struct({ attributeName: text, attributeValueSet: list(struct({ attributeValue: text })) })),
   },
+  errors: ['ParameterInvalid'],
   mutates: false,
   async run({ manager, caller }, p) {
     const { maxInstances } = await manager.site.limits(caller);

@@ -43,6 +43,7 @@ export const describeVpcs = operation({
     })),
     nextToken: optional(text),
   },
+  errors: ['VpcNotFound'],
   mutates: false,
   async run(call, p) {
     const vpc = await theVpc(call);
@@ -172,6 +173,7 @@ export const describeRouteTables = operation({
     })),
     nextToken: optional(text),
   },
+  errors: ['ResourceNotFound'],
   mutates: false,
   async run(call, p) {
     const region = call.manager.site.region();
@@ -213,6 +215,7 @@ export const describeInternetGateways = operation({
     internetGatewaySet: list(struct({ internetGatewayId: text, ownerId: text, attachmentSet: list(struct({ vpcId: text, state: text })), tagSet })),
     nextToken: optional(text),
   },
+  errors: ['ResourceNotFound'],
   mutates: false,
   async run({ manager, caller }, p) {
     const region = manager.site.region();
