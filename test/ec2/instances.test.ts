@@ -32,6 +32,19 @@ const modify = (id: string, change: Readonly<Record<string, string>>) => door.as
 const state = async (id: string): Promise<string> => first(await door.ask(one('DescribeInstances', id)), 'name');
 const seen = (id: string) => door.site.control.node(1).seen.filter((r) => 'lease' in r && r.lease === id);
 
+describe('RunInstances', () => {
+  it('gives as many as there is room for between the least and the most, as one reservation, and none below the least', async () => {
+    const large = (least: string, most: string) => door.settled({ Action: 'RunInstances', ImageId: 'guest', InstanceType: 'm1.large', MinCount: least, MaxCount: most });
+    expect((await large('9', '20')).code).toBe('InsufficientInstanceCapacity');
+    const given = await large('2', '20');
+    // The node has 16 cores, the type two.
+    expect(all(given, 'instanceId')).toHaveLength(8);
+    expect(all(given, 'amiLaunchIndex')).toEqual(['0', '1', '2', '3', '4', '5', '6', '7']);
+    expect(all(await door.ask({ Action: 'DescribeInstances' }), 'reservationId')).toEqual(all(given, 'reservationId'));
+    expect((await large('1', '1')).code).toBe('InsufficientInstanceCapacity');
+  });
+});
+
 describe('StopInstances and StartInstances', () => {
   it('a stopped instance keeps its room, its id and its end, is not charged, and runs again', async () => {
     const id = await door.run({ InstanceType: 'm1.large' });
