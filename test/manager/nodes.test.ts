@@ -4,6 +4,7 @@ import { statement } from '../../src/store/db.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
+import { unanswered } from '../support/unanswered.ts';
 
 let site: TestSite;
 /** Keeps the PostgreSQL of this file up between its tests. */
@@ -46,8 +47,7 @@ it('a lease that is made while its node is asked for its VMs keeps its VM', asyn
 it('a VM that started and stopped before its node was heard again does not become Running', async () => {
   site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
   const id = (await site.manager.leases.create(site.alice, { minCount: 1, maxCount: 1, image: 'guest' })).leases[0]?.id ?? '';
-  const unanswered = statement<{ error: string | null }>('test-unanswered', 'SELECT error FROM intent WHERE lease_id = $1');
-  await expect.poll(async () => (await site.db.query(unanswered, [id]))[0]?.error, { interval: 5 }).toBe('no answer');
+  await unanswered(site);
   const stopped: VmInfo = { lease: id, generation: 1, state: 'stopped', memoryMb: 128, cores: 1, image: '', pid: null, reach: null, startedAt: 0, reason: 'it powered off' };
   site.control.node(1).vms.set(id, stopped);
   site.control.answer = () => undefined;
@@ -62,7 +62,7 @@ it.each(['propagated', 'stopped'] as const)('a VM that was shut down while nobod
   const [workspace] = await site.manager.workspaces.list(site.alice);
   site.control.answer = (_, r) => (r.op === 'shutdown' ? 'silent' : undefined);
   await site.manager.workspaces.change(site.alice, { number: workspace?.number ?? 0 }, { to: 'shutdown' });
-  await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+  await unanswered(site);
   const [vm] = vms();
   if (vm === undefined) throw new Error('it runs');
   site.control.node(1).vms.set(id, { ...vm, state: left, pid: null, reach: null });
@@ -100,7 +100,7 @@ it('leases of a dead node that an administrator forgets do not keep it from bein
 it('a node that comes back does not wait for rows that another transaction holds', async () => {
   site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
   await site.manager.leases.create(site.alice, { minCount: 2, maxCount: 2, image: 'guest' });
-  await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+  await unanswered(site);
   await site.db.transaction(async (tx) => {
     await tx.query(statement('test-hold-intent', 'SELECT id FROM intent ORDER BY id DESC LIMIT 1 FOR UPDATE'));
     await site.manager.work.nodes.up(1, hello(), () => Promise.resolve(vms()));

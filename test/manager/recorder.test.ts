@@ -3,6 +3,7 @@ import { statement } from '../../src/store/db.ts';
 import type { Report } from '../../src/manager/recorder.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
+import { unanswered } from '../support/unanswered.ts';
 
 let site: TestSite;
 beforeAll(async () => { site = await openTestSite({ nodes: [{ name: 'n1', memoryMb: 8192, cores: 64 }] }); });
@@ -27,7 +28,7 @@ const started = async (lease: string, reach: object | null, over: Partial<Report
 const silent = async (): Promise<string> => {
   site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
   const id = await create();
-  await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+  await unanswered(site);
   return id;
 };
 
@@ -86,7 +87,7 @@ describe('a VM that exits', () => {
     site.control.answer = (_, r) => (r.op === 'shutdown' ? 'silent' : undefined);
     const [lease] = await site.db.query(statement<{ seq: number }>('test-number', 'SELECT seq FROM lease WHERE id = $1'), [id]);
     await site.manager.workspaces.change(site.alice, { number: lease?.seq ?? 0 }, { to: 'shutdown' });
-    await expect.poll(() => site.dispatcher.underWay, { interval: 5 }).toBe(0);
+    await unanswered(site);
     await report({ ...exit(id, 2), reason: 'the VM had ended when the agent was started' } as Report);
     expect((await see(id))?.state).toBe('ShuttingDown');
     site.control.answer = () => undefined;
