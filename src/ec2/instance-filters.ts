@@ -55,7 +55,7 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'image-id': (l) => l.imageId,
   'instance-id': (l) => l.id,
   'instance-lifecycle': (l) => (l.spotRequestId === null ? undefined : 'spot'),
-  'instance-state-code': (l) => instanceState(l.state, l.runningAt !== null).code,
+  'instance-state-code': (l) => instanceState(l).code,
   'instance-state-name': stateName,
   'instance-type': (l) => l.type,
   'instance.group-id': (l) => l.securityGroups.map((g) => g.id),

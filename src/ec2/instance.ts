@@ -1,6 +1,6 @@
 /** A lease as an EC2 instance: the fields that clients read, and what in a lease fills them. */
 import { EC2_STATE_CODE, ec2State, STATES } from '../lease/states.ts';
-import type { Ec2State, LeaseState } from '../lease/states.ts';
+import type { Ec2State } from '../lease/states.ts';
 import { LEASE_ID } from '../lease/ids.ts';
 import type { LeaseChange, LeaseView, Manager } from '../manager/types.ts';
 import { graceLeftS, waitingText } from '../manager/waiting.ts';
@@ -78,19 +78,15 @@ export const reservationFields = {
 export const reservationShape = struct(reservationFields);
 export type Reservation = OutputOf<typeof reservationShape>;
 
-export const stateName = (l: LeaseView): Ec2State => ec2State(l.state, l.runningAt !== null);
-
-/** @param ran its VM has run before */
-export const instanceState = (state: LeaseState, ran: boolean): { code: number; name: string } => {
-  const name = ec2State(state, ran);
-  return { code: EC2_STATE_CODE[name], name };
-};
+export const stateName = (l: LeaseView): Ec2State => ec2State(l.state, l.runningAt !== null, l.graceEndsAt !== null);
+const withCode = (name: Ec2State): { code: number; name: string } => ({ code: EC2_STATE_CODE[name], name });
+export const instanceState = (l: LeaseView): { code: number; name: string } => withCode(stateName(l));
 
 /** TerminateInstances, StartInstances and StopInstances answer so. */
 export const stateChangeShape = struct({ instanceId: text, currentState: stateShape, previousState: stateShape });
 
 export function stateChange(c: LeaseChange): OutputOf<typeof stateChangeShape> {
-  return { instanceId: c.id, currentState: instanceState(c.after, c.ran), previousState: instanceState(c.before, c.ran) };
+  return { instanceId: c.id, currentState: withCode(ec2State(c.after, c.ran)), previousState: withCode(ec2State(c.before, c.ran)) };
 }
 
 const NOTHING: readonly [] = [];
@@ -112,7 +108,7 @@ export function instanceItem(lease: LeaseView, { now, region }: Shown): Instance
   return {
     instanceId: lease.id,
     imageId: lease.imageId,
-    instanceState: instanceState(lease.state, lease.runningAt !== null),
+    instanceState: instanceState(lease),
     privateDnsName: at?.private ?? '',
     dnsName: at?.dns ?? '',
     reason: why?.message ?? '',

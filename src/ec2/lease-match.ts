@@ -3,7 +3,7 @@
  * It narrows only: what comes back goes through every filter again, and filters that are not here are left to that.
  */
 import { EC2_STATE_CODE, ec2State, LEASE_STATES } from '../lease/states.ts';
-import type { Ec2State } from '../lease/states.ts';
+import type { Ec2State, LeaseState } from '../lease/states.ts';
 import type { LeaseMatch, SearchedColumn, TextMatch } from '../manager/types.ts';
 import { matches } from './filters.ts';
 import type { Filters } from './filters.ts';
@@ -30,12 +30,15 @@ export function leaseMatch(filters: Filters): Narrowing {
     const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined;
     const stateShown = Object.hasOwn(STATE, name) ? STATE[name] : undefined;
     if (column !== undefined) columns.push({ column, match: textMatch(values) });
-    else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => [false, true].some((ran) => matches(v, stateShown(ec2State(s, ran))))));
+    else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => shownAs(s).some((shown) => matches(v, stateShown(shown)))));
     else if (name.startsWith('tag:') && !ADDED_TAGS.has(name.slice(4))) tags.push({ key: name.slice(4), match: textMatch(values) });
     else whole = false;
   }
   return { match: columns.length + tags.length === 0 && states === undefined ? undefined : { columns, tags, states }, whole };
 }
+
+/** All that it may be shown as, whatever else is true of the lease. */
+const shownAs = (state: LeaseState): Ec2State[] => [ec2State(state, false), ec2State(state, true), ec2State(state, true, true)];
 
 const STATE: Readonly<Record<string, (state: Ec2State) => string>> = {
   'instance-state-name': (state) => state,

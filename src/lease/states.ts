@@ -68,8 +68,12 @@ export const STATES: Readonly<Record<LeaseState, StateFacts>> = {
   Corrupted: facts('Corrupted', 'terminated', range(29, 58), 'v'),
 };
 
-/** What EC2 clients see. At rest with the disk of a VM that ran before (`ran`) a lease is stopped; before its first start it is on its way. */
-export function ec2State(state: LeaseState, ran: boolean): Ec2State {
+/**
+ * What EC2 clients see. At rest with the disk of a VM that ran before (`ran`) a lease is stopped; before its first start it is on
+ * its way. A disk that is saved because the node is taken away (`leaves`) is the last that is done with its lease.
+ */
+export function ec2State(state: LeaseState, ran: boolean, leaves = false): Ec2State {
+  if (state === 'ReadyingForTransport' && leaves) return 'shutting-down';
   return state === 'Propagated' && ran ? 'stopped' : STATES[state].ec2;
 }
 

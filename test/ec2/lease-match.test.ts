@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { filterBy, matches, type Filters } from '../../src/ec2/filters.ts';
 import { instanceFilters } from '../../src/ec2/instance-filters.ts';
+import { stateName } from '../../src/ec2/instance.ts';
 import { leaseMatch, likePattern } from '../../src/ec2/lease-match.ts';
 import { ENDS_TAG, leaseTags } from '../../src/ec2/tags.ts';
 import type { LeaseView } from '../../src/manager/types.ts';
@@ -67,6 +68,16 @@ describe('a search', () => {
 
   it('never leaves the account', async () => {
     expect(ids(await found([{ Name: 'tag:Name', Value: ['*'] }])).every((id) => ids(all).includes(id))).toBe(true);
+  });
+});
+
+describe('an instance whose disk is saved', () => {
+  it('goes away where its node is taken away, and only stops otherwise; a search by either finds it', () => {
+    const saved = (graceEndsAt: number | null): LeaseView => ({ ...all[0] as LeaseView, state: 'ReadyingForTransport', graceEndsAt });
+    expect([stateName(saved(1)), stateName(saved(null))]).toEqual(['shutting-down', 'stopping']);
+    for (const name of ['shutting-down', 'stopping']) {
+      expect(leaseMatch([{ Name: 'instance-state-name', Value: [name] }]).match?.states).toContain('ReadyingForTransport');
+    }
   });
 });
 

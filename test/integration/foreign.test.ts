@@ -7,19 +7,23 @@ import { askAs, newUser, type Ask } from '../support/query.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
 const SITE = '[[local_nodes]]\nname = "n1"\ndriver = "simulated"\nmemory_mb = 4096\ncores = 32\n';
+const SSH = { 'IpPermissions.1.IpProtocol': 'tcp', 'IpPermissions.1.FromPort': '22', 'IpPermissions.1.ToPort': '22', 'IpPermissions.1.IpRanges.1.CidrIp': '10.0.0.0/8' };
 const RUN = { Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', MaxCount: '1' };
 /** Operations that show the site, which is everyone's, and take no id of a user's. */
 const OF_THE_SITE = [
-  'DescribeAvailabilityZones', 'DescribeRegions', 'DescribeInstanceTypes', 'DescribeAccountAttributes',
-  'DescribeSecurityGroups', 'DescribeVpcs', 'DescribeSubnets', 'DescribeVolumes', 'DescribeSnapshots', 'DescribeAddresses',
+  'DescribeAvailabilityZones', 'DescribeRegions', 'DescribeInstanceTypes', 'DescribeInstanceTypeOfferings', 'DescribeAccountAttributes',
+  'DescribeVpcs', 'DescribeVpcAttribute', 'DescribeSubnets', 'DescribeRouteTables', 'DescribeInternetGateways', 'DescribeVolumes', 'DescribeSnapshots', 'DescribeAddresses',
+  'DescribeSpotPriceHistory',
 ];
+/** Operations that make things and take names only; below they take the first user's. */
+const MAKING = ['CreateKeyPair', 'ImportKeyPair', 'CreateSecurityGroup', 'RequestSpotInstances', 'RegisterImage'];
 
 let serve: Serve;
 let contents: Contents;
 let alice: Ask;
 let mallory: Ask;
 /** Alice's. */
-const own = { lease: '', group: '', image: '', keyId: '', page: '' };
+const own = { lease: '', group: '', image: '', keyId: '', page: '', firewall: '', spot: '', nic: '' };
 
 const first = (body: string, element: string): string => new RegExp(`<${element}>([^<]+)`).exec(body)?.[1] ?? '';
 
@@ -33,6 +37,11 @@ beforeAll(async () => {
   own.image = (await serve.admin<{ id: string }>('image', 'add', 'alices-disk', disk, '--owner', 'alice')).id;
   const run = (await alice({ ...RUN, MinCount: '6', MaxCount: '6', KeyName: 'alices-key', ClientToken: 'alices-token' })).body;
   [own.lease, own.group] = [first(run, 'instanceId'), first(run, 'reservationId')];
+  own.firewall = first((await alice({ Action: 'CreateSecurityGroup', GroupName: 'alices-group', GroupDescription: 'alices-' })).body, 'groupId');
+  await alice({ Action: 'AuthorizeSecurityGroupIngress', GroupId: own.firewall, ...SSH });
+  own.spot = first((await alice({ 'Action': 'RequestSpotInstances', 'SpotPrice': '0.5', 'LaunchSpecification.ImageId': 'nimbus-guest', 'ValidFrom': '2099-01-01T00:00:00Z' })).body, 'spotInstanceRequestId');
+  own.nic = first((await alice({ Action: 'DescribeNetworkInterfaces' })).body, 'networkInterfaceId');
+  for (const [what, id] of Object.entries(own)) if (what !== 'page') expect(id, what).not.toBe('');
   await alice({ 'Action': 'CreateTags', 'ResourceId.1': own.lease, 'Tag.1.Key': 'secret-plan', 'Tag.1.Value': 'x' });
   await vi.waitFor(async () => {
     expect((await alice({ Action: 'DescribeInstances' })).body.split('<name>running<')).toHaveLength(7);
@@ -47,8 +56,24 @@ afterAll(async () => {
 
 /** Operation → requests of Mallory's with the codes of their refusals; '' = answered, and nothing of Alice's is in it. */
 const attempts = (): Record<string, ReadonlyArray<readonly [params: Record<string, string>, code: string]>> => {
-  const { lease, group, image, keyId, page } = own;
+  const { lease, group, image, keyId, page, firewall, spot, nic } = own;
+  const onLease = (params: Record<string, string> = {}) => [[{ InstanceId: lease, ...params }, 'InvalidInstanceID.NotFound']] as const;
+  const onLeases = (params: Record<string, string> = {}) => [[{ 'InstanceId.1': lease, ...params }, 'InvalidInstanceID.NotFound']] as const;
+  const onImage = (params: Record<string, string> = {}) => [[{ ImageId: image, ...params }, 'InvalidAMIID.NotFound']] as const;
+  const onRules = [[{ GroupId: firewall, ...SSH }, 'InvalidGroup.NotFound']] as const;
   return {
+    StartInstances: onLeases(), StopInstances: onLeases(), MonitorInstances: onLeases(), UnmonitorInstances: onLeases(), DescribeInstanceCreditSpecifications: onLeases(),
+    GetPasswordData: onLease(), DescribeInstanceAttribute: onLease({ Attribute: 'userData' }), ModifyInstanceAttribute: onLease({ 'DisableApiTermination.Value': 'true' }),
+    ResetInstanceAttribute: onLease({ Attribute: 'sourceDestCheck' }), ModifyInstanceMetadataOptions: onLease({ HttpEndpoint: 'disabled' }), CreateImage: onLease({ Name: 'stolen' }),
+    DeregisterImage: onImage(), DescribeImageAttribute: onImage({ Attribute: 'launchPermission' }), ResetImageAttribute: onImage({ Attribute: 'launchPermission' }),
+    ModifyImageAttribute: onImage({ 'LaunchPermission.Add.1.Group': 'all' }),
+    DescribeSecurityGroups: [[{}, ''], [{ 'GroupId.1': firewall }, 'InvalidGroup.NotFound'], [{ 'GroupName.1': 'alices-group' }, 'InvalidGroup.NotFound']],
+    DescribeSecurityGroupRules: [[{}, ''], [{ 'Filter.1.Name': 'group-id', 'Filter.1.Value.1': firewall }, '']],
+    DeleteSecurityGroup: [[{ GroupId: firewall }, 'InvalidGroup.NotFound']],
+    AuthorizeSecurityGroupIngress: onRules, AuthorizeSecurityGroupEgress: onRules, RevokeSecurityGroupIngress: onRules, RevokeSecurityGroupEgress: onRules,
+    DescribeNetworkInterfaces: [[{}, ''], [{ 'NetworkInterfaceId.1': nic }, 'InvalidNetworkInterfaceID.NotFound']],
+    DescribeSpotInstanceRequests: [[{}, ''], [{ 'SpotInstanceRequestId.1': spot }, 'InvalidSpotInstanceRequestID.NotFound']],
+    CancelSpotInstanceRequests: [[{ 'SpotInstanceRequestId.1': spot }, 'InvalidSpotInstanceRequestID.NotFound']],
     DescribeInstances: [
       [{}, ''], [{ 'InstanceId.1': lease }, 'InvalidInstanceID.NotFound'], [{ NextToken: page, MaxResults: '5' }, ''],
       [{ 'Filter.1.Name': 'instance-id', 'Filter.1.Value.1': lease }, ''], [{ 'Filter.1.Name': 'reservation-id', 'Filter.1.Value.1': group }, ''],
@@ -88,7 +113,7 @@ describe('another user', () => {
         const what = `${Action} ${JSON.stringify(params)}: ${r.body}`;
         expect(r.code, what).toBe(code);
         // An answer may repeat what was asked, and nothing more.
-        if (code === '') for (const secret of [own.lease, own.group, own.image, own.keyId, 'alices-', 'secret-plan']) expect(r.body, what).not.toContain(secret);
+        if (code === '') for (const secret of [own.lease, own.group, own.image, own.keyId, own.firewall, own.spot, own.nic, 'alices-', 'secret-plan']) expect(r.body, what).not.toContain(secret);
         else expect(r.message, what).not.toMatch(/alice(?!s-)|owner|another/i);
       }
     }
@@ -98,6 +123,11 @@ describe('another user', () => {
   it('may have names and tokens that the first one has, and gets things of its own', async () => {
     const key = await mallory({ Action: 'CreateKeyPair', KeyName: 'alices-key' });
     expect([key.status, first(key.body, 'keyPairId')]).toEqual([200, expect.not.stringMatching(own.keyId)]);
+    const group = await mallory({ Action: 'CreateSecurityGroup', GroupName: 'alices-group', GroupDescription: 'hers' });
+    expect([group.status, first(group.body, 'groupId')]).toEqual([200, expect.not.stringMatching(own.firewall)]);
+    const asked = { 'Action': 'RequestSpotInstances', 'SpotPrice': '0.5', 'LaunchSpecification.KeyName': 'alices-key', 'LaunchSpecification.ImageId': own.image };
+    expect((await mallory(asked)).code).toBe('InvalidAMIID.NotFound');
+    expect((await mallory({ Action: 'RegisterImage', ImageLocation: 'alice/alices-disk' })).code).toBe('InvalidManifest');
     const run = await mallory({ ...RUN, KeyName: 'alices-key', ClientToken: 'alices-token' });
     expect(run.status, run.body).toBe(200);
     expect(run.body).not.toContain(own.group);
@@ -110,8 +140,7 @@ describe('another user', () => {
   });
 
   it('is tried with every operation', () => {
-    // These two make things and take names only; above they take the first user's.
-    const tried = [...Object.keys(attempts()), ...OF_THE_SITE, 'CreateKeyPair', 'ImportKeyPair'];
+    const tried = [...Object.keys(attempts()), ...OF_THE_SITE, ...MAKING];
     expect([...OPERATIONS.keys()].filter((name) => !tried.includes(name))).toEqual([]);
   });
 });

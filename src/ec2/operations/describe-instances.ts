@@ -96,7 +96,7 @@ const statusFilters: FilterTable<LeaseView> = {
   'event.not-after': () => undefined,
   'event.not-before': (l) => (l.endsAt === null ? undefined : isoSeconds(l.endsAt)),
   'event.not-before-deadline': () => undefined,
-  'instance-state-code': (l) => instanceState(l.state, l.runningAt !== null).code,
+  'instance-state-code': (l) => instanceState(l).code,
   'instance-state-name': stateName,
   'instance-status.reachability': (l) => health(l).reachability,
   'instance-status.status': (l) => health(l).status,
@@ -141,7 +141,7 @@ function statusItem(l: LeaseView) {
     instanceId: l.id,
     availabilityZone: l.zone,
     eventsSet: l.endsAt === null || over ? [] : [{ instanceEventId: eventId(l), code: END_EVENT, description: END_DESCRIPTION, notBefore: l.endsAt }],
-    instanceState: instanceState(l.state, l.runningAt !== null),
+    instanceState: instanceState(l),
     systemStatus: checked,
     instanceStatus: checked,
   };

@@ -78,7 +78,7 @@ export const exitRules: readonly Rule[] = [idle, slotless];
 /** Only of a service that runs. */
 export const overdueRule = rule<{ id: string; state: string; ends: string }>({
   name: 'lease-overdue', timed: true,
-  broken: `SELECT id, state, ends_at::text AS ends FROM lease WHERE NOT final AND state <> 'Ending' AND NOT (state = 'ReadyingForTransport' AND save_as IS NOT NULL) AND ends_at < $1::timestamptz - ${SWEPT_WITHIN}`,
+  broken: `SELECT id, state, ends_at::text AS ends FROM lease WHERE NOT final AND state <> 'Ending' AND NOT (state = 'ReadyingForTransport' AND (save_as IS NOT NULL OR image_order IS NOT NULL)) AND ends_at < $1::timestamptz - ${SWEPT_WITHIN}`,
   says: (l) => `lease ${l.id} is ${l.state}, but its time was over at ${l.ends}`,
   mend: 'the service does not end it: look at its log',
 });
