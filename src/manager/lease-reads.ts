@@ -1,6 +1,6 @@
 /** Leases read for doors; requests of one account that come while the database is at work share a statement. */
 import type { Db } from '../store/db.ts';
-import { leaseSearch, type LeaseMatch, type LeaseSearch } from '../store/lease-search.ts';
+import { FEW_TAGGED, leaseSearch, taggedSearch, type LeaseMatch, type LeaseSearch } from '../store/lease-search.ts';
 import { leasesByIds, leasesOfAccount, leasesOfAll, type LeaseRow } from '../store/leases.ts';
 import { sharedReads } from './shared-reads.ts';
 import { readLeases } from './view.ts';
@@ -27,6 +27,13 @@ export function leaseReads(db: Db): LeaseReads {
     const w = (asked[0] as () => LeaseSearch)();
     return readLeases(db, w.account === null ? leasesOfAll : leasesOfAccount, [w.account, w.endedAfter, w.live, w.afterSeq, w.limit]);
   });
+  /** Where few have the first tag asked for, who has it. */
+  async function tagged({ account }: LeaseSearch, { tags: [tag] }: LeaseMatch): Promise<string[] | undefined> {
+    if (tag === undefined) return undefined;
+    const search = taggedSearch(account, tag);
+    const found = await db.query(search.statement, search.values);
+    return found.length > FEW_TAGGED ? undefined : found.map((r) => r.id);
+  }
   return {
     async named(ids, account) {
       if (ids.length > FEW) return readLeases(db, leasesByIds, [ids, account]);
@@ -34,8 +41,8 @@ export function leaseReads(db: Db): LeaseReads {
       return found.filter((l) => ids.includes(l.id));
     },
     listed: (key, where) => lists(key, where),
-    matching(where, match) {
-      const { statement, values } = leaseSearch(where, match);
+    async matching(where, match) {
+      const { statement, values } = leaseSearch(where, match, await tagged(where, match));
       return readLeases(db, statement, values);
     },
   };

@@ -1,6 +1,7 @@
 /**
- * Leases whose columns and tags match. A plan is made for each search from its values: whether a tag is rare decides
- * whether to begin with the tags or with the leases (100,000 leases, a tag that 20 have: 1 ms against 60 ms).
+ * Leases whose columns and tags match. Where few have a tag, its leases are looked at, else leases in their order until the
+ * page is full: what the planner knows of tags that were just set is not enough to choose by (100,000 leases, a page of those
+ * that every third has: 0.3 s when it begins with the tags).
  */
 import type { LeaseState } from '../lease/states.ts';
 import type { LeasesJson } from './leases.ts';
@@ -32,22 +33,39 @@ export interface LeaseSearch {
   readonly limit: number;
 }
 
-export function leaseSearch(where: LeaseSearch, match: LeaseMatch): { statement: Statement<LeasesJson>; values: unknown[] } {
+/** More leases than this are not looked up one by one. */
+export const FEW_TAGGED = 2000;
+
+type Search = { readonly statement: Statement<LeasesJson>; readonly values: unknown[] };
+
+/** What has the tag, up to one more than few. @param account null = every account's */
+export function taggedSearch(account: number | null, { key, match }: LeaseMatch['tags'][number]): { statement: Statement<{ id: string }>; values: unknown[] } {
+  const values: unknown[] = [account, key];
+  const text = `SELECT resource_id AS id FROM tag WHERE ${ofAccount(account)} AND key = $2 AND ${matches('value', match, values)} LIMIT ${FEW_TAGGED + 1}`;
+  return { statement: { name: 'tagged-search', text, replan: true }, values };
+}
+
+/** @param among ids, where it is known that all are among these */
+export function leaseSearch(where: LeaseSearch, match: LeaseMatch, among?: readonly string[]): Search {
   // The first five are those of the statements that list leases.
   const values: unknown[] = [where.account, where.endedAfter, where.live, where.afterSeq, where.limit];
   const value = (v: unknown): string => `$${values.push(v)}`;
-  const matches = (text: string, { equal, like }: TextMatch): string => {
-    const either: string[] = [];
-    if (equal.length > 0) either.push(`${text} = ANY(${value(equal)}::text[])`);
-    if (like.length > 0) either.push(`${text} LIKE ANY(${value(like)}::text[])`);
-    return either.length === 0 ? 'false' : `(${either.join(' OR ')})`;
-  };
-  const account = where.account === null ? '$1::bigint IS NULL' : 'account_id = $1';
   const conditions = [
-    account,
-    ...match.columns.map(({ column, match: m }) => matches(column, m)),
+    ofAccount(where.account),
+    ...(among === undefined ? [] : [`id = ANY(${value(among)}::text[])`]),
+    ...match.columns.map(({ column, match: m }) => matches(column, m, values)),
     ...(match.states === undefined ? [] : [`state = ANY(${value(match.states)}::text[])`]),
-    ...match.tags.map(({ key, match: m }) => `id IN (SELECT resource_id FROM tag WHERE ${account} AND key = ${value(key)} AND ${matches('value', m)})`),
+    // OFFSET keeps it a question asked of each lease.
+    ...match.tags.map(({ key, match: m }) => `EXISTS (SELECT 1 FROM tag t WHERE t.resource_id = lease.id AND t.key = ${value(key)} AND ${matches('t.value', m, values)} OFFSET 0)`),
   ];
   return { statement: { name: 'lease-search', text: leasesView(listed(conditions.join(' AND ')), 'l.seq'), replan: true }, values };
+}
+
+const ofAccount = (account: number | null): string => (account === null ? '$1::bigint IS NULL' : 'account_id = $1');
+
+function matches(text: string, { equal, like }: TextMatch, values: unknown[]): string {
+  const either: string[] = [];
+  if (equal.length > 0) either.push(`${text} = ANY($${values.push(equal)}::text[])`);
+  if (like.length > 0) either.push(`${text} LIKE ANY($${values.push(like)}::text[])`);
+  return either.length === 0 ? 'false' : `(${either.join(' OR ')})`;
 }

@@ -8,6 +8,7 @@ import { leaseMatch, likePattern } from '../../src/ec2/lease-match.ts';
 import { ENDS_TAG, leaseTags } from '../../src/ec2/tags.ts';
 import type { LeaseView } from '../../src/manager/types.ts';
 import { statement } from '../../src/store/db.ts';
+import { leaseSearch } from '../../src/store/lease-search.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
 const LETTERS = ['a', 'b', '%', '_', '\\', '*', '?', 'é'];
@@ -55,6 +56,16 @@ describe('a search', () => {
     await fc.assert(fc.asyncProperty(fc.array(filter, { maxLength: 3 }), async (filters) => {
       expect(kept(await found(filters), filters)).toEqual(kept(all, filters));
     }), { numRuns: 400 });
+  });
+
+  it('finds the same whether it begins with the tags or with the leases', async () => {
+    await fc.assert(fc.asyncProperty(fc.array(filter, { minLength: 1, maxLength: 3 }), async (filters) => {
+      const { match } = leaseMatch(filters);
+      if (match === undefined) return;
+      const { statement: walk, values: given } = leaseSearch({ account: site.alice.accountId, endedAfter: new Date(0), live: false, afterSeq: 0, limit: 1000 }, match);
+      const walked = (await site.db.query(walk, given))[0]?.leases ?? [];
+      expect(walked.map((l) => l.id)).toEqual(ids(await found(filters)));
+    }), { numRuns: 200 });
   });
 
   it('narrows: a tag that one lease has brings that one', async () => {
