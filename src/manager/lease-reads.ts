@@ -1,6 +1,6 @@
 /** Leases read for doors; requests of one account that come while the database is at work share a statement. */
 import type { Db } from '../store/db.ts';
-import { FEW_TAGGED, leaseSearch, taggedSearch, type LeaseMatch, type LeaseSearch } from '../store/lease-search.ts';
+import { FEW_TAGGED, inOrder, leaseSearch, taggedSearch, type LeaseMatch, type LeaseSearch } from '../store/lease-search.ts';
 import { leasesByIds, leasesOfAccount, leasesOfAll, type LeaseRow } from '../store/leases.ts';
 import { sharedReads } from './shared-reads.ts';
 import { readLeases } from './view.ts';
@@ -42,8 +42,13 @@ export function leaseReads(db: Db): LeaseReads {
     },
     listed: (key, where) => lists(key, where),
     async matching(where, match) {
-      const { statement, values } = leaseSearch(where, match, await tagged(where, match));
-      return readLeases(db, statement, values);
+      const among = await tagged(where, match);
+      const { statement, values } = leaseSearch(where, match, among);
+      if (among !== undefined) return readLeases(db, statement, values);
+      return db.transaction(async (tx) => {
+        await tx.query(inOrder);
+        return readLeases(tx, statement, values);
+      }, 'snapshot');
     },
   };
 }
