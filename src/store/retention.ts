@@ -57,14 +57,20 @@ export const pruneEnsembles = statement<PrunedRows>('prune-ensembles', `
   ), d AS (DELETE FROM ensemble WHERE id IN (SELECT id FROM gone) RETURNING id)
   SELECT count(*)::int AS pruned FROM d`);
 
-/** $1 ordered before, $2 limit: images that could not be made. */
-export const pruneImageOrders = statement<PrunedRows>('prune-image-orders', `
+/** $1 made before, $2 limit: rows with nothing but tags of their own. */
+const pruneWithTags = (table: string, row: string, old: (before: string) => string): ReturnType<typeof statement<PrunedRows>> => statement<PrunedRows>(`prune-${table}`, `
   WITH gone AS (
-    SELECT o.id ${OLD_IMAGE_ORDERS('$1')}
-     ORDER BY o.created_at LIMIT $2
+    SELECT ${row}.id ${old('$1')}
+     ORDER BY ${row}.created_at LIMIT $2
   ), t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
-     d AS (DELETE FROM image_order WHERE id IN (SELECT id FROM gone) RETURNING id)
+     d AS (DELETE FROM ${table} WHERE id IN (SELECT id FROM gone) RETURNING id)
   SELECT count(*)::int AS pruned FROM d`);
+
+/** Images that could not be made. */
+export const pruneImageOrders = pruneWithTags('image_order', 'o', OLD_IMAGE_ORDERS);
+
+/** Spot requests that are over and of which no lease is left. */
+export const pruneSpotRequests = pruneWithTags('spot_request', 's', OLD_SPOT_REQUESTS);
 
 /** $1 ended before, $2 limit: slots to which no lease refers, with their nodes and what their pilots said. */
 export const pruneSlots = statement<PrunedRows>('prune-slots', `
@@ -86,12 +92,3 @@ export const pruneUsage = statement<PrunedRows>('prune-usage', `
   ), i AS (DELETE FROM usage_interval WHERE lease_id IN (SELECT lease_id FROM gone)),
      u AS (DELETE FROM usage_record WHERE lease_id IN (SELECT lease_id FROM gone) RETURNING lease_id)
   SELECT count(*)::int AS pruned FROM u`);
-
-/** $1 made before, $2 limit: spot requests that are over and of which no lease is left. */
-export const pruneSpotRequests = statement<PrunedRows>('prune-spot-requests', `
-  WITH gone AS (
-    SELECT s.id ${OLD_SPOT_REQUESTS('$1')}
-     ORDER BY s.created_at LIMIT $2
-  ), t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
-     d AS (DELETE FROM spot_request WHERE id IN (SELECT id FROM gone) RETURNING id)
-  SELECT count(*)::int AS pruned FROM d`);

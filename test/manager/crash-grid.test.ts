@@ -109,30 +109,11 @@ async function walk(life: () => Promise<void>, what: string): Promise<void> {
   await expectInvariants(w.site, `${what}, ended`);
 }
 
-/** Every moment of a life without a fault, in order. */
+/** Of a life without a fault, after which all agrees. */
 async function moments(life: () => Promise<void>): Promise<Moment[]> {
-  const all: Moment[] = [];
-  w.dies = (m) => {
-    all.push(m);
-    return false;
-  };
-  await life();
-  w.dies = () => false;
+  const all = await w.moments(life);
   await walk(life, 'a life without a fault');
   return all;
-}
-
-/** Kills at these moments, counted from now. */
-function killAt(...wanted: number[]): { at: Moment[] } {
-  const at: Moment[] = [];
-  let n = 0;
-  w.dies = (m) => {
-    n += 1;
-    if (!wanted.includes(n)) return false;
-    at.push(m);
-    return true;
-  };
-  return { at };
 }
 
 /** What services and nodes do for one intent they do for the next: a moment counts by what led to it. */
@@ -153,7 +134,7 @@ describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut do
     const once = different(all);
     let died = 0;
     for (const k of once) {
-      const { at } = killAt(k);
+      const at = w.killAt(k);
       await walk(life, `after a kill at moment ${k}, ${all[k - 1]}`);
       died += at.length;
     }
@@ -163,7 +144,7 @@ describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut do
   it('survives another kill while it recovers', async () => {
     const all = await moments(life);
     for (let k = 1; k <= all.length; k += 9) {
-      killAt(k, k + 2, k + 9, k + 10);
+      w.killAt(k, k + 2, k + 9, k + 10);
       await walk(life, `after kills at moment ${k} and in the recovery from it`);
     }
   });

@@ -103,6 +103,31 @@ export class CrashWorld {
     }
   }
 
+  /** Every moment of a life without a fault, in order. */
+  async moments(live: () => Promise<unknown>): Promise<Moment[]> {
+    const all: Moment[] = [];
+    this.dies = (m) => {
+      all.push(m);
+      return false;
+    };
+    await live();
+    this.dies = () => false;
+    return all;
+  }
+
+  /** Kills at these moments, counted from now; those at which it did. */
+  killAt(...wanted: number[]): readonly Moment[] {
+    const at: Moment[] = [];
+    let n = 0;
+    this.dies = (m) => {
+      n += 1;
+      if (!wanted.includes(n)) return false;
+      at.push(m);
+      return true;
+    };
+    return at;
+  }
+
   async close(): Promise<void> {
     const life = this.#life;
     if (life?.alive === true) await Promise.all([life.monitor.stop(), life.dispatcher.stop()]);

@@ -91,30 +91,11 @@ async function walk(what: string): Promise<void> {
   await expectInvariants(w.site, `${what}, ended`);
 }
 
-/** Every moment of a life without a fault, in order. */
+/** Of a life without a fault, after which all agrees. */
 async function moments(): Promise<Moment[]> {
-  const all: Moment[] = [];
-  w.dies = (m) => {
-    all.push(m);
-    return false;
-  };
-  await liveOnce();
-  w.dies = () => false;
+  const all = await w.moments(liveOnce);
   await walk('a life without a fault');
   return all;
-}
-
-/** Kills at these moments, counted from now. */
-function killAt(...wanted: number[]): { at: Moment[] } {
-  const at: Moment[] = [];
-  let n = 0;
-  w.dies = (m) => {
-    n += 1;
-    if (!wanted.includes(n)) return false;
-    at.push(m);
-    return true;
-  };
-  return { at };
 }
 
 describe('the service', { timeout: 240_000 }, () => {
@@ -124,8 +105,8 @@ describe('the service', { timeout: 240_000 }, () => {
     let died = 0;
     for (let k = 1; k <= all.length; k += 1) {
       // What gathers in one statement differs from life to life: a life that was too short for moment k is followed by another.
-      for (let lives = 0, at: Moment[] = []; at.length === 0 && lives < 3; lives += 1) {
-        ({ at } = killAt(k));
+      for (let lives = 0, at: readonly Moment[] = []; at.length === 0 && lives < 3; lives += 1) {
+        at = w.killAt(k);
         await walk(`after a kill at moment ${k}, ${all[k - 1]}`);
         died += at.length;
       }
@@ -136,7 +117,7 @@ describe('the service', { timeout: 240_000 }, () => {
   it('may be killed again while it recovers', async () => {
     const all = await moments();
     for (let k = 1; k <= all.length; k += 9) {
-      killAt(k, k + 2, k + 9, k + 10);
+      w.killAt(k, k + 2, k + 9, k + 10);
       await walk(`after kills at moment ${k} and in the recovery from it`);
     }
   });

@@ -102,18 +102,6 @@ seen["groups"] = [g["groupId"] for g in items(started["groupSet"])]
 seen["request id"] = None if version == "2008-05-05" else len(started["requestId"])
 wait(leased, "running")
 seen["running"] = [sorted(i["instanceId"] for i in instances(leased)) == sorted(leased), len(leased)]
-while leased[0] not in base64.b64decode(ask("GetConsoleOutput", instanceId=leased[0])["output"] or "").decode(errors="replace"):
-    if time.monotonic() > DEADLINE:
-        raise SystemExit("no banner on the console")
-    time.sleep(0.2)
-rebooted = ask("RebootInstances", instancesSet=ids(leased[:1])) if version == "2008-05-05" else ask("RebootInstances", instancesSet=ids(leased[:1]))["return"]
-seen["rebooted"] = rebooted
-wait(leased, "running")
-if version == "2010-08-31":
-    ask("CreateTags", resourcesSet={"item": [{"resourceId": leased[0]}]}, tagSet={"item": [{"key": "Name", "value": "a <b> & c"}]})
-    filters = {"item": [{"name": "tag:Name", "valueSet": {"item": [{"value": "a <*> & c"}]}}]}
-    found = ask("DescribeInstances", instancesSet={}, filterSet=filters)["reservationSet"]
-    seen["tagged"] = [i["instanceId"] for r in items(found) for i in items(r["instancesSet"])] == leased[:1]
 seen["refused"] = [
     refused(lambda: ask("DescribeInstances", instancesSet=ids(["i-00000000000000000"]))),
     refused(lambda: run(imageId="ami-00000000000000000")),
