@@ -44,8 +44,6 @@ const MAX_REQUESTS = 512;
 /** Requests of one connection that may wait for their turn. */
 const MAX_PIPELINED = 1000;
 const DRAIN_MS = 10_000;
-/** Characters from which an answer is long. */
-const LONG = 65_536;
 const CONTENT_TYPE = 'text/xml;charset=UTF-8';
 
 /** What the site's grid adds to SOAP: whether SHA-1 is believed, and whose its certificates are. */
@@ -72,15 +70,12 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
   };
 
   const respond = (response: ServerResponse, requestId: string, { status, body }: Answer, close: boolean): void => {
-    // A long text is in many pieces; as bytes it is put together once.
-    const long = body.length > LONG ? Buffer.from(body) : undefined;
-    const bytes = long?.length ?? Buffer.byteLength(body);
+    const bytes = Buffer.byteLength(body);
     const headers = ['Server', config.server_header, 'Content-Type', CONTENT_TYPE, 'x-amzn-requestid', requestId, 'Content-Length', String(bytes)];
     if (status === 405) headers.push('Allow', 'GET, POST');
     if (close || closing) headers.push('Connection', 'close');
     // Pure ASCII is the same octets in both, and Latin-1 is copied instead of encoded.
-    if (long === undefined) response.writeHead(status, headers).end(body, bytes === body.length ? 'latin1' : 'utf8');
-    else response.writeHead(status, headers).end(long);
+    response.writeHead(status, headers).end(body, bytes === body.length ? 'latin1' : 'utf8');
   };
 
   const carryOut = async (id: string, request: IncomingMessage): Promise<Answer> => {

@@ -81,6 +81,24 @@ it('a group goes as a whole, when its last lease is old; its token is free again
   await expectInvariants(site);
 });
 
+it('spot requests that are over go with their tags when they are old; one that waits stays', async () => {
+  const clock = calendar();
+  site = await openTestSite({ clock, config: { lease: { max_duration: '365d' } } });
+  const s = site;
+  const asked = { launch: { minCount: 1, maxCount: 1, image: 'guest' }, count: 1, persistent: false, price: 0.5, validFrom: clock.now() + 300 * DAY };
+  const ids = await Promise.all(['over', 'waits'].map(async (what) => (await s.manager.spot.request(s.alice, asked, { tags: { what } }))[0]?.id ?? ''));
+  const [over = '', waits = ''] = ids;
+  await s.manager.spot.cancel(s.alice, [over]);
+  const left = async (): Promise<string[]> => (await s.manager.spot.list(s.alice)).map((r) => r.id).sort();
+  clock.pass(89 * DAY);
+  await pruneAll(s);
+  expect(await left()).toEqual(ids.toSorted());
+  clock.pass(2 * DAY);
+  await pruneAll(s);
+  expect(await left()).toEqual([waits]);
+  expect(await s.db.query(statement<{ resource_id: string }>('test-spot-tags', 'SELECT resource_id FROM tag'))).toEqual([{ resource_id: waits }]);
+});
+
 it('images that could not be made go with their tags when they are old; one that is being made stays', async () => {
   const clock = calendar();
   site = await openTestSite({ clock, config: { lease: { max_duration: '365d' } } });
