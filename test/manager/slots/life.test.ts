@@ -48,6 +48,7 @@ describe('a group on borrowed nodes', () => {
     const begun = p.site.ctx.clock.now() - 100;
     for (const host of ['n1', 'n2']) await p.say(slot.id, host, { state: 'restored', stamps: { 'restore-begun': begun, restored: begun + 40 } });
     await p.until(p.slot, (s) => all(s.node_states, 'Returned'));
+    await p.until(() => Promise.resolve(steps.mock.calls), (calls) => calls.length >= 6); // counted after the commit that shows them
     expect(steps.mock.calls.map(([name]) => name).sort(), 'the steps of the end are counted').toEqual(['destroy', 'destroy', 'restore', 'restore', 'sigterm', 'sigterm']);
     expect(steps.mock.calls.filter(([name]) => name === 'restore').map(([, ms]) => ms)).toEqual([40, 40]);
     p.lrm.jobs.clear();
