@@ -31,10 +31,11 @@ const parts: SoapDoorParts = {
 };
 
 async function ours(text: string): Promise<void> {
-  const { status, body } = await answerSoap(parts, {
+  const answered = await answerSoap(parts, {
     id: 'bench', method: 'POST', target: '/', rawHeaders: [], contentType: 'text/xml', host: 'localhost', secure: false, body: Buffer.from(text),
   });
-  if (status !== 200 || body.split('<instanceId>').length !== INSTANCES + 1) throw new Error(body.slice(0, 500));
+  const body = String(answered.body);
+  if (answered.status !== 200 || body.split('<instanceId>').length !== INSTANCES + 1) throw new Error(body.slice(0, 500));
 }
 
 const require = createRequire(import.meta.url);

@@ -8,12 +8,12 @@ import { shown } from './inputs.ts';
 import type { Operation } from './operation.ts';
 import { OPERATIONS } from './operations/index.ts';
 import { getCallerIdentity, STS_VERSION } from './sts.ts';
-import { errorDocument, responseDocument, stsErrorDocument, stsResponseDocument } from './xml.ts';
+import { errorDocument, responseFrame, stsErrorDocument, stsResponseFrame, type Frame } from './xml.ts';
 
 export interface Api {
   /** @throws Fault ActionUnknown, Unsupported */
   operation(action: string): Operation;
-  response(action: string, version: string, requestId: string, content: string): string;
+  response(action: string, version: string, requestId: string): Frame;
   refusal(fault: Fault, requestId: string): string;
 }
 
@@ -24,7 +24,7 @@ const ec2: Api = {
     if (ACTION_NAMES.has(action)) throw new Fault('Unsupported', `The action ${action} is not offered by this service.`);
     throw unknown(action);
   },
-  response: responseDocument,
+  response: responseFrame,
   refusal: (fault, requestId) => errorDocument(fault.ec2, fault.text, requestId),
 };
 
@@ -33,7 +33,7 @@ const sts: Api = {
     if (action !== getCallerIdentity.name) throw unknown(action);
     return getCallerIdentity;
   },
-  response: (action, _version, requestId, content) => stsResponseDocument(action, requestId, content),
+  response: (action, _version, requestId) => stsResponseFrame(action, requestId),
   refusal: (fault, requestId) => stsErrorDocument(fault, requestId),
 };
 

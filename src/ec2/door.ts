@@ -12,6 +12,7 @@ import type { ReplayGuard } from './auth/replay.ts';
 import type { SignedRequest } from './auth/request.ts';
 import { apiOf, type Api } from './api.ts';
 import { shown } from './inputs.ts';
+import { written } from './long-answers.ts';
 import type { Operation } from './operation.ts';
 import { paramTree, parseParams } from './params.ts';
 import type { FlatParams, ParamNode } from './params.ts';
@@ -31,7 +32,8 @@ export interface DoorRequest {
 
 export interface Answer {
   readonly status: number;
-  readonly body: string;
+  /** Text, or its octets in UTF-8. */
+  readonly body: string | Buffer;
 }
 
 export interface DoorParts {
@@ -72,7 +74,7 @@ export async function answer(parts: DoorParts, request: DoorRequest): Promise<An
     const { operation, version } = findOperation(api, signed.params);
     const values = await perform(parts, request, who, operation, paramTree(signed.params));
     if (operation.mutates) log().info(action, { user: who.account.name, ms: elapsed(parts.ctx, begun) });
-    return { status: 200, body: api.response(action, version, request.id, operation.write(values)) };
+    return { status: 200, body: await written(operation.write, values, api.response(action, version, request.id)) };
   } catch (e) {
     const fault = asFault(e);
     report(log(), action, fault, e);

@@ -6,6 +6,7 @@ import type { LeaseChange, LeaseView, Manager } from '../manager/types.ts';
 import { graceLeftS, waitingText } from '../manager/waiting.ts';
 import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts';
 import type { Context } from '../platform/context.ts';
+import { mapInTurns } from '../platform/turns.ts';
 import { list as inputList, string as inputString } from './inputs.ts';
 import { boolean, integer, list, optional, struct, text, time } from './outputs.ts';
 import type { OutputOf } from './outputs.ts';
@@ -182,15 +183,18 @@ export function stateReason(lease: LeaseView, now: number): { code: string; mess
   return { code: 'Client.UserInitiatedShutdown', message: 'Client.UserInitiatedShutdown: User initiated shutdown' };
 }
 
+/** Reservations made between two turns of the event loop: of a hundred instances at most some 2 ms. */
+const AT_A_TIME = 10;
+
 /** Leases in creation order → reservations. A group's leases may be parted by the page's end only. */
-export function reservations(leases: readonly LeaseView[], as: Shown): Reservation[] {
+export function reservations(leases: readonly LeaseView[], as: Shown): Promise<Reservation[]> {
   const groups = new Map<string, LeaseView[]>();
   for (const lease of leases) {
     const group = groups.get(lease.groupId);
     if (group === undefined) groups.set(lease.groupId, [lease]);
     else group.push(lease);
   }
-  return [...groups.values()].map((group) => reservation(group[0] as LeaseView, group, as));
+  return mapInTurns([...groups.values()], AT_A_TIME, (group) => reservation(group[0] as LeaseView, group, as));
 }
 
 export function reservation(first: LeaseView, leases: readonly LeaseView[], as: Shown): Reservation {

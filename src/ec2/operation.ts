@@ -8,7 +8,8 @@ import type { Manager, Caller } from '../manager/types.ts';
 import type { Context } from '../platform/context.ts';
 import { boolean, readFields } from './inputs.ts';
 import type { InputFields, InputsOf } from './inputs.ts';
-import { compileFields } from './outputs.ts';
+import type { Writer } from './long-answers.ts';
+import { compileFields, compilePieces } from './outputs.ts';
 import type { OutputFields, OutputsOf } from './outputs.ts';
 import type { ParamNode } from './params.ts';
 import { SOAP_FORMS } from './soap/forms/index.ts';
@@ -62,7 +63,7 @@ export interface Operation {
   /** @throws Fault */
   read(params: ParamNode): Reading;
   /** The XML of a response's fields, for Query. */
-  write(values: Readonly<Record<string, unknown>>): string;
+  readonly write: Writer;
 }
 
 /** Parameters of the protocol itself, and ones that old clients send with every request. */
@@ -84,7 +85,7 @@ export function operation<I extends InputFields, O extends OutputFields>(spec: O
     output: spec.output,
     errors: spec.errors ?? [],
     soap: SOAP_FORMS[spec.name],
-    write: compileFields(spec.output),
+    write: Object.assign(compileFields(spec.output), { pieces: compilePieces(spec.output) }),
     read(tree) {
       const params = readFields(input, tree, ignored, '') as InputsOf<I> & { DryRun: boolean | undefined };
       return {

@@ -94,3 +94,33 @@ export function compileFields(fields: OutputFields): Writer {
     return xml;
   };
 }
+
+/** The same in pieces: of lists, and of the lists in their items, each item is one. */
+export function compilePieces(fields: OutputFields, listsWithin = true): (values: Readonly<Record<string, unknown>>) => Iterable<string> {
+  const writers = Object.entries(fields).map(([name, output]) => ({ name, write: output.compile(name), items: output.item && itemPieces(output.item, listsWithin) }));
+  return function* pieces(values) {
+    for (const { name, write, items } of writers) {
+      const value = values[name];
+      if (items === undefined || !Array.isArray(value) || value.length === 0) {
+        yield write(value);
+        continue;
+      }
+      yield `<${name}>`;
+      for (const item of value) yield* items(item);
+      yield `</${name}>`;
+    }
+  };
+}
+
+function itemPieces(item: Output<unknown>, listsWithin: boolean): (value: unknown) => Iterable<string> {
+  if (!listsWithin || item.fields === undefined) {
+    const write = item.compile('item');
+    return (value) => [write(value)];
+  }
+  const within = compilePieces(item.fields, false);
+  return function* pieces(value) {
+    yield '<item>';
+    yield* within(value as Readonly<Record<string, unknown>>);
+    yield '</item>';
+  };
+}

@@ -74,8 +74,10 @@ export function createEc2Server(ctx: Context, manager: Manager, config: Config['
     const headers = ['Server', config.server_header, 'Content-Type', CONTENT_TYPE, 'x-amzn-requestid', requestId, 'Content-Length', String(bytes)];
     if (status === 405) headers.push('Allow', 'GET, POST');
     if (close || closing) headers.push('Connection', 'close');
+    response.writeHead(status, headers);
     // Pure ASCII is the same octets in both, and Latin-1 is copied instead of encoded.
-    response.writeHead(status, headers).end(body, bytes === body.length ? 'latin1' : 'utf8');
+    if (typeof body === 'string') response.end(body, bytes === body.length ? 'latin1' : 'utf8');
+    else response.end(body);
   };
 
   const carryOut = async (id: string, request: IncomingMessage): Promise<Answer> => {

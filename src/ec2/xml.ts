@@ -3,11 +3,13 @@ import type { Fault } from '../lease/faults.ts';
 import { escapeXml } from '../soap/xml/escape.ts';
 
 const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n';
+/** What stands before the fields of a response, and after them. */
+export type Frame = readonly [before: string, after: string];
 const STS = 'https://sts.amazonaws.com/doc/2011-06-15/';
 
 /** libcloud finds nothing unless the namespace is the request's Version with a trailing slash. */
-export function responseDocument(action: string, version: string, requestId: string, content: string): string {
-  return `${DECLARATION}<${action}Response xmlns="http://ec2.amazonaws.com/doc/${version}/"><requestId>${requestId}</requestId>${content}</${action}Response>`;
+export function responseFrame(action: string, version: string, requestId: string): Frame {
+  return [`${DECLARATION}<${action}Response xmlns="http://ec2.amazonaws.com/doc/${version}/"><requestId>${requestId}</requestId>`, `</${action}Response>`];
 }
 
 /** No namespace, and exactly two children of Error: libcloud unpacks them by position. */
@@ -15,8 +17,8 @@ export function errorDocument(code: string, message: string, requestId: string):
   return `${DECLARATION}<Response><Errors><Error><Code>${escapeXml(code)}</Code><Message>${escapeXml(message)}</Message></Error></Errors><RequestID>${requestId}</RequestID></Response>`;
 }
 
-export function stsResponseDocument(action: string, requestId: string, content: string): string {
-  return `${DECLARATION}<${action}Response xmlns="${STS}"><${action}Result>${content}</${action}Result><ResponseMetadata><RequestId>${requestId}</RequestId></ResponseMetadata></${action}Response>`;
+export function stsResponseFrame(action: string, requestId: string): Frame {
+  return [`${DECLARATION}<${action}Response xmlns="${STS}"><${action}Result>`, `</${action}Result><ResponseMetadata><RequestId>${requestId}</RequestId></ResponseMetadata></${action}Response>`];
 }
 
 export function stsErrorDocument(fault: Fault, requestId: string): string {

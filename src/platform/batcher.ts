@@ -2,6 +2,8 @@
  * Gathers what arrives while the last batch runs and hands it on together: many requests, one transaction. A batch starts
  * as soon as the one before has ended; nothing waits for a timer.
  */
+import { turn } from './turns.ts';
+
 export interface Batcher<Item, Result> {
   /** Rejects with what `full` makes when too much is waiting. */
   add(item: Item): Promise<Result>;
@@ -42,7 +44,7 @@ export function createBatcher<Item, Result>(options: {
 
   async function drain(): Promise<void> {
     // What one caller adds in one go travels together.
-    await (options.wholeTurn === true ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve());
+    await (options.wholeTurn === true ? turn() : Promise.resolve());
     while (queue.length > 0) await runOne(queue.splice(0, options.most));
     running = undefined;
   }

@@ -3,7 +3,7 @@ import { parseXML } from '@aws-sdk/xml-builder';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { boolean, compileFields, integer, list, optional, struct, text, time } from '../../src/ec2/outputs.ts';
-import { errorDocument, responseDocument } from '../../src/ec2/xml.ts';
+import { errorDocument, responseFrame } from '../../src/ec2/xml.ts';
 import { escapeXml } from '../../src/soap/xml/escape.ts';
 import { findProgram } from '../parts.ts';
 
@@ -32,7 +32,7 @@ describe('XML', () => {
   it('has the shape that clients expect', () => {
     const write = compileFields({ return: boolean, n: integer, at: time, none: optional(text), empty: text, set: list(struct({ k: text })), nothing: list(text) });
     const content = write({ return: true, n: 7, at: Date.UTC(2026, 0, 2, 3, 4, 5, 678), empty: '', set: [{ k: 'a&b' }, { k: '' }], nothing: [] });
-    expect(responseDocument('DoIt', '2010-08-31', 'rid', content)).toBe('<?xml version="1.0" encoding="UTF-8"?>\n<DoItResponse xmlns="http://ec2.amazonaws.com/doc/2010-08-31/"><requestId>rid</requestId>'
+    expect(responseFrame('DoIt', '2010-08-31', 'rid').join(content)).toBe('<?xml version="1.0" encoding="UTF-8"?>\n<DoItResponse xmlns="http://ec2.amazonaws.com/doc/2010-08-31/"><requestId>rid</requestId>'
       + '<return>true</return><n>7</n><at>2026-01-02T03:04:05.000Z</at><empty/><set><item><k>a&amp;b</k></item><item><k/></item></set><nothing/></DoItResponse>');
   });
 });

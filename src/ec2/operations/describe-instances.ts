@@ -76,7 +76,7 @@ export const describeInstances = operation({
   async run(call, p) {
     const as = shownTo(call);
     const { leases, nextToken } = await select(call, 'DescribeInstances', p, filterBy(p.Filter, () => instanceFilters(as), leaseTags));
-    return { reservationSet: reservations(leases, as), nextToken };
+    return { reservationSet: await reservations(leases, as), nextToken };
   },
 });
 

@@ -11,8 +11,10 @@ import type { Clark } from '../../soap/names.ts';
 import { readXml, XML_LIMITS } from '../../soap/xml/read.ts';
 import { asFault, elapsed, perform, report, type Answer, type DoorParts, type DoorRequest } from '../door.ts';
 import { shown } from '../inputs.ts';
+import { written } from '../long-answers.ts';
+import type { Frame } from '../xml.ts';
 import type { SoapSigners } from './authenticate.ts';
-import { envelope, soapRefusal } from './fault.ts';
+import { ENVELOPE, soapRefusal } from './fault.ts';
 import { readRequest } from './read.ts';
 import { SOAP_TABLES, type SoapAction, type SoapVersionTable } from './versions.ts';
 
@@ -45,7 +47,7 @@ export async function answerSoap(parts: SoapDoorParts, request: DoorRequest): Pr
     const who = { account: { ...signer.account, limited: signer.limited }, signatureId: signer.signatureId, validUntil: signer.validUntil };
     const values = await perform(parts, request, who, operation, readRequest(body, fields));
     if (operation.mutates) log().info(operation.name, { user: signer.account.name, soap: table.version, ms: elapsed(parts.ctx, begun) });
-    return { status: 200, body: envelope(`<${operation.name}Response xmlns="${table.namespace}">${table.requestId ? `<requestId>${request.id}</requestId>` : ''}${write(values)}</${operation.name}Response>`) };
+    return { status: 200, body: await written(write, values, responseFrame(operation.name, table, request.id)) };
   } catch (e) {
     if (e instanceof SoapFault) {
       log().debug('request refused', { action, reason: e.message });
@@ -56,6 +58,11 @@ export async function answerSoap(parts: SoapDoorParts, request: DoorRequest): Pr
     parts.ctx.meter?.refused('ec2', fault.code);
     return soapRefusal(fault, request.id);
   }
+}
+
+function responseFrame(name: string, { namespace, requestId }: SoapVersionTable, id: string): Frame {
+  const [before, after] = ENVELOPE;
+  return [`${before}<${name}Response xmlns="${namespace}">${requestId ? `<requestId>${id}</requestId>` : ''}`, `</${name}Response>${after}`];
 }
 
 /** Of the message as it came: a block that insists may stand outside of what was signed. */

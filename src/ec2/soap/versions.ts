@@ -1,4 +1,5 @@
 /** What each SOAP version has of the table of operations, ready to read and write. */
+import type { Writer } from '../long-answers.ts';
 import type { Operation } from '../operation.ts';
 import { OPERATIONS } from '../operations/index.ts';
 import { SOAP_FORMS } from './forms/index.ts';
@@ -10,7 +11,7 @@ export interface SoapAction {
   readonly operation: Operation;
   readonly request: readonly Field[];
   readonly response: readonly Field[];
-  readonly write: (values: Readonly<Record<string, unknown>>) => string;
+  readonly write: Writer;
 }
 
 export interface SoapVersionTable {
