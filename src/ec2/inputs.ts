@@ -31,6 +31,8 @@ export interface StringRules {
   readonly max?: number;
   readonly pattern?: RegExp;
   readonly oneOf?: readonly string[];
+  /** The case of `oneOf` does not matter, as EC2 reads the names of attributes (Ansible sends `LaunchPermission`); read is the one that is meant. */
+  readonly anyCase?: boolean;
   /** An empty value is a value; otherwise it is the same as none (old clients send `Name=` for nothing). */
   readonly empty?: boolean;
   readonly fault?: FaultCode;
@@ -44,8 +46,9 @@ export function string(rules: StringRules = {}): Input<string | undefined> {
     type: 'string',
     required: false,
     read(node, path) {
-      const value = scalar(node, path);
-      if (value === undefined || (value === '' && rules.empty !== true)) return undefined;
+      const written = scalar(node, path);
+      if (written === undefined || (written === '' && rules.empty !== true)) return undefined;
+      const value = rules.anyCase === true ? rules.oneOf?.find((o) => o.toLowerCase() === written.toLowerCase()) ?? written : written;
       const bad = value.length > max ? `must have at most ${max} characters`
         : CONTROL.test(value) ? 'must have no control characters'
         : rules.oneOf !== undefined && !rules.oneOf.includes(value) ? `must be ${rules.oneOf.length === 1 ? '' : 'one of '}${rules.oneOf.join(', ')}`

@@ -5,7 +5,7 @@ import type { LeaseView } from '../manager/types.ts';
 import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts';
 import { absentFilters } from './filters.ts';
 import type { FilterTable } from './filters.ts';
-import { addresses, instanceState, METADATA, stateName, stateReason } from './instance.ts';
+import { addresses, instanceState, METADATA, ROOT_DEVICE_TYPE, stateName, stateReason } from './instance.ts';
 import type { Shown } from './instance.ts';
 import { isoSeconds } from './time.ts';
 
@@ -100,7 +100,7 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'requester-id': (l) => l.ownerId,
   'reservation-id': (l) => l.groupId,
   'root-device-name': () => '/dev/vda',
-  'root-device-type': () => 'instance-store',
+  'root-device-type': () => ROOT_DEVICE_TYPE,
   'source-dest-check': () => false,
   'spot-instance-request-id': (l) => l.spotRequestId ?? undefined,
   'state-reason-code': (l) => stateReason(l, now)?.code,

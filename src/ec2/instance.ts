@@ -92,6 +92,9 @@ export function stateChange(c: LeaseChange): OutputOf<typeof stateChangeShape> {
 
 const NOTHING: readonly [] = [];
 
+/** EC2's word for a disk that outlives a stop and that CreateImage can save; packer and others ask for it before they do either. */
+export const ROOT_DEVICE_TYPE = 'ebs';
+
 /** Beside the lease, what an instance shows. */
 export interface Shown {
   /** ms, for what is left of a grace period */
@@ -128,7 +131,7 @@ export function instanceItem(lease: LeaseView, { now, region }: Shown): Instance
     groupSet: groups,
     stateReason: why,
     architecture: 'x86_64',
-    rootDeviceType: 'instance-store',
+    rootDeviceType: ROOT_DEVICE_TYPE,
     rootDeviceName: '/dev/vda',
     blockDeviceMapping: NOTHING,
     instanceLifecycle: lease.spotRequestId === null ? undefined : 'spot',

@@ -12,7 +12,7 @@ const NO_FILTERS = ['tag', 'critical', 'high', 'medium', 'low', 'informational']
 
 function documented(action: string): string[] {
   const body = new RegExp(`export interface ${action}Request \\{([^]*?)\\n\\}`).exec(source)?.[1] ?? '';
-  const before = body.slice(0, body.indexOf('    Filters?:'));
+  const before = body.slice(0, body.search(/^    Filters?\?:/m));
   const doc = before.slice(before.lastIndexOf('/**'));
   // `<code>name</code> - what it is`; values that a filter may have stand in codes too, but no dash follows them.
   return [...doc.matchAll(/<code>([a-z0-9.-]+)<\/code>\s*[-–:]/g)].map((m) => m[1] ?? '').filter((n) => !NO_FILTERS.includes(n));

@@ -152,7 +152,8 @@ describe('launch permissions', () => {
     const [bob, alice] = [door.site.bob.ownerId, door.site.alice.ownerId];
     const bobs = async (more: Readonly<Record<string, string>> = {}): Promise<string[]> => all(await images({ 'Filter.1.Name': 'image-id', 'Filter.1.Value.1': id, ...more }, BOB), 'imageId');
     expect(await bobs()).toEqual([]);
-    expect((await modify(id, { 'LaunchPermission.Add.1.UserId': bob })).status).toBe(200);
+    // As Ansible writes it.
+    expect((await modify(id, { 'Attribute': 'LaunchPermission', 'LaunchPermission.Add.1.UserId': bob })).status).toBe(200);
     expect((await attribute(id, 'launchPermission')).body).toContain(`<launchPermission><item><userId>${bob}</userId></item></launchPermission>`);
     expect([await bobs(), await bobs({ 'ExecutableBy.1': 'self' }), await bobs({ 'ExecutableBy.1': 'all' }), await bobs({ 'Owner.1': alice }), await bobs({ 'Owner.1': 'self' })]).toEqual([[id], [id], [], [id], []]);
     expect(all(await images({ 'ExecutableBy.1': bob, 'Owner.1': 'self' }), 'imageId')).toEqual([id]);

@@ -156,7 +156,7 @@ describe('protection', () => {
     expect((await stop(kept)).status).toBe(200);
     await modify(kept, { 'DisableApiTermination.Value': 'false' });
     expect((await door.settled(one('TerminateInstances', kept))).status).toBe(200);
-    await modify(other, { 'Attribute': 'disableApiTermination', 'Value': 'true' });
+    await modify(other, { 'Attribute': 'disableapitermination', 'Value': 'true' });
     expect((await door.ask(one('TerminateInstances', other))).code).toBe('OperationNotPermitted');
     await door.site.manager.leases.end(door.site.admin, [other], 'by an administrator');
     await door.site.settled();

@@ -1,8 +1,9 @@
 import {
   CreateKeyPairCommand, CreateTagsCommand, DeleteKeyPairCommand, DeleteTagsCommand, DescribeAccountAttributesCommand,
-  DescribeAddressesCommand, DescribeAvailabilityZonesCommand, DescribeImagesCommand, DescribeInstancesCommand,
+  DescribeAddressesCommand, DescribeAvailabilityZonesCommand, DescribeDhcpOptionsCommand, DescribeImagesCommand, DescribeInstancesCommand,
   DescribeInstanceStatusCommand, DescribeInstanceTypesCommand, DescribeKeyPairsCommand, DescribeRegionsCommand,
-  DescribeSnapshotsCommand, DescribeTagsCommand, DescribeVolumesCommand, EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
+  DescribeLaunchTemplatesCommand, DescribeNatGatewaysCommand, DescribeNetworkAclsCommand, DescribePlacementGroupsCommand, DescribeSnapshotsCommand, DescribeTagsCommand,
+  DescribeVolumesCommand, DescribeVpcPeeringConnectionsCommand, EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
   TerminateInstancesCommand, paginateDescribeInstances,
 } from '@aws-sdk/client-ec2';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -55,7 +56,7 @@ describe('RunInstances', () => {
     expect(answer.Instances?.[1]).toMatchObject({
       ImageId: 'ami-00000000000000001', State: { Code: 0, Name: 'pending' }, AmiLaunchIndex: 1, InstanceType: 'm1.large', KeyName: 'my key',
       LaunchTime: new Date(Math.floor(door.now / 1000) * 1000), Placement: { AvailabilityZone: 'default', Tenancy: 'default' }, ClientToken: 'token-1',
-      Architecture: 'x86_64', RootDeviceType: 'instance-store', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: expect.stringMatching(/^sg-[0-9a-f]{17}$/), GroupName: 'default' }],
+      Architecture: 'x86_64', RootDeviceType: 'ebs', VirtualizationType: 'hvm', SecurityGroups: [{ GroupId: expect.stringMatching(/^sg-[0-9a-f]{17}$/), GroupName: 'default' }],
       Tags: [{ Key: 'Name', Value: 'a<b>&"' }, { Key: 'nimbus:duration', Value: '90m' }, { Key: 'nimbus:ends', Value: `${new Date(door.now + 5_400_000).toISOString().slice(0, 19)}.000Z` }],
     });
     expect(answer.Instances?.[0]?.PublicIpAddress).toBeUndefined();
@@ -261,5 +262,18 @@ describe('the site', () => {
     expect(await refusal(ec2.send(new DescribeSnapshotsCommand({ SnapshotIds: ['snap-1'] })))).toMatchObject({ name: 'InvalidSnapshot.NotFound' });
     expect(await refusal(ec2.send(new DescribeAddressesCommand({ PublicIps: ['192.0.2.1'] })))).toMatchObject({ name: 'InvalidAddress.NotFound' });
     expect(await refusal(ec2.send(new DescribeAddressesCommand({ AllocationIds: ['eipalloc-1'] })))).toMatchObject({ name: 'InvalidAllocationID.NotFound' });
+    expect((await ec2.send(new DescribeDhcpOptionsCommand({}))).DhcpOptions).toEqual([]);
+    expect((await ec2.send(new DescribeNetworkAclsCommand({ Filters: [{ Name: 'default', Values: ['true'] }] }))).NetworkAcls).toEqual([]);
+    expect((await ec2.send(new DescribeNatGatewaysCommand({ Filter: [{ Name: 'state', Values: ['available'] }] }))).NatGateways).toEqual([]);
+    expect((await ec2.send(new DescribeVpcPeeringConnectionsCommand({}))).VpcPeeringConnections).toEqual([]);
+    expect((await ec2.send(new DescribePlacementGroupsCommand({}))).PlacementGroups).toEqual([]);
+    expect((await ec2.send(new DescribeLaunchTemplatesCommand({}))).LaunchTemplates).toEqual([]);
+    expect(await refusal(ec2.send(new DescribeDhcpOptionsCommand({ DhcpOptionsIds: ['dopt-1'] })))).toMatchObject({ name: 'InvalidDhcpOptionID.NotFound' });
+    expect(await refusal(ec2.send(new DescribeNetworkAclsCommand({ NetworkAclIds: ['acl-1'] })))).toMatchObject({ name: 'InvalidNetworkAclID.NotFound' });
+    expect(await refusal(ec2.send(new DescribeNatGatewaysCommand({ NatGatewayIds: ['nat-1'] })))).toMatchObject({ name: 'NatGatewayNotFound' });
+    expect(await refusal(ec2.send(new DescribeVpcPeeringConnectionsCommand({ VpcPeeringConnectionIds: ['pcx-1'] })))).toMatchObject({ name: 'InvalidVpcPeeringConnectionID.NotFound' });
+    expect(await refusal(ec2.send(new DescribePlacementGroupsCommand({ GroupNames: ['near'] })))).toMatchObject({ name: 'InvalidPlacementGroup.Unknown' });
+    expect(await refusal(ec2.send(new DescribeLaunchTemplatesCommand({ LaunchTemplateIds: ['lt-1'] })))).toMatchObject({ name: 'InvalidLaunchTemplateId.NotFound' });
+    expect(await refusal(ec2.send(new DescribeLaunchTemplatesCommand({ LaunchTemplateNames: ['web'] })))).toMatchObject({ name: 'InvalidLaunchTemplateName.NotFoundException' });
   });
 });

@@ -13,7 +13,7 @@ const RUN = { Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', Ma
 const OF_THE_SITE = [
   'DescribeAvailabilityZones', 'DescribeRegions', 'DescribeInstanceTypes', 'DescribeInstanceTypeOfferings', 'DescribeAccountAttributes',
   'DescribeVpcs', 'DescribeVpcAttribute', 'DescribeSubnets', 'DescribeRouteTables', 'DescribeInternetGateways', 'DescribeVolumes', 'DescribeSnapshots', 'DescribeAddresses',
-  'DescribeSpotPriceHistory',
+  'DescribeDhcpOptions', 'DescribeNetworkAcls', 'DescribeNatGateways', 'DescribeVpcPeeringConnections', 'DescribePlacementGroups', 'DescribeLaunchTemplates', 'DescribeSpotPriceHistory',
 ];
 /** Operations that make things and take names only; below they take the first user's. */
 const MAKING = ['CreateKeyPair', 'ImportKeyPair', 'CreateSecurityGroup', 'RequestSpotInstances', 'RegisterImage'];

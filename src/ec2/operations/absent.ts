@@ -64,3 +64,39 @@ export const describeAddresses = absent({
     'private-ip-address', 'public-ip',
   ],
 });
+
+/** The VPC's own are called `default`, which are no object in EC2 either. */
+export const describeDhcpOptions = absent({
+  name: 'DescribeDhcpOptions', set: 'dhcpOptionsSet', ids: { DhcpOptionsId: 'InvalidDhcpOptionID.NotFound' }, filters: ['dhcp-options-id', 'key', 'owner-id', 'value'],
+});
+
+export const describeNetworkAcls = absent({
+  name: 'DescribeNetworkAcls', set: 'networkAclSet', ids: { NetworkAclId: 'InvalidNetworkAclID.NotFound' },
+  filters: [
+    'association.association-id', 'association.network-acl-id', 'association.subnet-id', 'default', 'entry.cidr', 'entry.egress', 'entry.icmp.code', 'entry.icmp.type',
+    'entry.ipv6-cidr', 'entry.port-range.from', 'entry.port-range.to', 'entry.protocol', 'entry.rule-action', 'entry.rule-number', 'network-acl-id', 'owner-id', 'vpc-id',
+  ],
+});
+
+export const describeNatGateways = absent({
+  name: 'DescribeNatGateways', set: 'natGatewaySet', ids: { NatGatewayId: 'NatGatewayNotFound' }, filters: ['nat-gateway-id', 'state', 'subnet-id', 'vpc-id'],
+});
+
+export const describeVpcPeeringConnections = absent({
+  name: 'DescribeVpcPeeringConnections', set: 'vpcPeeringConnectionSet', ids: { VpcPeeringConnectionId: 'InvalidVpcPeeringConnectionID.NotFound' },
+  filters: [
+    'accepter-vpc-info.cidr-block', 'accepter-vpc-info.owner-id', 'accepter-vpc-info.vpc-id', 'expiration-time', 'requester-vpc-info.cidr-block',
+    'requester-vpc-info.owner-id', 'requester-vpc-info.vpc-id', 'status-code', 'status-message', 'vpc-peering-connection-id',
+  ],
+});
+
+export const describePlacementGroups = absent({
+  name: 'DescribePlacementGroups', set: 'placementGroupSet', ids: { GroupName: 'InvalidPlacementGroup.Unknown', GroupId: 'InvalidPlacementGroup.Unknown' },
+  filters: ['group-arn', 'group-name', 'spread-level', 'state', 'strategy'],
+});
+
+export const describeLaunchTemplates = absent({
+  name: 'DescribeLaunchTemplates', set: 'launchTemplates',
+  ids: { LaunchTemplateId: 'InvalidLaunchTemplateId.NotFound', LaunchTemplateName: 'InvalidLaunchTemplateName.NotFoundException' }, ignored: ['IncludeManagedResources'],
+  filters: ['create-time', 'launch-template-name'],
+});

@@ -9,7 +9,7 @@ import { imageId } from './images.ts';
 
 const ATTRIBUTES = ['description', 'kernel', 'ramdisk', 'launchPermission', 'productCodes', 'blockDeviceMapping', 'sriovNetSupport'] as const;
 type Attribute = (typeof ATTRIBUTES)[number];
-const attribute = string({ max: 64, oneOf: ATTRIBUTES });
+const attribute = string({ max: 64, oneOf: ATTRIBUTES, anyCase: true });
 
 const textValue = optional(struct({ value: optional(text) }));
 
@@ -52,7 +52,7 @@ const permission = inputList(structInput({ Group: group, UserId: owner }));
 
 const modified = {
   ImageId: required(imageId),
-  Attribute: string({ max: 64, oneOf: ['description', 'launchPermission'] }),
+  Attribute: string({ max: 64, oneOf: ['description', 'launchPermission'], anyCase: true }),
   OperationType: string({ oneOf: ['add', 'remove'] }),
   UserId: inputList(owner),
   UserGroup: inputList(group),
@@ -108,7 +108,7 @@ function grantsOf({ OperationType: type, UserId, UserGroup, LaunchPermission: l 
 export const resetImageAttribute = operation({
   name: 'ResetImageAttribute',
   summary: 'Closes an image of the caller\'s to all but himself.',
-  input: { ImageId: required(imageId), Attribute: required(string({ oneOf: ['launchPermission'] })) },
+  input: { ImageId: required(imageId), Attribute: required(string({ oneOf: ['launchPermission'], anyCase: true })) },
   output: { return: boolean },
   errors: ['ImageIdMalformed', 'ImageNotFound', 'NotAuthorized'],
   mutates: true,

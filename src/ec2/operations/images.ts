@@ -5,7 +5,7 @@ import type { Caller, SeenImage } from '../../manager/types.ts';
 import { absentFilters, filterBy, filters } from '../filters.ts';
 import type { FilterTable } from '../filters.ts';
 import { boolean as booleanInput, list as inputList, required, shown, string, unsupported } from '../inputs.ts';
-import { instanceId } from '../instance.ts';
+import { instanceId, ROOT_DEVICE_TYPE } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text, time } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
@@ -54,7 +54,7 @@ const imageFilters: FilterTable<SeenImage> = {
   'owner-alias': (i) => (i.owner === null ? COMMON_ALIAS : undefined),
   'owner-id': ownerId,
   'root-device-name': () => '/dev/vda',
-  'root-device-type': () => 'instance-store',
+  'root-device-type': () => ROOT_DEVICE_TYPE,
   'state': (i) => i.state,
   'state-reason-code': (i) => (i.reason === null ? undefined : NOT_MADE),
   'state-reason-message': (i) => i.reason ?? undefined,
@@ -121,7 +121,7 @@ function imageItem(i: SeenImage) {
     imageOwnerAlias: i.owner === null ? COMMON_ALIAS : undefined,
     name: i.name,
     description: i.description,
-    rootDeviceType: 'instance-store',
+    rootDeviceType: ROOT_DEVICE_TYPE,
     rootDeviceName: '/dev/vda',
     blockDeviceMapping: [],
     virtualizationType: 'hvm',

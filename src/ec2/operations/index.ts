@@ -1,6 +1,9 @@
 /** The table of operations. An action that is not here is InvalidAction. */
 import type { Operation } from '../operation.ts';
-import { describeAddresses, describeSnapshots, describeVolumes } from './absent.ts';
+import {
+  describeAddresses, describeDhcpOptions, describeLaunchTemplates, describeNatGateways, describeNetworkAcls, describePlacementGroups, describeSnapshots, describeVolumes,
+  describeVpcPeeringConnections,
+} from './absent.ts';
 import {
   getConsoleOutput, getPasswordData, monitorInstances, rebootInstances, startInstances, stopInstances, terminateInstances, unmonitorInstances,
 } from './change-instances.ts';
@@ -32,4 +35,5 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   authorizeSecurityGroupIngress, authorizeSecurityGroupEgress, revokeSecurityGroupIngress, revokeSecurityGroupEgress,
   requestSpotInstances, describeSpotInstanceRequests, cancelSpotInstanceRequests, describeSpotPriceHistory,
   describeVolumes, describeSnapshots, describeAddresses,
+  describeDhcpOptions, describeNetworkAcls, describeNatGateways, describeVpcPeeringConnections, describePlacementGroups, describeLaunchTemplates,
 ].map((o) => [o.name, o]));

@@ -40,7 +40,7 @@ const described = {
   groupSet: optional(groupSet),
 };
 
-const attribute = string({ max: 64, oneOf: ATTRIBUTES });
+const attribute = string({ max: 64, oneOf: ATTRIBUTES, anyCase: true });
 
 export const describeInstanceAttribute = operation({
   name: 'DescribeInstanceAttribute',

@@ -5,6 +5,7 @@ import type { ZoneView } from '../../manager/types.ts';
 import { vpcId } from '../../network/mirror.ts';
 import { absentFilters, filterBy, filters } from '../filters.ts';
 import { list as inputList, shown, string } from '../inputs.ts';
+import { ROOT_DEVICE_TYPE } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, integer, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
@@ -135,7 +136,7 @@ export const describeInstanceTypes = operation({
       'network-info.maximum-network-interfaces': (t) => interfaces(t),
       'processor-info.supported-architecture': () => 'x86_64',
       'supported-boot-mode': () => 'legacy-bios',
-      'supported-root-device-type': () => 'instance-store',
+      'supported-root-device-type': () => ROOT_DEVICE_TYPE,
       'supported-usage-class': () => 'on-demand',
       'supported-virtualization-type': () => 'hvm',
       'vcpu-info.default-cores': (t) => t.cores,
@@ -154,7 +155,7 @@ function typeItem(t: LeaseType) {
     currentGeneration: true,
     freeTierEligible: false,
     supportedUsageClasses: ['on-demand'],
-    supportedRootDeviceTypes: ['instance-store'],
+    supportedRootDeviceTypes: [ROOT_DEVICE_TYPE],
     supportedVirtualizationTypes: ['hvm'],
     bareMetal: false,
     processorInfo: { supportedArchitectures: ['x86_64'] },

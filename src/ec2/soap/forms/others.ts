@@ -10,13 +10,13 @@ export const WITHOUT_FORM: Readonly<Record<SoapVersion, readonly string[]>> = {
     'AssociateDhcpOptions', 'AttachVpnGateway', 'BundleInstance', 'CancelBundleTask', 'CreateCustomerGateway',
     'CreateDhcpOptions', 'CreateSubnet', 'CreateVpc', 'CreateVpnConnection', 'CreateVpnGateway', 'DeleteCustomerGateway',
     'DeleteDhcpOptions', 'DeleteSubnet', 'DeleteVpc', 'DeleteVpnConnection', 'DeleteVpnGateway', 'DescribeBundleTasks',
-    'DescribeCustomerGateways', 'DescribeDhcpOptions', 'DescribeReservedInstances', 'DescribeReservedInstancesOfferings',
+    'DescribeCustomerGateways', 'DescribeReservedInstances', 'DescribeReservedInstancesOfferings',
     'DescribeSnapshotAttribute', 'DescribeVpnConnections', 'DescribeVpnGateways', 'DetachVpnGateway', 'ModifySnapshotAttribute',
     'PurchaseReservedInstancesOffering', 'ResetSnapshotAttribute',
   ],
   '2010-06-15': [
     'ActivateLicense', 'CreatePlacementGroup', 'CreateSpotDatafeedSubscription', 'DeactivateLicense', 'DeletePlacementGroup',
-    'DeleteSpotDatafeedSubscription', 'DescribeLicenses', 'DescribePlacementGroups', 'DescribeSpotDatafeedSubscription',
+    'DeleteSpotDatafeedSubscription', 'DescribeLicenses', 'DescribeSpotDatafeedSubscription',
   ],
   '2010-08-31': [],
 };

@@ -42,6 +42,18 @@ export const siteForms: SoapForms = {
       }),
     },
   },
+  DescribeDhcpOptions: {
+    since: V2009,
+    request: { dhcpOptionsSet: optional(ids('dhcpOptionsId')), filterSet },
+    response: {
+      dhcpOptionsSet: items({ dhcpOptionsId: string, dhcpConfigurationSet: items({ key: string, valueSet: items({ value: string }) }), tagSet: tagsSince2010 }),
+    },
+  },
+  DescribePlacementGroups: {
+    since: V2010_06,
+    request: { placementGroupSet: ids('groupName'), filterSet },
+    response: { placementGroupSet: items({ groupName: string, strategy: string, state: string }) },
+  },
   DescribeAddresses: { since: V2008, request: { publicIpsSet: ids('publicIp'), filterSet }, response: { addressesSet: items({ publicIp: string, instanceId: optional(string) }) } },
   DescribeVolumes: {
     since: V2008,
