@@ -34,6 +34,7 @@ export const CLIENTS: readonly MatrixClient[] = [
   { row: 'libcloud', name: 'libcloud NIMBUS', signature: 'v2', needs: ['libcloud'], program: PYTHON, script: 'apache_libcloud.py' },
   ...SOAP_VERSIONS.flatMap((version): MatrixClient[] => [
     { row: `zeep-${version}`, name: 'zeep + xmlsec', signature: `X.509 ${version}`, needs: ['zeep', 'xmlsec'], program: PYTHON, script: 'zeep_wsse.py', variant: version, wired: version < TAGS_SINCE },
+    { row: `axis-${version}`, name: 'Apache Axis', signature: `X.509 ${version}`, needs: ['axis'], program: NODE, script: 'axis.mjs', variant: version, wired: version < TAGS_SINCE },
     { row: `soap-${version}`, name: 'soap (npm)', signature: `X.509 ${version}`, needs: ['soapjs'], program: NODE, script: 'soap.mjs', variant: version, wired: version < TAGS_SINCE },
   ]),
 ];
