@@ -14,6 +14,7 @@ import * as m0011 from './0011_instance_rules.ts';
 import * as m0012 from './0012_security_groups.ts';
 import * as m0013 from './0013_spot.ts';
 import * as m0014 from './0014_tag_search.ts';
+import * as m0015 from './0015_spot_slots.ts';
 
 export interface Migration {
   readonly name: string;
@@ -35,4 +36,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0012_security_groups', up: m0012.up },
   { name: '0013_spot', up: m0013.up },
   { name: '0014_tag_search', up: m0014.up },
+  { name: '0015_spot_slots', up: m0015.up },
 ];

@@ -19,7 +19,7 @@ import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
 import { securityGroupCases } from './security-groups.ts';
 import { createWithRoom } from './preemption.ts';
-import { refuseBorrowed, roomPromised, spotCases, tendSpotRequests } from './spot.ts';
+import { refuseUnlent, roomPromised, spotCases, tendSpotRequests } from './spot.ts';
 import { createSignatures } from './signatures.ts';
 import { siteCases } from './site.ts';
 import { subscriptionCases, type Subscriptions } from './subscriptions.ts';
@@ -77,7 +77,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
   /** Preemptible leases take no room that is being made for others. */
   async function checkSpot(order: Order): Promise<void> {
     if (!order.some((r) => r.spot !== null)) return;
-    refuseBorrowed(deps);
+    refuseUnlent(deps);
     if (await roomPromised(deps)) throw new Fault('NoCapacity', 'No node has room now for preemptible instances', ['room is being made for others']);
   }
 

@@ -67,7 +67,7 @@ async function checkOpen(tx: Queryable, caller: Caller, key: string): Promise<vo
 async function requestsOf(tx: Queryable, caller: Caller, rows: readonly GatheredRow[]): Promise<Placeable[]> {
   const networks = new Map((await tx.query(networksByName, [[...new Set(rows.flatMap((r) => r.networks))]])).map((n) => [n.name, n]));
   return [...groupsOf(rows).values()].map(([r, ...others]) => ({
-    accountId: r.account_id, who: r.who, requestId: caller.requestId, minCount: others.length + 1, zone: null, durationS: r.duration_s,
+    accountId: r.account_id, who: r.who, requestId: caller.requestId, minCount: others.length + 1, zone: null, durationS: r.duration_s, spot: null,
     resources: { memoryMb: r.memory_mb, cores: r.cores, diskMb: r.disk_mb }, networks: r.networks.flatMap((n) => networks.get(n) ?? []),
   }));
 }

@@ -8,11 +8,11 @@ import { sleep } from '../platform/deadline.ts';
 import { lockLeases } from '../store/leases.ts';
 import { markPreempted, preemptibleLeases, stillHolding } from '../store/spot.ts';
 import type { ManagerDeps } from './deps.ts';
+import { PREEMPTED } from './displaced.ts';
 import { follow } from './follow.ts';
 import type { Order } from './resolved.ts';
 import { TransitionBatch } from './transitions.ts';
 
-export const PREEMPTED = 'Server.SpotInstanceTermination';
 /** Leases that are looked at: the cheapest and newest. */
 const MOST_LOOKED_AT = 1000;
 /** Far below what clients wait for an answer. */
@@ -61,7 +61,7 @@ async function displace(deps: ManagerDeps, ids: readonly string[], why: string):
       const cause = { trigger: 'end', actor: 'service', who: 'scheduler', why, at: now, requestId: null } as const;
       if (batch.apply(lease, cause, { reasonCode: PREEMPTED, reason: `${PREEMPTED}: others need the room` })) ended.push(lease.id);
     }
-    await tx.query(markPreempted, [ended, new Date(now), new Date(now + graceMs)]);
+    await tx.query(markPreempted, [ended, new Date(now), ended.map(() => new Date(now + graceMs))]);
     return batch.write(tx);
   });
   ctx.log.info('preemptible leases end for others', { leases: ids, why, graceMs });

@@ -16,6 +16,7 @@ import { claimedIntents, startGenerations } from '../store/intents.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
 import { endsAsked } from '../store/slot-report.ts';
 import type { ManagerDeps } from './deps.ts';
+import { endOf } from './displaced.ts';
 import { follow } from './follow.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
 
@@ -241,7 +242,7 @@ function notSaved(batch: TransitionBatch, lease: LockedLease, cause: Cause, r: R
 /** What disks are saved for that no user asked for: the lease ends with it, saved or not. */
 function preempt(batch: TransitionBatch, lease: LockedLease, r: Report, why: string): void {
   const cause = { trigger: 'end', actor: 'service', who: 'batch system', why, at: r.at, requestId: r.requestId } as const;
-  batch.apply(lease, cause, { reasonCode: 'Server.BatchSystemPreempted', reason: why });
+  batch.apply(lease, cause, endOf(lease, { code: 'Server.BatchSystemPreempted', reason: why }));
 }
 
 /** Of two savings of one lease, as after a crash, the first one is kept: the name says so. */

@@ -37,7 +37,7 @@ export interface ResolvedRequest {
 }
 
 /** What placing needs of a request. */
-export type Placeable = Pick<ResolvedRequest, 'accountId' | 'who' | 'requestId' | 'minCount' | 'resources' | 'networks' | 'zone' | 'durationS'>;
+export type Placeable = Pick<ResolvedRequest, 'accountId' | 'who' | 'requestId' | 'minCount' | 'resources' | 'networks' | 'zone' | 'durationS' | 'spot'>;
 
 /** Requests that are granted together or not at all: one, or the groups of an ensemble; all of one user. */
 export type Order = readonly [ResolvedRequest, ...ResolvedRequest[]];

@@ -3,17 +3,21 @@ import { createHash } from 'node:crypto';
 import { Fault, isFault } from '../lease/faults.ts';
 import { SPOT_REQUEST_ID } from '../lease/ids.ts';
 import type { CreateRequest } from '../lease/types.ts';
+import { lendsSpot } from '../platform/config-pilot.ts';
 import { newSpotRequestId } from '../platform/ids.ts';
-import { isUnavailable } from '../store/db.ts';
+import { isUnavailable, type Queryable } from '../store/db.ts';
+import { lockLeases } from '../store/leases.ts';
 import {
-  cancelSpotRequests, countOpenSpotRequests, insertSpotRequests, noteSpotStatus, roomIsPromised, spotPrices, spotRequests, waitingSpotRequests, type SpotRequestRow,
+  cancelSpotRequests, countOpenSpotRequests, insertSpotRequests, noteSpotStatus, roomIsPromised, spotPrices, spotRequests, waitingSpotLeases, waitingSpotRequests, type SpotRequestRow,
 } from '../store/spot.ts';
 import { lockBelongings } from '../store/tags.ts';
 import type { ManagerDeps } from './deps.ts';
+import { follow } from './follow.ts';
 import { resolveRequest } from './resolve.ts';
 import { launchJson, launchOf } from './spot-launch.ts';
-import { spotStanding } from './spot-state.ts';
+import { hasNode, SCHEDULE_OVER, spotStanding } from './spot-state.ts';
 import { checkTags, writeTags } from './tags.ts';
+import { TransitionBatch, type Cause, type Effects, type Outcome } from './transitions.ts';
 import type { Caller, Manager, SpotAsked, SpotRequestView } from './types.ts';
 
 const MOST_OPEN = 1000;
@@ -21,6 +25,8 @@ const MOST_LISTED = 10_000;
 /** Requests that are tried in one round, and when one that found no room is tried again. */
 const MOST_TRIED = 50;
 const AGAIN_MS = 2_000;
+/** And one whose last instance has ended before it ran. */
+const FAILED_AGAIN_MS = 60_000;
 /** Whoever room was made for gets so long to take it. */
 const PROMISE_MS = 30_000;
 const REVIEW = { status_code: 'pending-evaluation', status_message: 'Your Spot request has been submitted for review, and is pending evaluation.' };
@@ -29,7 +35,7 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
   const { ctx, db } = deps;
   return {
     async request(caller, asked, options = {}) {
-      refuseBorrowed(deps);
+      refuseUnlent(deps);
       const tags = options.tags ?? {};
       checkTags(tags);
       await resolveRequest(deps, caller, { ...asked.launch, minCount: 1, maxCount: 1 });
@@ -52,11 +58,13 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
 
     async cancel(caller, ids, options = {}) {
       const named = checkSpotIds(ids);
-      await db.transaction(async (tx) => {
+      const effects = await db.transaction(async (tx) => {
         const found = await tx.query(cancelSpotRequests, [named, accountOf(caller), new Date(ctx.clock.now())]);
         missing(named, found.map((r) => r.id));
         if (options.dryRun === true) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
+        return endWaiting(deps, tx, named, { actor: 'user', who: caller.name, requestId: caller.requestId }, { reasonCode: 'Client.UserInitiatedShutdown', reason: 'its spot request was cancelled' });
       });
+      follow(deps, effects);
       return listed(deps, caller, named);
     },
 
@@ -69,9 +77,10 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
 /** Tries the requests that wait; returns how many were given a lease. */
 export async function tendSpotRequests(deps: ManagerDeps, create: (caller: Caller, request: CreateRequest) => Promise<unknown>): Promise<number> {
   const { ctx, db } = deps;
-  if (deps.borrowing !== undefined) return 0;
+  if (!lent(deps)) return 0;
   const now = ctx.clock.now();
-  const waiting = await db.query(waitingSpotRequests, [new Date(now), MOST_TRIED]);
+  if (deps.borrowing !== undefined) await endOverdue(deps);
+  const waiting = await db.query(waitingSpotRequests, [new Date(now), MOST_TRIED, new Date(now - FAILED_AGAIN_MS)]);
   const promised = waiting.length > 0 && await roomPromised(deps);
   let given = 0;
   for (const row of waiting) {
@@ -83,7 +92,9 @@ export async function tendSpotRequests(deps: ManagerDeps, create: (caller: Calle
 }
 
 /** Preemptible leases do not take what others were ended for. */
-export async function roomPromised({ ctx, db }: Pick<ManagerDeps, 'ctx' | 'db'>): Promise<boolean> {
+export async function roomPromised({ ctx, db, borrowing }: Pick<ManagerDeps, 'ctx' | 'db' | 'borrowing'>): Promise<boolean> {
+  // A batch system's queue knows whose turn it is.
+  if (borrowing !== undefined) return false;
   return (await db.query(roomIsPromised, [new Date(ctx.clock.now() - PROMISE_MS)]))[0]?.promised === true;
 }
 
@@ -113,8 +124,33 @@ const STATUS: Readonly<Partial<Record<Fault['code'], string>>> = {
   NotAuthorized: 'constraint-not-fulfillable', DecisionFailed: 'constraint-not-fulfillable', Internal: 'system-error',
 };
 
-export function refuseBorrowed({ borrowing }: Pick<ManagerDeps, 'borrowing'>): void {
-  if (borrowing !== undefined) throw new Fault('Unsupported', 'This site borrows its nodes from a batch system, which decides who is displaced: ask for an instance without market options.');
+type Lending = Pick<ManagerDeps, 'borrowing' | 'config'>;
+
+const lent = ({ borrowing, config }: Lending): boolean => borrowing === undefined || lendsSpot(config.pilot_spot);
+
+/** Where a batch system decides who is displaced, preemptible leases need jobs that stand below the others. */
+export function refuseUnlent(deps: Lending): void {
+  if (lent(deps)) return;
+  throw new Fault('Unsupported', 'This site borrows its nodes from a batch system, and has no preemptible instances: ask for one without market options.', [
+    `for the administrator: set ${deps.config.pilot.lrm === 'slurm' ? 'pilot_spot.partition, pilot_spot.qos or pilot_spot.nice' : 'pilot_spot.queue or pilot_spot.priority'}, so that their jobs stand below others`,
+  ]);
+}
+
+/** Leases that wait for a node do not outlive the wish for them. Those that have got one meanwhile go on. */
+async function endWaiting(deps: ManagerDeps, tx: Queryable, requests: readonly string[] | null, by: Pick<Cause, 'actor' | 'who' | 'requestId'>, outcome: Outcome & { reason: string }): Promise<Effects> {
+  const now = deps.ctx.clock.now();
+  const batch = new TransitionBatch(deps.ctx.random, now, deps.config.accounting.charge_granularity, deps.self?.id() ?? null);
+  const ids = (await tx.query(waitingSpotLeases, [requests, new Date(now)])).map((l) => l.id);
+  for (const lease of ids.length === 0 ? [] : await tx.query(lockLeases, [ids, null])) {
+    if (lease.state === 'Pending') batch.apply(lease, { ...by, trigger: 'end', why: outcome.reason, at: now }, outcome);
+  }
+  return batch.write(tx);
+}
+
+async function endOverdue(deps: ManagerDeps): Promise<void> {
+  if ((await deps.db.query(waitingSpotLeases, [null, new Date(deps.ctx.clock.now())])).length === 0) return;
+  const outcome = { reasonCode: SCHEDULE_OVER, reason: 'its spot request was not fulfilled in time' };
+  follow(deps, await deps.db.transaction((tx) => endWaiting(deps, tx, null, { actor: 'service', who: 'spot', requestId: null }, outcome)));
 }
 
 interface NewRow { readonly id: string; readonly persistent: boolean; readonly price: number; readonly launch: unknown; readonly [column: string]: unknown }
@@ -149,9 +185,12 @@ async function listed({ ctx, db }: ManagerDeps, caller: Caller, ids?: readonly s
   const now = ctx.clock.now();
   return rows.map((r) => ({
     id: r.id, price: r.price, persistent: r.persistent, createdAt: r.created_at, validFrom: r.valid_from, validUntil: r.valid_until, launch: launchOf(r.launch),
-    ...spotStanding(r, now), leaseId: r.lease_id, zone: r.lease_zone, tags: r.tags ?? {},
+    ...spotStanding(r, now), ...leaseOf(r), tags: r.tags ?? {},
   }));
 }
+
+/** An instance that waits in a queue is not the request's yet: clients take one that is named for its fulfilment. */
+const leaseOf = (r: SpotRequestRow): Pick<SpotRequestView, 'leaseId' | 'zone'> => (hasNode(r) ? { leaseId: r.lease_id, zone: r.lease_zone } : { leaseId: null, zone: null });
 
 const accountOf = (caller: Caller): number | null => (caller.admin ? null : caller.accountId);
 

@@ -11,7 +11,8 @@ interface Tls {
 export interface Readable {
   readonly ec2?: Tls & { readonly listen: string };
   readonly grid?: Tls & { readonly mapfile: string };
-  readonly pilot?: Tls & { readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string };
+  readonly pilot?: Tls & { readonly lrm: 'slurm' | 'pbs'; readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string };
+  readonly pilot_spot?: { readonly partition: string; readonly qos: string; readonly nice: number; readonly queue: string; readonly priority: number };
   readonly monitoring?: { readonly listen: string };
   readonly wsrf?: { readonly listen: string; readonly legacy_listen: string };
   readonly scheduler?: { readonly mode: 'greedy-static' | 'pilot' };
@@ -29,7 +30,7 @@ interface OwnCode {
 }
 
 export function contradictions(c: Readable): string[] {
-  return [...halfTls(c), ...gridDoors(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c)];
+  return [...halfTls(c), ...gridDoors(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c), ...spotKeys(c)];
 }
 
 function halfTls(c: Readable): string[] {
@@ -85,6 +86,13 @@ function leases({ lease, types }: Readable): string[] {
   if (types !== undefined && !Object.hasOwn(types, lease.default_type)) found.push(`lease.default_type: must be one of [types]: ${Object.keys(types).join(', ') || 'there are none'}`);
   if (lease.default_duration > lease.max_duration) found.push('lease.default_duration: must not be longer than lease.max_duration');
   return found;
+}
+
+/** What one batch system knows means nothing to the other. */
+function spotKeys({ pilot, pilot_spot: spot }: Readable): string[] {
+  if (pilot === undefined || spot === undefined) return [];
+  const foreign = pilot.lrm === 'slurm' ? (['queue', 'priority'] as const) : (['partition', 'qos', 'nice'] as const);
+  return foreign.filter((key) => spot[key] !== '' && spot[key] !== 0).map((key) => `pilot_spot.${key}: must be left out, as pilot.lrm is ${pilot.lrm}`);
 }
 
 /** Files that the service reads at its start. Who only administers it need not be able to. */

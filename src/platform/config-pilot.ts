@@ -65,6 +65,21 @@ const caps = z.strictObject({
   share: z.number().min(0).max(1).default(1),
 }).prefault({});
 
+/** How jobs of preemptible leases stand below the others; all empty = there are no such leases. */
+const spot = z.strictObject({
+  /** Slurm: in place of those of [slurm] */
+  partition: word.default(''),
+  qos: word.default(''),
+  nice: z.int().min(0).max(2_147_483_645).default(0),
+  /** PBS: in place of that of [pbs] */
+  queue: word.default(''),
+  priority: z.int().min(-1024).max(1023).default(0),
+  /** Further options of sbatch or qsub, beside those of the other jobs */
+  options: words.default([]),
+  /** From SIGTERM to SIGKILL when they are displaced; 0 = as other jobs */
+  grace: z.union([z.literal(0), duration], 'must be a time like "30s", or 0').default(0),
+}).prefault({});
+
 const slurm = z.strictObject({
   partition: word.default(''),
   qos: word.default(''),
@@ -110,6 +125,10 @@ const loginNode = z.strictObject({
   host_key: z.string().default(''),
 }).prefault({});
 
-export const pilotSections = { pilot, pilot_caps: caps, slurm, pbs, login_node: loginNode };
+export const pilotSections = { pilot, pilot_caps: caps, pilot_spot: spot, slurm, pbs, login_node: loginNode };
 
 export type PilotConfig = z.infer<typeof pilot>;
+export type SpotConfig = z.infer<typeof spot>;
+
+/** Whether the site has said how jobs of preemptible leases stand below others. */
+export const lendsSpot = (s: SpotConfig): boolean => s.partition !== '' || s.qos !== '' || s.nice !== 0 || s.queue !== '' || s.priority !== 0 || s.options.length > 0;

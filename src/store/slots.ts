@@ -15,10 +15,10 @@ export const slotUse = statement<{ account_id: number; nodes: number; queued: nu
 export const insertSlots = statement<{ slot_id: string; ordinal: number; id: number }>('insert-slots', `
   WITH x AS (
     SELECT * FROM jsonb_to_recordset($1) AS x(id text, account_id bigint, lrm text, parts jsonb, duration_s int, pilot_s int, walltime_s int,
-      grace_s int, lrm_account text, secret text, nonce text, request_id text, slot_nodes jsonb)
+      grace_s int, lrm_account text, secret text, nonce text, request_id text, spot boolean, slot_nodes jsonb)
   ), s AS (
-    INSERT INTO slot (id, account_id, state, lrm, parts, nodes, duration_s, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, request_id, created_at, next_at)
-    SELECT id, account_id, 'Requested', lrm, parts, jsonb_array_length(slot_nodes), duration_s, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, request_id, $2, $2 FROM x
+    INSERT INTO slot (id, account_id, state, lrm, parts, nodes, duration_s, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, request_id, spot, created_at, next_at)
+    SELECT id, account_id, 'Requested', lrm, parts, jsonb_array_length(slot_nodes), duration_s, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, request_id, spot, $2, $2 FROM x
   )
   INSERT INTO slot_node (slot_id, ordinal, part, state, memory_mb, cores)
   SELECT x.id, n.ordinal, n.part, 'Waiting', n.memory_mb, n.cores
@@ -35,12 +35,13 @@ export interface RequestedSlotRow {
   secret: string;
   nonce: string;
   attempts: number;
+  spot: boolean;
 }
 /** $1 now, $2 limit, $3 this process: they are `Submitting` from here on, and `submitted_at` says since when. */
 export const takeRequestedSlots = statement<RequestedSlotRow>('take-requested-slots', `
   UPDATE slot s SET state = 'Submitting', attempts = attempts + 1, submitted_at = $1, missing_polls = 0, process_id = $3
    WHERE id IN (SELECT id FROM slot WHERE NOT final AND state = 'Requested' AND next_at <= $1 ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-  RETURNING id, parts, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, attempts`);
+  RETURNING id, parts, pilot_s, walltime_s, grace_s, lrm_account, secret, nonce, attempts, spot`);
 
 export interface SlotRow {
   id: string;

@@ -24,8 +24,11 @@ export interface SpotRequestRow {
   lease_id: string | null;
   lease_zone: string | null;
   lease_final: boolean | null;
+  /** Its lease has, or had, a node; false = it waits for one of the batch system's, or has ended before it had one. */
+  lease_placed: boolean | null;
   lease_preempted_at: number | null;
   lease_reason_code: string | null;
+  lease_reason: string | null;
   lease_created_at: number | null;
   lease_ended_at: number | null;
 }
@@ -33,7 +36,7 @@ export interface SpotRequestRow {
 const VIEW = `
   SELECT s.id, s.account_id, a.name AS account_name, a.owner_id, s.persistent, s.price, s.created_at, s.valid_from, s.valid_until, s.launch, s.launches, s.cancelled_at, s.failed_at,
          s.status_code, s.status_message, s.status_at, (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = s.id) AS tags,
-         l.id AS lease_id, l.zone AS lease_zone, l.final AS lease_final, l.preempted_at AS lease_preempted_at, l.reason_code AS lease_reason_code,
+         l.id AS lease_id, l.zone AS lease_zone, l.final AS lease_final, l.node_id IS NOT NULL AS lease_placed, l.preempted_at AS lease_preempted_at, l.reason_code AS lease_reason_code, l.reason AS lease_reason,
          l.created_at AS lease_created_at, l.ended_at AS lease_ended_at
     FROM spot_request s JOIN account a ON a.id = s.account_id
     LEFT JOIN LATERAL (SELECT * FROM lease o WHERE o.spot_request_id = s.id ORDER BY o.seq DESC LIMIT 1) l ON true`;
@@ -42,11 +45,12 @@ const VIEW = `
 export const spotRequests = statement<SpotRequestRow>('spot-requests', `${VIEW}
    WHERE ($1::bigint IS NULL OR s.account_id = $1) AND ($2::text[] IS NULL OR s.id = ANY($2)) ORDER BY s.created_at, s.id LIMIT $3`);
 
-/** $1 now, $2 limit: those that wait for a lease, the dearest first */
+/** $1 now, $2 limit, $3 before this: those that wait for a lease, the dearest first; after one whose VM never ran not before it has been over for a while */
 export const waitingSpotRequests = statement<SpotRequestRow>('waiting-spot-requests', `${VIEW}
    WHERE s.cancelled_at IS NULL AND s.failed_at IS NULL AND s.next_at <= $1 AND a.removed_at IS NULL
      AND (s.valid_from IS NULL OR s.valid_from <= $1) AND (s.valid_until IS NULL OR s.valid_until > $1)
      AND (s.launches = 0 OR (s.persistent AND coalesce(l.final, true)))
+     AND (l.id IS NULL OR l.running_at IS NOT NULL OR l.ended_at <= $3)
    ORDER BY s.price DESC, s.created_at, s.id LIMIT $2`);
 
 /** $1 jsonb array of requests, $2 now */
@@ -76,6 +80,11 @@ export const countOpenSpotRequests = statement<{ requests: number }>('count-open
    WHERE s.account_id = $1 AND s.cancelled_at IS NULL AND s.failed_at IS NULL
      AND (s.persistent OR s.launches = 0)`);
 
+/** $1 requests (null = those whose time is over), $2 now: leases of theirs that still wait for a node of the batch system */
+export const waitingSpotLeases = statement<{ id: string }>('waiting-spot-leases', `
+  SELECT l.id FROM lease l JOIN spot_request s ON s.id = l.spot_request_id
+   WHERE l.state = 'Pending' AND ($1::text[] IS NULL AND s.valid_until <= $2 OR s.id = ANY($1)) ORDER BY l.id LIMIT 1000`);
+
 export interface PreemptibleRow {
   id: string;
   node_id: number;
@@ -90,9 +99,10 @@ export const preemptibleLeases = statement<PreemptibleRow>('preemptible-leases',
   SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS preempted FROM lease
    WHERE spot_request_id IS NOT NULL AND holding AND node_id IS NOT NULL ORDER BY spot_price, created_at DESC LIMIT $1`);
 
-/** $1 ids, $2 now, $3 when their guests' time is over */
+/** $1 ids, $2 now, $3 of each: when its guest's time is over. The first time counts. */
 export const markPreempted = statement<never>('mark-preempted', `
-  UPDATE lease SET preempted_at = $2, preempt_ends_at = $3 WHERE id = ANY($1::text[])`);
+  UPDATE lease l SET preempted_at = $2, preempt_ends_at = x.ends_at FROM unnest($1::text[], $3::timestamptz[]) AS x(id, ends_at)
+   WHERE l.id = x.id AND l.preempted_at IS NULL`);
 
 /** $1 ended after: room was made, or is being made, for somebody who has not come back for it yet */
 export const roomIsPromised = statement<{ promised: boolean }>('room-is-promised', `

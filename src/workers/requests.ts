@@ -16,7 +16,7 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   const op = OPERATION[row.kind];
   if (op === undefined) throw new Error(`no agent operation serves intents of kind ${row.kind}`);
   const left = graceLeft(row, now);
-  const notice = op === 'remove' && row.preempt_ends_at !== null ? row.preempt_ends_at - now : 0;
+  const notice = op === 'remove' && left === null && row.preempt_ends_at !== null ? row.preempt_ends_at - now : 0;
   // The guest has all of its notice; then it is ended within the time that ending takes.
   if (notice > 0) return { ...base, op, deadlineMs: notice + config.operation_deadline_ms, graceMs: notice };
   // A disk takes the time that there is.

@@ -67,6 +67,8 @@ test.each([
   ['[lease]\ndefault_duration = "30d"', 'lease.default_duration: must not be longer than lease.max_duration'],
   ['[pilot]\ntls_key = "k"', 'pilot.tls_certificate: must be set, as pilot.tls_key is; or leave both empty for HTTP'],
   ['[scheduler]\nmode = "pilot"\n[pilot]\nlisten = "10.0.0.1:8444"\n[ec2]\nlisten = ":8444"', 'pilot.listen: must be another port than that of ec2.listen, 8444'],
+  ['[pilot_spot]\nqueue = "low"', 'pilot_spot.queue: must be left out, as pilot.lrm is slurm'],
+  ['[pilot]\nlrm = "pbs"\n[pilot_spot]\nnice = 5', 'pilot_spot.nice: must be left out, as pilot.lrm is pbs'],
   ['[ec2]\nlisten = "127.0.0.1:70000"', 'ec2.listen: the port must be 0 to 65535'],
   ['[authorization]\nmodule = "/m.mjs"\nurl = "http://h/"', 'authorization: module and url exclude each other'],
   ['[authorization]\nmodule = "m.mjs"', 'authorization.module: must be an absolute path, or empty'],

@@ -85,9 +85,11 @@ async function writeSlots(tx: Queryable, planned: readonly PlacedGroup[], now: n
   const rows = [...bySlot].map(([slot, groups]) => {
     const [{ request: r }] = groups;
     const durationS = Math.max(...groups.map((g) => g.request.durationS));
+    // Of several groups in one job, one that must not be displaced is reason enough.
+    const spot = groups.every((g) => g.request.spot !== null);
     return {
       id: slot.id, account_id: r.accountId, lrm: config.pilot.lrm, parts: slot.parts, secret: slot.secret, nonce: slot.nonce, request_id: r.requestId,
-      lrm_account: lrmAccount(config, r.who), ...slotTimes(config.pilot, durationS, borrowing.facts()?.graceS ?? null),
+      lrm_account: lrmAccount(config, r.who), ...slotTimes(config.pilot, durationS, borrowing.facts()?.graceS ?? null, spot ? config.pilot_spot : undefined), spot,
       slot_nodes: slot.nodes.map((n, ordinal) => ({ ordinal, part: n.part, memory_mb: n.memoryMb, cores: n.cores })),
     };
   });

@@ -11,8 +11,10 @@ import { lockLeases, type LockedLease } from '../../store/leases.ts';
 import {
   endSlotVmmNodes, leasesOfSlotNodes, lockSlots, nodesOfSlots, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
 } from '../../store/slots.ts';
+import { markPreempted } from '../../store/spot.ts';
 import type { SlotDeps } from '../deps.ts';
-import { TransitionBatch, type Effects } from '../transitions.ts';
+import { endOf, isDisplaced } from '../displaced.ts';
+import { TransitionBatch, type Effects, type Outcome } from '../transitions.ts';
 
 export interface OpenSlot {
   readonly slot: SlotRow;
@@ -43,6 +45,8 @@ export class SlotBatch {
   private readonly byNode = new Map<number, LockedLease[]>();
   private readonly ended: number[] = [];
   private readonly restored: SlotNodeRow[] = [];
+  /** Preemptible leases that the batch system displaces → until when their guests have time. */
+  private readonly displaced = new Map<string, number>();
   private made = false;
 
   private constructor(readonly slots: ReadonlyMap<string, OpenSlot>, leases: readonly LockedLease[], deps: SlotDeps, readonly now: number) {
@@ -119,10 +123,9 @@ export class SlotBatch {
   /** `over`: the node is no more, the leases end here; else their VMs are asked to end. `but`: leases in that state are left as they are. */
   endLeases(node: SlotNodeRow, why: Reason, over: boolean, but?: LeaseState): void {
     const cause = { who: 'batch system', why: why.reason, at: this.now, requestId: null };
-    const whole = { reasonCode: why.code, reason: why.reason };
     for (const lease of this.leasesOn(node)) {
       if (lease.state === but) continue;
-      const outcome = lease.state === 'ReadyingForTransport' ? NOT_IN_TIME : whole;
+      const outcome = lease.state === 'ReadyingForTransport' ? NOT_IN_TIME : this.outcome(node, lease, why);
       if (over) this.leases.end(lease, cause, lease.state === 'Ending' ? {} : outcome);
       else this.leases.apply(lease, { ...cause, trigger: 'end', actor: 'slot' }, outcome);
     }
@@ -132,9 +135,14 @@ export class SlotBatch {
   preemptLeases(node: SlotNodeRow, why: Reason, saved: ReadonlySet<string>): void {
     const cause = { who: 'batch system', why: why.reason, at: this.now, requestId: null };
     for (const lease of this.leasesOn(node)) {
-      if (saved.has(lease.id)) this.leases.apply(lease, { ...cause, trigger: 'make-transportable', actor: 'slot' }, { reasonCode: why.code, reason: `${why.reason}; its disk is being saved` });
+      if (saved.has(lease.id)) this.leases.apply(lease, { ...cause, trigger: 'make-transportable', actor: 'slot' }, this.outcome(node, lease, { ...why, reason: `${why.reason}; its disk is being saved` }));
     }
     this.endLeases(node, why, node.node_id === null, 'ReadyingForTransport');
+  }
+
+  private outcome(node: SlotNodeRow, lease: LockedLease, why: Reason): Outcome {
+    if (isDisplaced(lease, why.code) && lease.state !== 'Ending') this.displaced.set(lease.id, Math.max(this.now, node.grace_ends_at ?? 0));
+    return endOf(lease, why);
   }
 
   private finish(slot: SlotRow, nodes: readonly SlotNodeRow[]): void {
@@ -147,6 +155,8 @@ export class SlotBatch {
     if (this.touchedNodes.size > 0) await tx.query(updateSlotNodes, [JSON.stringify([...this.touchedNodes].map(nodeRow))]);
     if (this.touched.size > 0) await tx.query(updateSlots, [JSON.stringify([...this.touched].map(slotRow))]);
     const effects = await this.leases.write(tx);
+    const displaced = [...this.displaced];
+    if (displaced.length > 0) await tx.query(markPreempted, [displaced.map(([id]) => id), new Date(this.now), displaced.map(([, ms]) => new Date(ms))]);
     if (this.ended.length > 0) await tx.query(endSlotVmmNodes, [this.ended, new Date(this.now)]);
     return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed, restored: this.restored.map((n) => ({ ...n.phases, ...this.touchedNodes.get(n) })) };
   }

@@ -12,7 +12,7 @@ export async function takeRequested({ ctx, db, self }: SlotDeps, most: number): 
   const rows = await db.query(takeRequestedSlots, [new Date(ctx.clock.now()), most, self?.id() ?? null]);
   return rows.map((r) => ({
     slotId: r.id, secret: r.secret, nonce: r.nonce, pilotS: r.pilot_s, graceS: r.grace_s, attempt: r.attempts,
-    job: { slotId: r.id, parts: r.parts, walltimeS: r.walltime_s, account: r.lrm_account },
+    job: { slotId: r.id, parts: r.parts, walltimeS: r.walltime_s, account: r.lrm_account, spot: r.spot },
   }));
 }
 

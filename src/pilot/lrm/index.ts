@@ -30,10 +30,10 @@ export function createBatchSystem(ctx: Context, config: Config, options: BatchOp
   return { lrm: createLrm(config, runner), close: () => runner.close() };
 }
 
-export function createLrm(config: Pick<Config, 'pilot' | 'slurm' | 'pbs'>, runner: CommandRunner): Lrm {
+export function createLrm(config: Pick<Config, 'pilot' | 'pilot_spot' | 'slurm' | 'pbs'>, runner: CommandRunner): Lrm {
   const timeoutMs = config.pilot.command_deadline * 1000;
   switch (config.pilot.lrm) {
-    case 'slurm': return slurmLrm(config.slurm, runner, timeoutMs);
-    case 'pbs': return pbsLrm(config.pbs, config.slurm, runner, timeoutMs);
+    case 'slurm': return slurmLrm(config.slurm, config.pilot_spot, runner, timeoutMs);
+    case 'pbs': return pbsLrm(config.pbs, config.pilot_spot, config.slurm, runner, timeoutMs);
   }
 }

@@ -24,6 +24,8 @@ export interface JobRequest {
   readonly account: string | null;
   /** One line of JSON that every pilot reads from standard input, or from a file that only its user can read. */
   readonly credentials: string;
+  /** It stands below other jobs, so that they displace it. */
+  readonly spot?: boolean;
 }
 
 export type SubmitAnswer =

@@ -111,6 +111,15 @@ describe('qsub', () => {
     expect(runner.calls.at(-1)?.input).toContain('s3cr3t');
   });
 
+  test('jobs that others displace: their queue, their priority, their options beside those of all', async () => {
+    const toml = `${PBS}[pbs]\nqueue = "batch"\noptions = ["-W", "x=y"]\n[pilot_spot]\nqueue = "low"\npriority = -200\noptions = ["-W", "x=PARTITION:spare"]\n`;
+    const runner = tableRunner([...TORQUE, ['qsub', ran('4201.head\n')]]);
+    for (const spot of [true, false]) await lrmOf(runner, toml).submit(jobRequest({ spot }));
+    const [low = [], usual = []] = runner.calls.filter((call) => call.argv[0] === 'qsub').map((call) => call.argv);
+    expect(low.slice(11)).toEqual(['-q', 'low', '-p', '-200', '-l', 'nodes=1:ppn=2,walltime=01:03:00,mem=256mb', '-W', 'x=y', '-W', 'x=PARTITION:spare']);
+    expect(usual.slice(11)).toEqual(['-q', 'batch', '-l', 'nodes=1:ppn=2,walltime=01:03:00,mem=256mb', '-W', 'x=y']);
+  });
+
   test('Slurm\'s: memory of a node, options for sbatch instead of a script\'s name, nothing for a shell, no unlike parts', async () => {
     const runner = tableRunner([...SLURM, ['qsub', ran('12\n')]]);
     expect(await lrmOf(runner, `${PBS}[pbs]\nppn = 4\n`).submit(jobRequest({ parts: [part(3)] }))).toEqual({ kind: 'submitted', jobId: '12' });

@@ -130,6 +130,16 @@ describe('sbatch', () => {
     expect(call?.input).toContain('s3cr3t');
   });
 
+  test('jobs that others displace: what is said of them goes before what is said of all, in each part', async () => {
+    const toml = '[slurm]\npartition = "main"\nqos = "normal"\noptions = ["--comment=a"]\n[pilot_spot]\npartition = "low"\nnice = 1000\noptions = ["--switches=1"]\n';
+    const runner = tableRunner([['sbatch', ran('124\n')]]);
+    for (const spot of [true, false]) await lrmOf(runner, toml).submit(jobRequest({ spot, parts: [part(1), part(2)] }));
+    const [low = [], usual = []] = runner.calls.map((call) => call.argv.filter((word) => /^--(?:partition|qos|nice|comment|switches)=/.test(word)));
+    const each = ['--partition=low', '--qos=normal', '--nice=1000', '--comment=a', '--switches=1'];
+    expect(low).toEqual([...each, ...each]);
+    expect(usual.slice(0, 3)).toEqual(['--partition=main', '--qos=normal', '--comment=a']);
+  });
+
   test('unlike parts are one heterogeneous job, with a srun for each', async () => {
     const runner = tableRunner([['sbatch', ran('7\n')]]);
     await lrmOf(runner, '[slurm]\nexclusive = false\n').submit(jobRequest({ parts: [part(1), part(2, { cores: 5, memoryMb: 999 })] }));

@@ -1,7 +1,7 @@
 /** qsub, qdel and qstat, of whichever of the three families they are. */
 import { ask, complaint, once } from '../ask.ts';
 import { isJobId, printable } from '../outside.ts';
-import type { PbsSettings, SlurmSettings } from '../settings.ts';
+import { standing, type PbsSettings, type SlurmSettings, type SpotSettings } from '../settings.ts';
 import { parseConfig, partitionNodes } from '../slurm/facts.ts';
 import { slurmScript } from '../slurm/script.ts';
 import { oneEach } from '../slots.ts';
@@ -25,6 +25,7 @@ interface Site {
 
 interface Ways {
   readonly settings: PbsSettings;
+  readonly spot: SpotSettings;
   readonly slurm: SlurmSettings;
   readonly runner: CommandRunner;
   readonly timeoutMs: number;
@@ -32,9 +33,9 @@ interface Ways {
 }
 
 /** @param slurm whose `srun` and `scontrol` serve where the commands are Slurm's @param timeoutMs of each command */
-export function pbsLrm(settings: PbsSettings, slurm: SlurmSettings, runner: CommandRunner, timeoutMs: number): Lrm {
+export function pbsLrm(settings: PbsSettings, spot: SpotSettings, slurm: SlurmSettings, runner: CommandRunner, timeoutMs: number): Lrm {
   const site = once(() => look(settings, runner, timeoutMs));
-  const ways: Ways = { settings, slurm, runner, timeoutMs, site };
+  const ways: Ways = { settings, spot, slurm, runner, timeoutMs, site };
   return {
     name: 'pbs',
     submit: (job) => submit(ways, job),
@@ -52,13 +53,13 @@ async function look(settings: PbsSettings, runner: CommandRunner, timeoutMs: num
   return { ...flavourOf(`${ran.stdout}\n${ran.stderr}`), user };
 }
 
-async function submit({ settings, slurm, runner, timeoutMs, site }: Ways, job: JobRequest): Promise<SubmitAnswer> {
+async function submit({ settings, spot, slurm, runner, timeoutMs, site }: Ways, job: JobRequest): Promise<SubmitAnswer> {
   let argv: string[];
   let input: string;
   try {
     const { flavour } = await site();
     if (flavour === 'slurm-torque' && job.parts.length > 1) return { kind: 'rejected', reason: 'Slurm\'s qsub has no jobs of unlike parts; set pilot.lrm = "slurm"' };
-    argv = qsubArgv(settings, flavour, job);
+    argv = qsubArgv(standing(settings, spot, job, { queue: spot.queue }), flavour, job, job.spot === true ? spot.priority : 0);
     const unsafe = unsafeWord(flavour, argv);
     if (unsafe !== undefined) return { kind: 'rejected', reason: `"${printable(unsafe) ?? ''}" cannot be handed to Slurm's qsub; set pilot.lrm = "slurm"` };
     input = scriptFor(settings, slurm, flavour, job);

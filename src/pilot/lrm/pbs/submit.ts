@@ -5,10 +5,10 @@ import type { PbsSettings } from '../settings.ts';
 import type { CommandResult, JobPart, JobRequest, SubmitAnswer } from '../types.ts';
 import type { Flavour } from './flavour.ts';
 
-export function qsubArgv(settings: PbsSettings, flavour: Flavour, job: JobRequest): string[] {
+export function qsubArgv(settings: PbsSettings, flavour: Flavour, job: JobRequest, priority: number): string[] {
   return [
     settings.qsub, '-N', job.slotId, '-j', 'oe', '-o', '/dev/null', '-r', 'n', '-m', 'n',
-    ...given('-q', settings.queue), ...given('-A', job.account ?? ''),
+    ...given('-q', settings.queue), ...given('-A', job.account ?? ''), ...given('-p', priority === 0 ? '' : String(priority)),
     // All in one list: of several, Slurm's qsub heeds only the last.
     '-l', resources(settings, flavour, job),
     ...settings.options,

@@ -1,7 +1,7 @@
 /** Slurm 20.11 or later, by its own commands. */
 import { ask, complaint, once } from '../ask.ts';
 import { isJobId, isHost, printable } from '../outside.ts';
-import type { SlurmSettings } from '../settings.ts';
+import type { SlurmSettings, SpotSettings } from '../settings.ts';
 import { oneEach } from '../slots.ts';
 import type { CancelAnswer, CommandRunner, Listing, Lrm, LrmFacts } from '../types.ts';
 import { parseConfig, partitionNodes } from './facts.ts';
@@ -14,7 +14,7 @@ import { sbatchArgv, submitAnswer } from './submit.ts';
 const GONE = /invalid job id|already (?:completing or )?completed/i;
 
 /** @param timeoutMs of each command */
-export function slurmLrm(settings: SlurmSettings, runner: CommandRunner, timeoutMs: number): Lrm {
+export function slurmLrm(settings: SlurmSettings, spot: SpotSettings, runner: CommandRunner, timeoutMs: number): Lrm {
   const userId = once(async () => {
     const id = (await ask(runner, ['id', '-u'], timeoutMs)).trim();
     if (!/^\d{1,10}$/.test(id)) throw new Error(`"id -u" said no number: ${printable(id) ?? 'nothing'}`);
@@ -23,7 +23,7 @@ export function slurmLrm(settings: SlurmSettings, runner: CommandRunner, timeout
   return {
     name: 'slurm',
     async submit(job) {
-      const ran = await runner.run(sbatchArgv(settings, job), { input: slurmScript(settings.srun, job.parts, job.credentials), timeoutMs });
+      const ran = await runner.run(sbatchArgv(settings, spot, job), { input: slurmScript(settings.srun, job.parts, job.credentials), timeoutMs });
       return submitAnswer(settings.sbatch, ran);
     },
     async cancel(jobId) {

@@ -1,16 +1,18 @@
 /** A job as sbatch's argv, and what sbatch answers (sbatch(1)). Pure. */
 import { isJobId, printable } from '../outside.ts';
 import { complaint } from '../ask.ts';
-import type { SlurmSettings } from '../settings.ts';
+import { standing, type SlurmSettings, type SpotSettings } from '../settings.ts';
 import type { CommandResult, JobPart, JobRequest, SubmitAnswer } from '../types.ts';
 
-export function sbatchArgv(settings: SlurmSettings, job: JobRequest): string[] {
-  const parts = job.parts.map((part) => partOptions(settings, job, part));
+export function sbatchArgv(settings: SlurmSettings, spot: SpotSettings, job: JobRequest): string[] {
+  const own = standing(settings, spot, job, { partition: spot.partition, qos: spot.qos });
+  const nice = job.spot === true && spot.nice > 0 ? [`--nice=${spot.nice}`] : [];
+  const parts = job.parts.map((part) => partOptions(own, job, part, nice));
   return [settings.sbatch, '--parsable', ...parts.flatMap((options, i) => (i === 0 ? options : [':', ...options]))];
 }
 
 /** sbatch carries some options of the first part over to the others, by release: each says all of them. */
-function partOptions(settings: SlurmSettings, job: JobRequest, part: JobPart): string[] {
+function partOptions(settings: SlurmSettings, job: JobRequest, part: JobPart, nice: readonly string[]): string[] {
   return [
     `--job-name=${job.slotId}`,
     `--nodes=${part.nodes}`, `--ntasks=${part.nodes}`, '--ntasks-per-node=1', `--cpus-per-task=${part.cores}`,
@@ -23,7 +25,7 @@ function partOptions(settings: SlurmSettings, job: JobRequest, part: JobPart): s
     // environment first (sbatch(1), --export), which takes a second and more.
     '--export=ALL',
     ...given('partition', settings.partition), ...given('account', job.account ?? ''), ...given('qos', settings.qos),
-    ...given('reservation', settings.reservation), ...given('constraint', settings.constraint),
+    ...given('reservation', settings.reservation), ...given('constraint', settings.constraint), ...nice,
     // Last: what the site says wins.
     ...settings.options,
   ];
