@@ -106,6 +106,8 @@ export interface LeaseOpRequest extends LeaseRequestBase {
   readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'shutdown';
   /** With `remove`, `save` and `shutdown`: the guest is asked to power down and has so many ms to do it. */
   readonly graceMs?: number;
+  /** With a grace: a line for the guest and its user, shown before the guest is asked. */
+  readonly notice?: string;
 }
 export interface ConsoleRequest extends RequestBase {
   readonly op: 'console';

@@ -54,12 +54,13 @@ async function displace(deps: ManagerDeps, ids: readonly string[], why: string):
   const { ctx, config } = deps;
   const now = ctx.clock.now();
   const graceMs = config.scheduler.preemption_grace * 1000;
+  const until = graceMs === 0 ? '' : `; the guest has until ${new Date(now + graceMs).toISOString()} to power down`;
   const effects = await deps.db.transaction(async (tx) => {
     const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, deps.self?.id() ?? null);
     const ended: string[] = [];
     for (const lease of await tx.query(lockLeases, [ids, null])) {
       const cause = { trigger: 'end', actor: 'service', who: 'scheduler', why, at: now, requestId: null } as const;
-      if (batch.apply(lease, cause, { reasonCode: PREEMPTED, reason: `${PREEMPTED}: others need the room` })) ended.push(lease.id);
+      if (batch.apply(lease, cause, { reasonCode: PREEMPTED, reason: `${PREEMPTED}: others need the room${until}` })) ended.push(lease.id);
     }
     await tx.query(markPreempted, [ended, new Date(now), ended.map(() => new Date(now + graceMs))]);
     return batch.write(tx);

@@ -12,7 +12,7 @@ export interface SpotStanding {
 }
 
 type Facts = Pick<SpotRequestRow, 'persistent' | 'launches' | 'valid_from' | 'valid_until' | 'cancelled_at' | 'failed_at' | 'status_code' | 'status_message' | 'status_at'
-  | 'created_at' | 'lease_id' | 'lease_final' | 'lease_placed' | 'lease_preempted_at' | 'lease_reason_code' | 'lease_reason' | 'lease_created_at' | 'lease_ended_at'>;
+  | 'created_at' | 'lease_id' | 'lease_final' | 'lease_placed' | 'lease_preempted_at' | 'lease_preempt_ends_at' | 'lease_reason_code' | 'lease_reason' | 'lease_created_at' | 'lease_ended_at'>;
 
 export function spotStanding(r: Facts, now: number): SpotStanding {
   if (r.failed_at !== null) return { state: 'failed', code: r.status_code, message: r.status_message, at: r.failed_at };
@@ -31,10 +31,12 @@ export const hasNode = ({ lease_placed: placed }: Pick<Facts, 'lease_placed'>): 
 
 function running(r: Facts): SpotStanding {
   const state = r.cancelled_at === null ? 'active' : 'cancelled';
-  if (r.lease_preempted_at !== null) return { state, code: 'marked-for-termination', message: 'Others need the room: the instance is being ended.', at: r.lease_preempted_at };
+  if (r.lease_preempted_at !== null) return { state, code: 'marked-for-termination', message: `Others need the room: the instance is being ended${until(r)}.`, at: r.lease_preempted_at };
   if (r.cancelled_at !== null) return { state, code: 'request-canceled-and-instance-running', message: 'The request was cancelled; its instance runs on.', at: r.cancelled_at };
   return { state, code: 'fulfilled', message: 'The request has its instance.', at: r.lease_created_at ?? r.status_at };
 }
+
+const until = ({ lease_preempted_at: from, lease_preempt_ends_at: to }: Facts): string => (to !== null && to > (from ?? to) ? `; its guest has until ${new Date(to).toISOString()} to power down` : '');
 
 /** In the batch system's queue: what EC2 calls fulfilled has a machine. */
 const waiting = (r: Facts): SpotStanding =>

@@ -18,11 +18,17 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   const left = graceLeft(row, now);
   const notice = op === 'remove' && left === null && row.preempt_ends_at !== null ? row.preempt_ends_at - now : 0;
   // The guest has all of its notice; then it is ended within the time that ending takes.
-  if (notice > 0) return { ...base, op, deadlineMs: notice + config.operation_deadline_ms, graceMs: notice };
+  if (notice > 0) return { ...base, op, deadlineMs: notice + config.operation_deadline_ms, graceMs: notice, notice: displaced(now + notice) };
   // A disk takes the time that there is.
   const deadlineMs = op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
-  return { ...base, op, deadlineMs, ...(row.hard ? { graceMs: 0 } : grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null))) };
+  const given = row.hard ? { graceMs: 0 } : grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null));
+  const told = row.preempt_ends_at !== null && (op === 'remove' || op === 'save') && (given.graceMs ?? 0) > 0 ? { notice: displaced(now + (given.graceMs ?? 0)) } : {};
+  return { ...base, op, deadlineMs, ...given, ...told };
 }
+
+/** A line for people whose end a program can read: it is what EC2's metadata service answers as `spot/instance-action`. */
+const displaced = (at: number): string =>
+  `Others need the room of this spot instance. {"action": "terminate", "time": "${new Date(at).toISOString().replace(/\.\d+/, '')}"}`;
 
 /** Of what the batch system leaves, so much is the guest’s to power down: less than a pilot waits for the service’s word. */
 const GUESTS_SHARE = 0.4;

@@ -225,13 +225,20 @@ describe('preemptible instances', () => {
     const removal = door.site.control.reached((_node, r) => r.op === 'remove');
     door.site.control.answer = (_node, r: AgentRequest) => (r.op === 'remove' ? 'silent' : undefined);
     const made = run();
-    const asked = await removal as AgentRequest & { lease: string; graceMs: number };
+    const asked = await removal as AgentRequest & { lease: string; graceMs: number; notice: string };
     expect(asked.lease).toBe(one?.InstanceId);
     expect(asked.graceMs).toBeGreaterThan(110_000);
     expect(asked.deadlineMs).toBeGreaterThan(asked.graceMs);
+    const [, action = '{}'] = /^Others need the room of this spot instance\. (\{.*\})$/.exec(asked.notice) ?? [];
+    const { action: what, time } = JSON.parse(action) as { action: string; time: string };
+    expect(what).toBe('terminate');
+    expect(time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    expect(Math.abs(Date.parse(time) - door.now - asked.graceMs)).toBeLessThan(10_000);
     const going = await instance(one?.InstanceId ?? '');
     expect(going).toMatchObject({ State: { Name: 'shutting-down' }, StateReason: { Code: 'Server.SpotInstanceTermination' } });
     expect(await standing(one?.SpotInstanceRequestId ?? '')).toEqual(['active', 'marked-for-termination']);
+    expect((await requests([one?.SpotInstanceRequestId ?? '']))[0]?.Status?.Message).toMatch(/its guest has until 20\d\d-.*Z to power down/);
+    expect(going?.StateReason?.Message).toMatch(/^Server\.SpotInstanceTermination: others need the room; the guest has until 20\d\d-/);
     // Its guest has powered down at once: who waits gets the room.
     door.site.control.answer = () => undefined;
     await door.site.dispatcher.poll();

@@ -64,12 +64,14 @@ const base = {
   requestId: optional(text(128)),
   deadlineMs: integer(1, DAY_MS),
 };
+/** As much as a console's line shows of it. */
+const MAX_NOTICE = 500;
 const ofLease = { ...base, lease: name, generation };
 
 type Op = AgentRequest['op'];
 type RequestOf<O extends Op> = Extract<AgentRequest, { op: O }>;
 const leaseOp = record<LeaseOpRequest>({
-  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'shutdown'), graceMs: optional(integer(0, DAY_MS)),
+  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'shutdown'), graceMs: optional(integer(0, DAY_MS)), notice: optional(text(MAX_NOTICE)),
 });
 
 const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {

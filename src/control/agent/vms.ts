@@ -77,12 +77,15 @@ export class Vms {
 
   /** Tells the guest, then presses its power button. What fails is logged: there is nobody to tell. */
   async notice(lease: string, text: string): Promise<void> {
-    const { clock, driver, log } = this.#parts;
+    const { driver } = this.#parts;
     const place = this.place(lease);
-    const bounded = (work: Promise<unknown>): Promise<unknown> =>
-      within(clock, NOTICE_MS, work, () => new AgentFault('DriverFailed', `no answer within ${NOTICE_MS} ms`))
-        .catch((e: unknown) => log.warn('a guest could not be told', { lease, why: String(e) }));
-    await Promise.all([bounded(driver.notice(place, text)), bounded(driver.powerDown(place, 0))]);
+    await Promise.all([this.#tell(lease, NOTICE_MS, driver.notice(place, text)), this.#tell(lease, NOTICE_MS, driver.powerDown(place, 0))]);
+  }
+
+  async #tell(lease: string, ms: number, work: Promise<unknown>): Promise<void> {
+    const { clock, log } = this.#parts;
+    await within(clock, ms, work, () => new AgentFault('DriverFailed', `no answer within ${ms} ms`))
+      .catch((e: unknown) => log.warn('a guest could not be told', { lease, why: String(e) }));
   }
 
   /** At most `maxBytes` of the disk that was saved, and how many it has. */
@@ -228,9 +231,11 @@ export class Vms {
   async #powerDown(op: Operation): Promise<void> {
     const { driver, log, records } = this.#parts;
     const { lease } = op.request;
-    const ms = op.graceMs;
-    if (ms <= 0 || records.of(lease).state !== 'running') return;
+    const notice = 'notice' in op.request ? op.request.notice : undefined;
+    if (op.graceMs <= 0 || records.of(lease).state !== 'running') return;
     this.#stopWatching(lease);
+    if (notice !== undefined) await this.#tell(lease, Math.min(NOTICE_MS, op.graceMs), driver.notice(this.place(lease), notice));
+    const ms = op.graceMs;
     try {
       const down = await driver.powerDown(this.place(lease), ms, op.hurry);
       log.info(down ? 'guest has powered down' : 'guest has not powered down', { lease, ms });

@@ -70,6 +70,8 @@ describe('lines', () => {
     const remove = { op: 'remove', id: 'a', lease: 'i-1', generation: 1, deadlineMs: 60_000, graceMs: 8_000 };
     expect(readRequest(remove, 'do')).toEqual(remove);
     for (const graceMs of [-1, 1.5, '8', 86_400_001]) expect(() => readRequest({ ...remove, graceMs }, 'do')).toThrow('graceMs');
+    expect(readRequest({ ...remove, notice: 'Others need the room.' }, 'do')).toEqual({ ...remove, notice: 'Others need the room.' });
+    for (const notice of [7, 'two\nlines', 'x'.repeat(501)]) expect(() => readRequest({ ...remove, notice }, 'do')).toThrow('notice');
     const release = { op: 'release', id: 'a', deadlineMs: 1_000, why: 'the last lease has ended' };
     expect(readRequest(release, 'do')).toEqual(release);
     for (const why of [undefined, 7, 'two\nlines', 'x'.repeat(1025)]) expect(() => readRequest({ ...release, why }, 'do')).toThrow('why');
