@@ -8,6 +8,7 @@ import { inHalves } from '../platform/halves.ts';
 import { isUnavailable, statement } from '../store/db.ts';
 import { knownImages, lookAtFiles, removeFile } from './files.ts';
 import { chargedRules } from './rules/charged.ts';
+import { securityRules, spotRules, untriedRule } from './rules/ec2.ts';
 import { exitRules, overdueRule } from './rules/exits.ts';
 import { gridRules, untoldRule } from './rules/grid.ts';
 import { groupRules } from './rules/groups.ts';
@@ -26,10 +27,10 @@ const MOST_PASSES = 8;
 
 /** In the order in which they are mended: what a lease is, then what it holds, then what is counted of it. */
 const ALWAYS: readonly Rule[] = [
-  ...slotRules, ...leaseRules, ...exitRules, ...addressRules, ...usageRules, ...intentRules, ...groupRules, ...gridRules, ...nodeRules,
+  ...slotRules, ...leaseRules, ...exitRules, ...addressRules, ...usageRules, ...intentRules, ...groupRules, ...gridRules, ...spotRules, ...securityRules, ...nodeRules,
 ];
 /** What a service that runs has done by now. */
-const SERVING: readonly Rule[] = [overdueRule, slotMessageRule, untoldRule];
+const SERVING: readonly Rule[] = [overdueRule, slotMessageRule, untoldRule, untriedRule];
 
 const COUNTS = statement<{ leases: number; nodes: number; slots: number }>('fsck-counts', `
   SELECT (SELECT count(*)::int FROM lease) AS leases, (SELECT count(*)::int FROM vmm_node WHERE ended_at IS NULL) AS nodes,

@@ -1,8 +1,9 @@
-/** What users set of a lease that exists: its protection, what its own exit means, and while it is stopped its user data and its type. */
+/** What users set of a lease that exists: its protection, its security groups, what its own exit means, and while it is stopped its user data and its type. */
 import type { AskPart } from '../authorization/types.ts';
 import { Fault } from '../lease/faults.ts';
 import { ec2State } from '../lease/states.ts';
 import type { LeaseType } from '../lease/types.ts';
+import { DEFAULT_GROUP_NAME, defaultGroupId } from '../network/mirror.ts';
 import type { Queryable } from '../store/db.ts';
 import { leaseAttributes, setLeaseAttributes, type AttributesRow } from '../store/lease-attributes.ts';
 import { insertEvents, type LockedLease } from '../store/leases.ts';
@@ -10,11 +11,10 @@ import { changeNodeUse, lockNodes } from '../store/nodes.ts';
 import { openBudgets, requireAllowed } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
 import { accountOf, checkIds, lockNamed, notFound } from './named-leases.ts';
-import { MOST_USER_DATA } from './resolve.ts';
+import { MOST_USER_DATA, securityGroupsFor } from './resolve.ts';
+import { holdGroups } from './security-groups.ts';
 import { siteTypes } from './site.ts';
-import type { Caller, LeaseAttributes, Manager } from './types.ts';
-
-type Change = Partial<Omit<LeaseAttributes, 'id'>>;
+import type { AttributeChange, Caller, LeaseAttributes, Manager } from './types.ts';
 
 export function attributeCases(deps: ManagerDeps): Pick<Manager['leases'], 'attributes' | 'setAttributes'> {
   return {
@@ -42,17 +42,18 @@ async function read(q: Queryable, caller: Caller, id: string): Promise<Attribute
 const view = (r: AttributesRow): LeaseAttributes => (
   { id: r.id, type: r.type, userData: r.user_data, endProtected: r.end_protected, stopProtected: r.stop_protected, rests: r.rests });
 
-async function apply(deps: ManagerDeps, tx: Queryable, caller: Caller, lease: LockedLease, change: Change): Promise<void> {
+async function apply(deps: ManagerDeps, tx: Queryable, caller: Caller, lease: LockedLease, change: AttributeChange): Promise<void> {
   if (lease.final || lease.state === 'Ending') throw refused(lease, 'is over: nothing of it can be changed');
   if (Object.keys(change).length === 0) return;
   if ((change.userData?.length ?? 0) > MOST_USER_DATA) throw new Fault('UserDataMalformed', `User data is limited to ${MOST_USER_DATA} bytes`);
   if (change.userData !== undefined) requireStopped(lease, 'user data');
+  const groups = change.securityGroups === undefined ? null : await groupsOf(deps, tx, caller, lease, change.securityGroups);
   const type = change.type === undefined ? undefined : await resize(deps, tx, caller, lease, change.type);
   // No user data are an empty text: null would leave what stands.
   const userData = change.userData === undefined ? null : change.userData ?? Buffer.alloc(0);
   await tx.query(setLeaseAttributes, [
     lease.id, change.endProtected ?? null, change.stopProtected ?? null, change.rests ?? null, userData,
-    type?.name ?? null, type?.memoryMb ?? null, type?.cores ?? null,
+    type?.name ?? null, type?.memoryMb ?? null, type?.cores ?? null, groups === null ? null : JSON.stringify(groups),
   ]);
   await tx.query(insertEvents, [JSON.stringify([{
     lease_id: lease.id, at: new Date(Math.max(deps.ctx.clock.now(), lease.created_at)).toISOString(), from_state: lease.state, to_state: lease.state, trigger: 'changed',
@@ -61,15 +62,24 @@ async function apply(deps: ManagerDeps, tx: Queryable, caller: Caller, lease: Lo
 }
 
 /** User data are not for a trail: they may hold secrets. */
-function sentence(c: Change): string {
+function sentence(c: AttributeChange): string {
   const told = [
     c.endProtected === undefined ? '' : `${c.endProtected ? 'protected' : 'not protected'} from its end`,
     c.stopProtected === undefined ? '' : `${c.stopProtected ? 'protected' : 'not protected'} from being stopped`,
     c.rests === undefined ? '' : `${c.rests ? 'rests' : 'ends'} when its guest powers off`,
     c.userData === undefined ? '' : 'other user data',
     c.type === undefined ? '' : `of the type ${c.type}`,
+    c.securityGroups === undefined ? '' : `in the security groups ${c.securityGroups.join(', ')}`,
   ];
   return told.filter((t) => t !== '').join(', ');
+}
+
+/** Its owner's, held to the commit; an instance is always in one. */
+async function groupsOf(deps: ManagerDeps, tx: Queryable, caller: Caller, lease: LockedLease, asked: readonly string[]): Promise<ReadonlyArray<{ readonly id: string; readonly name: string }>> {
+  const { account_id: accountId, owner_id: ownerId } = await read(tx, caller, lease.id);
+  const groups = await securityGroupsFor({ db: tx, config: deps.config }, { accountId, ownerId }, asked) ?? [{ id: defaultGroupId(ownerId), name: DEFAULT_GROUP_NAME }];
+  await holdGroups(tx, groups);
+  return groups;
 }
 
 const refused = (lease: LockedLease, why: string): Fault => new Fault('StateRefused', `The instance '${lease.id}' ${why}.`, [`it is ${lease.state}`]);

@@ -6,14 +6,12 @@
  */
 import { refusal } from '../authorization/decide.ts';
 import { Fault, isFault } from '../lease/faults.ts';
-import { DEFAULT_GROUP_NAME } from '../network/mirror.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
 import { groupsByToken, insertGroups, insertLeases } from '../store/leases.ts';
 import { holdImages } from '../store/images.ts';
 import { countSpotLaunches } from '../store/spot.ts';
-import { holdSecurityGroups } from '../store/security-groups.ts';
 import { holdNetworks } from '../store/networks.ts';
 import { holdAccounts } from '../store/users.ts';
 import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
@@ -24,6 +22,7 @@ import { RoomTaken, type Placed } from './placing/types.ts';
 import { groupRows, leaseRows, tagRows } from './planned-rows.ts';
 import type { Planned } from './planned.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
+import { holdGroups } from './security-groups.ts';
 import { spotIdOf, writeSpotRequests } from './spot-launch.ts';
 import { HANDOVER_MS } from './transitions.ts';
 
@@ -221,7 +220,5 @@ async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promi
   if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
   const spot = planned.flatMap((p) => p.request.spot?.requestId ?? []);
   if (spot.length > 0 && (await tx.query(countSpotLaunches, [spot])).length < spot.length) throw new Fault('SpotRequestNotFound', 'the spot request has just been cancelled');
-  // The default group may have no row yet, and cannot be removed.
-  const groups = [...new Set(planned.flatMap((p) => p.request.securityGroups?.filter((g) => g.name !== DEFAULT_GROUP_NAME).map((g) => g.id) ?? []))];
-  if (groups.length > 0 && (await tx.query(holdSecurityGroups, [groups])).length < groups.length) throw new Fault('SecurityGroupNotFound', 'the security group has just been removed');
+  await holdGroups(tx, planned.flatMap((p) => p.request.securityGroups ?? []));
 }

@@ -6,7 +6,7 @@ import type { CreateRequest, LeaseType, Resources } from '../lease/types.ts';
 import { findImage } from '../images/lookup.ts';
 import { findKeyPair } from '../store/keys.ts';
 import { DEFAULT_GROUP_NAME, defaultGroupId } from '../network/mirror.ts';
-import { isUnavailable } from '../store/db.ts';
+import { isUnavailable, type Queryable } from '../store/db.ts';
 import { networksByName, type NetworkRow } from '../store/networks.ts';
 import type { ManagerDeps } from './deps.ts';
 import { boundDigests, ofGroup } from './ensembles.ts';
@@ -53,7 +53,7 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   if ((r.userData?.length ?? 0) > MOST_USER_DATA) throw new Fault('UserDataMalformed', `User data is limited to ${MOST_USER_DATA} bytes`);
   const networks = await networksOf(deps, r.networks ?? type.networks);
   const zone = await zoneOf(deps, r, networks);
-  const securityGroups = await securityGroupsOf(deps, caller, r.securityGroups ?? []);
+  const securityGroups = await securityGroupsFor(deps, caller, r.securityGroups ?? []);
   checkTags(r.tags ?? {}, r.durationS !== undefined);
   checkTags(r.spot?.tags ?? {});
   return {
@@ -118,12 +118,12 @@ async function zoneOf(deps: LookUps, r: CreateRequest, networks: readonly Networ
 const MOST_SECURITY_GROUPS = 5;
 
 /** null: the default one alone. Where the site keeps none, it is the only one there is. */
-async function securityGroupsOf({ db, config }: LookUps, caller: Caller, asked: readonly string[]): Promise<ResolvedRequest['securityGroups']> {
-  const named = [...new Set(asked)].filter((g) => g !== DEFAULT_GROUP_NAME && g !== defaultGroupId(caller.ownerId));
+export async function securityGroupsFor({ db, config }: { readonly db: Queryable; readonly config: LookUps['config'] }, owner: Pick<Caller, 'accountId' | 'ownerId'>, asked: readonly string[]): Promise<ResolvedRequest['securityGroups']> {
+  const named = [...new Set(asked)].filter((g) => g !== DEFAULT_GROUP_NAME && g !== defaultGroupId(owner.ownerId));
   if (named.length === 0) return null;
   if (named.length > MOST_SECURITY_GROUPS) throw new Fault('TooMany', `An instance is in at most ${MOST_SECURITY_GROUPS} security groups`, [`${named.length} asked`], { ec2: 'SecurityGroupsPerInterfaceLimitExceeded' });
   if (config.ec2.security_groups === 'refuse') throw groupNotFound(named[0] ?? '');
-  return groupsNamed(db, caller, [...new Set(asked)]);
+  return groupsNamed(db, owner, [...new Set(asked)]);
 }
 
 /** Digest of what the user asked, the client token apart. */

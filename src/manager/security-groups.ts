@@ -11,7 +11,7 @@ import type { Context } from '../platform/context.ts';
 import { newSecurityGroupId, newSecurityRuleId } from '../platform/ids.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import {
-  countSecurityGroups, countSecurityRules, deleteSecurityGroup, deleteSecurityRules, insertSecurityGroup, keepingSecurityGroup,
+  countSecurityGroups, countSecurityRules, deleteSecurityGroup, deleteSecurityRules, holdSecurityGroups, insertSecurityGroup, keepingSecurityGroup,
   lockSecurityGroup, securityGroupsNamed, securityGroupsOf, securityRulesOf, securityRulesOfGroup, type SecurityRuleRow,
 } from '../store/security-groups.ts';
 import { lockBelongings } from '../store/tags.ts';
@@ -132,6 +132,12 @@ async function locked(tx: Queryable, caller: Caller, group: string, now: Date): 
   const [row] = isWritable(group) ? await tx.query(lockSecurityGroup, [caller.accountId, group]) : [];
   if (row === undefined) throw groupNotFound(group);
   return row;
+}
+
+/** From here to the commit they cannot be removed. The default one may have no row yet, and never is. @throws Fault */
+export async function holdGroups(tx: Queryable, groups: ReadonlyArray<{ readonly id: string; readonly name: string }>): Promise<void> {
+  const ids = [...new Set(groups.filter((g) => g.name !== DEFAULT_GROUP_NAME).map((g) => g.id))];
+  if (ids.length > 0 && (await tx.query(holdSecurityGroups, [ids])).length < ids.length) throw new Fault('SecurityGroupNotFound', 'the security group has just been removed');
 }
 
 export const groupNotFound = (group: string): Fault => new Fault('SecurityGroupNotFound', `The security group '${group.slice(0, 100)}' does not exist`);

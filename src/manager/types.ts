@@ -117,6 +117,9 @@ export interface LeaseAttributes {
   readonly rests: boolean;
 }
 
+/** What is set of a lease. `securityGroups`: ids or names, in place of those that it is in. */
+export type AttributeChange = Partial<Omit<LeaseAttributes, 'id'>> & { readonly securityGroups?: readonly string[] };
+
 export interface LeaseQuery {
   /** Only these; an unknown or foreign one is LeaseNotFound with `missing: 'fault'`, left out with 'skip'. */
   readonly ids?: readonly string[] | undefined;
@@ -284,7 +287,7 @@ export interface Manager {
     setEnd(caller: Caller, ids: readonly string[], end: NewEnd, options?: { dryRun?: boolean }): Promise<LeaseView[]>;
     attributes(caller: Caller, id: string): Promise<LeaseAttributes>;
     /** User data and type only while it is stopped. @throws Fault StateRefused, NoCapacity and what policies refuse with */
-    setAttributes(caller: Caller, id: string, change: Partial<Omit<LeaseAttributes, 'id'>>, options?: { dryRun?: boolean }): Promise<void>;
+    setAttributes(caller: Caller, id: string, change: AttributeChange, options?: { dryRun?: boolean }): Promise<void>;
     /** Bytes from the end of the serial console. `at`: when they were read, ms. */
     console(caller: Caller, id: string, maxBytes?: number): Promise<{ bytes: Buffer; at: number }>;
     events(caller: Caller, id: string): Promise<EventView[]>;

@@ -7,6 +7,8 @@ import { createHash } from 'node:crypto';
 import { formatIPv4, maskOf, parseIPv4 } from './ipv4.ts';
 
 const MOST_REMEMBERED = 10_000;
+/** Networks that one guest joins, at most. */
+const MOST_NICS = 16;
 const remembered = new Map<string, string>();
 
 function derivedId(prefix: string, ...of: readonly string[]): string {
@@ -22,6 +24,11 @@ function derivedId(prefix: string, ...of: readonly string[]): string {
 export const vpcId = (region: string): string => derivedId('vpc', region);
 export const subnetId = (network: string, zone: string): string => derivedId('subnet', network, zone);
 export const interfaceId = (leaseId: string, index: number): string => `eni-${shifted(leaseId, index)}`;
+/** Leases of which it may be an interface, each with the index that it would have. */
+export function leasesOfInterface(id: string): Array<{ readonly lease: string; readonly index: number }> {
+  if (!/^eni-(?:[0-9a-f]{8}|[0-9a-f]{17})$/.test(id)) return [];
+  return Array.from({ length: MOST_NICS }, (_, index) => ({ lease: `i-${shifted(id.slice(2), -index)}`, index }));
+}
 export const attachmentId = (leaseId: string, index: number): string => `eni-attach-${shifted(leaseId, index)}`;
 export const routeTableId = (region: string): string => derivedId('rtb', region);
 export const routeAssociationId = (region: string): string => derivedId('rtbassoc', region);
@@ -37,7 +44,7 @@ export const defaultRuleId = (ownerId: string, egress: boolean): string => deriv
 /** A lease's id is random already; its NICs are told apart by the last digits. Leases are many, and hashing each would cost. */
 function shifted(leaseId: string, index: number): string {
   const digits = leaseId.slice(2);
-  const last = (Number.parseInt(digits.slice(-4), 16) + index) % 0x10000;
+  const last = (Number.parseInt(digits.slice(-4), 16) + index + 0x10000) % 0x10000;
   return digits.slice(0, -4) + last.toString(16).padStart(4, '0');
 }
 

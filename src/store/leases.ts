@@ -59,7 +59,7 @@ export const leasesView = (from: string, order: string, more = ''): string => `
   SELECT coalesce(json_agg(v), '[]') AS leases FROM (
     SELECT l.id, l.seq, l.group_id, l.account_id, a.name AS account_name, a.owner_id, l.launch_index, l.state, l.generation,
            n.name AS node, l.zone, l.image_id, i.name AS image_name, l.type, l.memory_mb, l.cores, l.disk_mb, l.key_name,
-           g.client_token, g.security_groups, l.nics, l.reach, l.spot_request_id, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
+           g.client_token, coalesce(l.security_groups, g.security_groups) AS security_groups, l.nics, l.reach, l.spot_request_id, ${['created_at', 'ends_at', 'ended_at', 'running_at'].map(ms).join(', ')},
            l.reason_code, l.reason, l.phases, s.id AS slot_id, s.job_id, s.queue_position, s.queue_reason, s.native_state, ${epoch('s.expected_start')} AS expected_start,
            ${epoch('sn.grace_ends_at')} AS grace_ends_at, sn.phases AS slot_phases,
            (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = l.id) AS tags${more}

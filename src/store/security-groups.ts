@@ -18,6 +18,9 @@ export interface SecurityRuleRow {
   description: string | null;
   tags: Record<string, string> | null;
 }
+/** Of account `a`: as network/mirror.ts derives it. */
+export const DEFAULT_GROUP_ID = "('sg-' || left(encode(sha256(convert_to('sg ' || a.owner_id, 'UTF8')), 'hex'), 17))";
+
 const tags = (of: string): string => `(SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = ${of}.id) AS tags`;
 const GROUP = `g.id, g.name, g.description, ${tags('g')}`;
 const RULE = `r.id, r.group_id, r.egress, r.protocol, r.from_port, r.to_port, r.peer, r.description, ${tags('r')}`;
@@ -71,7 +74,7 @@ export const securityRulesOfGroup = statement<SecurityRuleRow>('security-rules-o
 export const keepingSecurityGroup = statement<{ id: string }>('keeping-security-group', `
   (SELECT l.id FROM lease l JOIN lease_group g ON g.id = l.group_id
     WHERE NOT l.final AND l.account_id = (SELECT account_id FROM security_group WHERE id = $1)
-      AND g.security_groups @> jsonb_build_array(jsonb_build_object('id', $1::text)) LIMIT 5)
+      AND coalesce(l.security_groups, g.security_groups) @> jsonb_build_array(jsonb_build_object('id', $1::text)) LIMIT 5)
    UNION ALL
   (SELECT DISTINCT r.group_id FROM security_rule r WHERE r.peer = $1 AND r.group_id <> $1 LIMIT 5)`);
 

@@ -46,11 +46,14 @@ const VIEW = `
 export const spotRequests = statement<SpotRequestRow>('spot-requests', `${VIEW}
    WHERE ($1::bigint IS NULL OR s.account_id = $1) AND ($2::text[] IS NULL OR s.id = ANY($2)) ORDER BY s.created_at, s.id LIMIT $3`);
 
+/** Of a request `s`, its account `a` and its last lease `l`: it is time for another one. */
+export const WAITS_FOR_LEASE = (now: string): string => `s.cancelled_at IS NULL AND s.failed_at IS NULL AND s.next_at <= ${now} AND a.removed_at IS NULL
+     AND (s.valid_from IS NULL OR s.valid_from <= ${now}) AND (s.valid_until IS NULL OR s.valid_until > ${now})
+     AND (s.launches = 0 OR (s.persistent AND coalesce(l.final, true)))`;
+
 /** $1 now, $2 limit, $3 before this: those that wait for a lease, the dearest first; after one whose VM never ran not before it has been over for a while */
 export const waitingSpotRequests = statement<SpotRequestRow>('waiting-spot-requests', `${VIEW}
-   WHERE s.cancelled_at IS NULL AND s.failed_at IS NULL AND s.next_at <= $1 AND a.removed_at IS NULL
-     AND (s.valid_from IS NULL OR s.valid_from <= $1) AND (s.valid_until IS NULL OR s.valid_until > $1)
-     AND (s.launches = 0 OR (s.persistent AND coalesce(l.final, true)))
+   WHERE ${WAITS_FOR_LEASE('$1')}
      AND (l.id IS NULL OR l.running_at IS NOT NULL OR l.ended_at <= $3)
    ORDER BY s.price DESC, s.created_at, s.id LIMIT $2`);
 

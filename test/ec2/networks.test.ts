@@ -1,9 +1,9 @@
 import {
   AuthorizeSecurityGroupEgressCommand, AuthorizeSecurityGroupIngressCommand, CreateSecurityGroupCommand, CreateTagsCommand, DeleteSecurityGroupCommand,
   DescribeAccountAttributesCommand, DescribeInstancesCommand, DescribeInternetGatewaysCommand, DescribeNetworkInterfacesCommand, DescribeRouteTablesCommand,
-  DescribeSecurityGroupRulesCommand, DescribeSecurityGroupsCommand, DescribeSubnetsCommand, DescribeTagsCommand, DescribeVpcAttributeCommand, DescribeVpcsCommand,
-  RevokeSecurityGroupEgressCommand, RevokeSecurityGroupIngressCommand, RunInstancesCommand, TerminateInstancesCommand, paginateDescribeNetworkInterfaces,
-  paginateDescribeSecurityGroups, paginateDescribeSubnets, type RunInstancesCommandInput,
+  DescribeSecurityGroupRulesCommand, DescribeSecurityGroupsCommand, DescribeSubnetsCommand, DescribeTagsCommand, DescribeVpcAttributeCommand, DescribeVpcsCommand, ModifyInstanceAttributeCommand,
+  ModifyNetworkInterfaceAttributeCommand, RevokeSecurityGroupEgressCommand, RevokeSecurityGroupIngressCommand, RunInstancesCommand, TerminateInstancesCommand, paginateDescribeNetworkInterfaces,
+  paginateDescribeSecurityGroups, paginateDescribeSubnets, type ModifyNetworkInterfaceAttributeCommandInput, type RunInstancesCommandInput,
 } from '@aws-sdk/client-ec2';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createNetwork } from './networks-site.ts';
@@ -89,6 +89,46 @@ describe('instances in subnets and groups', () => {
     await door.alice.send(new DeleteSecurityGroupCommand({ GroupId: web }));
     // What has ended keeps the names that it had.
     expect((await door.alice.send(new DescribeInstancesCommand({ InstanceIds: [i?.InstanceId ?? ''] }))).Reservations?.[0]?.Groups).toContainEqual({ GroupId: web, GroupName: 'web' });
+  });
+
+  it('move to other groups while they run, by the instance or by one of its interfaces', async () => {
+    const [one, two] = [await groupOf('one'), await groupOf('two')];
+    const foreign = (await door.bob.send(new CreateSecurityGroupCommand({ GroupName: 'bobs-own', Description: 'x' }))).GroupId ?? '';
+    const { Instances: [made, other] = [] } = await run({ InstanceType: 'm1.two' as never, SecurityGroupIds: [one], MinCount: 2, MaxCount: 2 });
+    await door.site.settled();
+    const InstanceId = made?.InstanceId ?? '';
+    const names = async (id = InstanceId): Promise<string[]> => ((await door.alice.send(new DescribeInstancesCommand({ InstanceIds: [id] }))).Reservations?.[0]?.Instances?.[0]?.SecurityGroups ?? []).map((g) => g.GroupName ?? '').sort();
+    await door.alice.send(new ModifyInstanceAttributeCommand({ InstanceId, Groups: [two, one] }));
+    expect(await names()).toEqual(['one', 'two']);
+    const nics = (await door.alice.send(new DescribeNetworkInterfacesCommand({ Filters: [{ Name: 'attachment.instance-id', Values: [InstanceId] }] }))).NetworkInterfaces ?? [];
+    const change = (more: Partial<ModifyNetworkInterfaceAttributeCommandInput>, client = door.alice) => client.send(new ModifyNetworkInterfaceAttributeCommand({ NetworkInterfaceId: nics[1]?.NetworkInterfaceId, ...more }));
+    await change({ Groups: [two] });
+    expect(await names()).toEqual(['two']);
+    expect((await door.alice.send(new DescribeNetworkInterfacesCommand({ Filters: [{ Name: 'group-name', Values: ['two'] }] }))).NetworkInterfaces).toHaveLength(2);
+    // The others of its reservation stay where they are, and what an instance is in is kept.
+    expect(await names(other?.InstanceId)).toEqual(['one']);
+    for (const GroupId of [one, two]) expect(await refused(door.alice.send(new DeleteSecurityGroupCommand({ GroupId })))).toBe('DependencyViolation');
+    expect((await door.site.manager.leases.events(door.site.alice, InstanceId)).at(-1)).toMatchObject({ trigger: 'changed', why: `in the security groups ${two}` });
+
+    const six = await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map((n) => groupOf(`move-${n}`)));
+    const cases: Array<[Partial<ModifyNetworkInterfaceAttributeCommandInput>, string, typeof door.alice?]> = [
+      [{ Groups: [foreign] }, 'InvalidGroup.NotFound'], [{ Groups: six }, 'SecurityGroupsPerInterfaceLimitExceeded'], [{ NetworkInterfaceId: 'eni-12345678', Groups: [one] }, 'InvalidNetworkInterfaceID.NotFound'],
+      [{ NetworkInterfaceId: 'eni-x', Groups: [one] }, 'InvalidNetworkInterfaceID.NotFound'], [{ Groups: [foreign] }, 'InvalidNetworkInterfaceID.NotFound', door.bob], [{}, 'MissingParameter'],
+      [{ Groups: [one], SourceDestCheck: { Value: false } }, 'InvalidParameterCombination'], [{ SourceDestCheck: { Value: true } }, 'UnsupportedOperation'],
+      [{ Attachment: { AttachmentId: nics[1]?.Attachment?.AttachmentId, DeleteOnTermination: false } }, 'UnsupportedOperation'], [{ Description: { Value: 'mine' } }, 'UnsupportedOperation'], [{ Groups: [one], DryRun: true }, 'DryRunOperation'],
+    ];
+    for (const [more, code, client] of cases) expect(await refused(change(more, client)), JSON.stringify(more)).toBe(code);
+    expect(await refused(door.alice.send(new ModifyInstanceAttributeCommand({ InstanceId, Groups: [foreign] })))).toBe('InvalidGroup.NotFound');
+    await change({ SourceDestCheck: { Value: false } });
+    await change({ Attachment: { AttachmentId: nics[1]?.Attachment?.AttachmentId, DeleteOnTermination: true } });
+    expect(await names()).toEqual(['two']);
+
+    await change({ Groups: [(await door.alice.send(new DescribeSecurityGroupsCommand({ GroupNames: ['default'] }))).SecurityGroups?.[0]?.GroupId ?? ''] });
+    expect(await names()).toEqual(['default']);
+    await door.alice.send(new DeleteSecurityGroupCommand({ GroupId: two }));
+    await door.alice.send(new TerminateInstancesCommand({ InstanceIds: [InstanceId, other?.InstanceId ?? ''] }));
+    await door.site.settled();
+    expect(await refused(change({ Groups: [one] }))).toBe('InvalidNetworkInterfaceID.NotFound');
   });
 
   it('take interfaces in the place of both', async () => {

@@ -159,6 +159,11 @@ it('updates: tags, protection, monitoring, metadata; a type with the instance st
   await ask({ 'Action': 'MonitorInstances', 'InstanceId.1': id }, 'monitoring');
   await ask({ 'Action': 'UnmonitorInstances', 'InstanceId.1': id }, 'monitoring');
   await ask({ Action: 'ModifyInstanceMetadataOptions', InstanceId: id, HttpEndpoint: 'disabled' }, 'instanceMetadataOptions', 'state');
+  // Other vpc_security_group_ids: the provider changes those of the first interface.
+  const group = first(await ask({ Action: 'CreateSecurityGroup', GroupName: 'web', GroupDescription: 'Managed by Terraform' }, 'groupId'), 'groupId');
+  const nic = first(await ask({ 'Action': 'DescribeInstances', 'InstanceId.1': id }), 'networkInterfaceId');
+  await ask({ 'Action': 'ModifyNetworkInterfaceAttribute', 'NetworkInterfaceId': nic, 'SecurityGroupId.1': group }, 'return');
+  expect(first(await ask({ 'Action': 'DescribeInstances', 'InstanceId.1': id }), 'groupId')).toBe(group);
   await ask({ 'Action': 'StopInstances', 'InstanceId.1': id, 'Force': 'false' }, 'currentState');
   await untilState(id, 'stopped', ['stopping']);
   await ask({ 'Action': 'ModifyInstanceAttribute', 'InstanceId': id, 'InstanceType.Value': 'm1.large' }, 'return');

@@ -80,3 +80,10 @@ it('messages that a service which runs has not applied are shown', async () => {
   expect((await c.fsck({ serving: false })).problems).toEqual([]);
   await c.break('UPDATE slot_message SET applied = true WHERE slot_id = $1', slot);
 });
+
+it('a lease that is not preemptible in a job that may be displaced is shown', async () => {
+  const slot = await c.id("SELECT min(s.id) AS id FROM slot s JOIN slot_node n ON n.slot_id = s.id JOIN lease l ON l.slot_node_id = n.id WHERE l.state = 'Running'");
+  await c.break('UPDATE slot SET spot = true WHERE id = $1', slot);
+  expect(await c.wrong({ repair: true })).toEqual([expect.stringMatching(new RegExp(`^spot-slot: the job of slot ${slot} may be displaced, but its lease i-\\w+ is not preemptible$`))]);
+  await c.break('UPDATE slot SET spot = false WHERE id = $1', slot);
+});

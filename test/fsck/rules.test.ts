@@ -33,6 +33,13 @@ const FIRST_RUNNING = "SELECT id, account_id, group_id FROM lease WHERE state = 
 const subscribed = (account: string, lease: string, claimed = 'NULL', more = ['now()', 'pg_current_xact_id()']): string => `INSERT INTO subscription (id, account_id, lease_id, topic, consumer, created_at, next_at, claimed_until, txid)
   VALUES ($1, ${account}, ${lease}, 'currentState', '{"address":"http://192.0.2.1/","properties":[]}', now(), ${more[0]}, ${claimed}, ${more[1]})`;
 
+/** A spot request `$1` of the first running lease's user, and what is done to that lease with it. */
+const spot = (more: { launches?: number; price?: number; persistent?: boolean; next?: string; account?: string } = {}): string => `
+  INSERT INTO spot_request (id, account_id, persistent, price, created_at, launch, launches, status_code, status_message, status_at, next_at)
+  SELECT $1, ${more.account ?? 'account_id'}, ${more.persistent ?? false}, ${more.price ?? 1}, now(), '{}', ${more.launches ?? 1}, '', '', now(), ${more.next ?? 'now()'} FROM (${FIRST_RUNNING}) l`;
+const withSpot = (sql: string, more: Parameters<typeof spot>[0] = {}): string => `WITH s AS (${spot(more)}) UPDATE lease SET ${sql} WHERE id = (SELECT id FROM (${FIRST_RUNNING}) f)`;
+const FORGET_SPOT = 'WITH l AS (UPDATE lease SET spot_request_id = NULL, spot_price = NULL, preempted_at = NULL WHERE spot_request_id = $1) DELETE FROM spot_request WHERE id = $1';
+
 /** What --repair mends, by rule. */
 const MENDED: Readonly<Record<string, Broken>> = {
   'lease-final': { of: RUNNING, broken: 'UPDATE lease SET final = true WHERE id = $1', says: 'lease {} is Running, but counts as ended' },
@@ -109,6 +116,21 @@ const MENDED: Readonly<Record<string, Broken>> = {
     of: "SELECT 's-claim' AS id", says: /^subscription {} is claimed until 20.*: nobody else would tell its consumer before$/,
     broken: `WITH l AS (${FIRST_RUNNING}) ${subscribed('(SELECT account_id FROM l)', '(SELECT id FROM l)', "now() + interval '2 days'")}`,
   },
+  'spot-launches': { of: "SELECT 'sir-launches' AS id", says: 'spot request {} counts 0 leases, and has 1', broken: withSpot('spot_request_id = $1, spot_price = 1', { launches: 0 }) },
+  'spot-price': {
+    of: "SELECT 'sir-price' AS id", says: /^lease i-\w+ does not have the price of its spot request: it is displaced out of turn$/,
+    broken: withSpot('spot_request_id = $1, spot_price = 9'),
+  },
+  'spot-displaced': { of: RUNNING, says: 'lease {} is Running, but counts as displaced: preemptible leases wait for its room', broken: 'UPDATE lease SET preempted_at = now() WHERE id = $1' },
+  'security-group-lost': {
+    of: RUNNING, says: 'lease {} is in the security group sg-0123456789abcdef0, which its user does not have',
+    broken: `UPDATE lease SET security_groups = '[{"id":"sg-0123456789abcdef0","name":"gone"}]' WHERE id = $1`,
+  },
+  'security-peer-lost': {
+    of: "SELECT 'sgr-1' AS id", says: 'rule {} of security group sg-1 lets in sg-none, a group which its user does not have',
+    broken: `WITH g AS (INSERT INTO security_group (id, account_id, name, description, created_at) SELECT 'sg-1', account_id, 'one', '', now() FROM (${FIRST_RUNNING}) f RETURNING id)
+      INSERT INTO security_rule (id, group_id, egress, protocol, from_port, to_port, peer, created_at) SELECT $1, id, false, 'tcp', 22, 22, 'sg-none', now() FROM g`,
+  },
   'node-use': { of: 'SELECT id FROM vmm_node ORDER BY memory_used DESC LIMIT 1', broken: 'UPDATE vmm_node SET memory_used = memory_used + 128, cores_used = 0 WHERE id = $1::text::bigint', says: /^node n\d counts \d+ MiB and 0 cores as used; its leases hold \d+ MiB and \d cores$/ },
 };
 
@@ -160,6 +182,27 @@ const SHOWN: Readonly<Record<string, Broken & { readonly undo: string }>> = {
   'subscription-untold': {
     of: "SELECT 's-untold' AS id", says: /^something has happened to lease i-\w+, and the consumer of subscription {} was not told$/, undo: 'DELETE FROM subscription WHERE id = $1',
     broken: `WITH l AS (${FIRST_RUNNING}) ${subscribed('(SELECT account_id FROM l)', '(SELECT id FROM l)', 'NULL', ["now() - interval '1 hour'", "'0'"])}`,
+  },
+  'spot-doubled': {
+    of: "SELECT 'sir-doubled' AS id", says: /^spot request {} has several leases at once: i-\w+, i-\w+$/, undo: FORGET_SPOT,
+    broken: `WITH s AS (${spot({ launches: 2 })}) UPDATE lease SET spot_request_id = $1, spot_price = 1 WHERE id IN (SELECT id FROM lease WHERE state = 'Running' AND spot_request_id IS NULL AND account_id = (SELECT account_id FROM (${FIRST_RUNNING}) f) ORDER BY seq LIMIT 2)`,
+  },
+  'spot-lost': {
+    of: "SELECT id FROM lease WHERE state = 'Running' AND spot_request_id IS NULL ORDER BY seq LIMIT 1", says: 'lease {} is preemptible, but its spot request sir-none does not exist',
+    broken: "UPDATE lease SET spot_request_id = 'sir-none', spot_price = 1 WHERE id = $1", undo: 'UPDATE lease SET spot_request_id = NULL, spot_price = NULL WHERE id = $1',
+  },
+  'spot-account': {
+    of: "SELECT 'sir-account' AS id", says: /^spot request {} has lease i-\w+ of another user$/, undo: FORGET_SPOT,
+    broken: `WITH s AS (${spot({ account: '(SELECT min(a.id) FROM account a WHERE a.id <> l.account_id)' })}) UPDATE lease SET spot_request_id = $1, spot_price = 1
+      WHERE id = (SELECT id FROM lease WHERE state = 'Running' AND spot_request_id IS NULL AND account_id = (SELECT account_id FROM (${FIRST_RUNNING}) f) ORDER BY seq LIMIT 1)`,
+  },
+  'spot-untried': {
+    of: "SELECT 'sir-untried' AS id", says: /^spot request {} should have been tried at 20.*, and was not$/, undo: FORGET_SPOT,
+    broken: spot({ launches: 0, next: "now() - interval '2 hours'" }),
+  },
+  'security-default': {
+    of: "SELECT 'sg-2' AS id", says: /^security group {} \(default\) of \w+ is taken for the default one/, undo: 'DELETE FROM security_group WHERE id = $1',
+    broken: `INSERT INTO security_group (id, account_id, name, description, created_at) SELECT $1, account_id, 'default', '', now() FROM (${FIRST_RUNNING}) f`,
   },
   'group-torn': {
     of: 'SELECT group_id AS id FROM lease ORDER BY seq LIMIT 1', says: /^group {} has 3 leases with numbers up to 8: it is not all or none$/,

@@ -72,6 +72,7 @@ const attempts = (): Record<string, ReadonlyArray<readonly [params: Record<strin
     DeleteSecurityGroup: [[{ GroupId: firewall }, 'InvalidGroup.NotFound']],
     AuthorizeSecurityGroupIngress: onRules, AuthorizeSecurityGroupEgress: onRules, RevokeSecurityGroupIngress: onRules, RevokeSecurityGroupEgress: onRules,
     DescribeNetworkInterfaces: [[{}, ''], [{ 'NetworkInterfaceId.1': nic }, 'InvalidNetworkInterfaceID.NotFound']],
+    ModifyNetworkInterfaceAttribute: [[{ 'NetworkInterfaceId': nic, 'SourceDestCheck.Value': 'false' }, 'InvalidNetworkInterfaceID.NotFound']],
     DescribeSpotInstanceRequests: [[{}, ''], [{ 'SpotInstanceRequestId.1': spot }, 'InvalidSpotInstanceRequestID.NotFound']],
     CancelSpotInstanceRequests: [[{ 'SpotInstanceRequestId.1': spot }, 'InvalidSpotInstanceRequestID.NotFound']],
     DescribeInstances: [

@@ -4,14 +4,13 @@
  * nothing asks again. Whatever it was told stands, and an ensemble runs as a whole or waits as a whole.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { isFault } from '../../src/lease/faults.ts';
 import type { CreateRequest, GridRequest } from '../../src/lease/types.ts';
 import type { Change } from '../../src/manager/workspace-changes.ts';
 import type { Workspace } from '../../src/manager/workspaces.ts';
 import { statement } from '../../src/store/db.ts';
 import { checkedSite, type Checked } from '../fsck/site.ts';
 import { expectInvariants } from '../support/invariants.ts';
-import { CrashWorld, type Moment } from './crash-world.ts';
+import { CrashWorld, different, type Moment } from './crash-world.ts';
 
 let w: CrashWorld;
 let checked: Checked;
@@ -30,21 +29,7 @@ const states = statement<{ state: string; placed: boolean; done: boolean }>('cra
 const live = statement<{ id: string }>('crash-grid-live', 'SELECT id FROM lease WHERE NOT final');
 const subscriptions = statement<{ n: number }>('crash-subscriptions', 'SELECT count(*)::int AS n FROM subscription WHERE id = $1');
 
-const TRIES = 12;
-
-/** A client that asks until it is answered. `before`: what a refusal is called of what an earlier request, whose answer was lost, has done. */
-async function insist<T>(what: () => Promise<T>, before: readonly string[] = []): Promise<T | undefined> {
-  for (let attempt = 1; ; attempt += 1) {
-    if (!w.alive) await w.rest();
-    try {
-      return await what();
-    } catch (e) {
-      if (!w.alive && attempt < TRIES) continue;
-      if (attempt > 1 && isFault(e) && before.includes(e.code)) return undefined;
-      throw e;
-    }
-  }
-}
+const insist = <T>(what: () => Promise<T>, before: readonly string[] = []): Promise<T | undefined> => w.insist(what, before);
 
 const request = (token: string, grid: Partial<GridRequest> = {}, count = 1): CreateRequest => ({
   minCount: count, maxCount: count, image: 'guest', clientToken: token,
@@ -114,17 +99,6 @@ async function moments(life: () => Promise<void>): Promise<Moment[]> {
   const all = await w.moments(life);
   await walk(life, 'a life without a fault');
   return all;
-}
-
-/** What services and nodes do for one intent they do for the next: a moment counts by what led to it. */
-function different(all: readonly Moment[]): number[] {
-  const seen = new Set<string>();
-  return all.flatMap((_, i) => {
-    const context = all.slice(Math.max(0, i - 1), i + 1).join();
-    if (seen.has(context)) return [];
-    seen.add(context);
-    return [i + 1];
-  });
 }
 
 describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut down, paused and saved', rested]] as const)('%s', { timeout: 240_000 }, (_, life) => {

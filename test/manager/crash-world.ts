@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isFault } from '../../src/lease/faults.ts';
 import { createImageRepository } from '../../src/images/repository.ts';
 import { createManager, type FullManager } from '../../src/manager/index.ts';
 import { createNodePool } from '../../src/manager/pool.ts';
@@ -33,6 +34,20 @@ const makeDue = statement<never>('crash-due', "UPDATE intent SET next_at = now()
 const open = statement<{ n: number }>('crash-open', "SELECT count(*)::int AS n FROM intent WHERE state = 'open'");
 
 const GONE = 'the process is gone';
+/** Of a client that is not answered. */
+const TRIES = 12;
+const NODES = [{ name: 'n1', memoryMb: 2048, cores: 16 }, { name: 'n2', memoryMb: 2048, cores: 16 }];
+
+/** What services and nodes do for one intent they do for the next: a moment counts by what led to it. */
+export function different(all: readonly Moment[]): number[] {
+  const seen = new Set<string>();
+  return all.flatMap((_, i) => {
+    const context = all.slice(Math.max(0, i - 1), i + 1).join();
+    if (seen.has(context)) return [];
+    seen.add(context);
+    return [i + 1];
+  });
+}
 
 export class CrashWorld {
   /** Asked at every moment, by its name; true kills the service there. */
@@ -43,8 +58,8 @@ export class CrashWorld {
 
   private constructor(readonly site: TestSite) {}
 
-  static async open(): Promise<CrashWorld> {
-    const site = await openTestSite({ nodes: [{ name: 'n1', memoryMb: 2048, cores: 16 }, { name: 'n2', memoryMb: 2048, cores: 16 }] });
+  static async open(options: Pick<NonNullable<Parameters<typeof openTestSite>[0]>, 'config' | 'nodes'> = {}): Promise<CrashWorld> {
+    const site = await openTestSite({ nodes: NODES, ...options });
     await site.monitor.stop();
     const world = new CrashWorld(site);
     await world.start();
@@ -99,6 +114,20 @@ export class CrashWorld {
         await monitor.reload();
       } catch (e) {
         if (this.alive) throw e;
+      }
+    }
+  }
+
+  /** A client that asks until it is answered. `before`: what a refusal is called of what an earlier request, whose answer was lost, has done. */
+  async insist<T>(what: () => Promise<T>, before: readonly string[] = []): Promise<T | undefined> {
+    for (let attempt = 1; ; attempt += 1) {
+      if (!this.alive) await this.rest();
+      try {
+        return await what();
+      } catch (e) {
+        if (!this.alive && attempt < TRIES) continue;
+        if (attempt > 1 && isFault(e) && before.includes(e.code)) return undefined;
+        throw e;
       }
     }
   }

@@ -12,7 +12,7 @@ import { describeImageAttribute, modifyImageAttribute, resetImageAttribute } fro
 import { createImage, deregisterImage, describeImages, registerImage } from './images.ts';
 import { describeInstanceAttribute, modifyInstanceAttribute, modifyInstanceMetadataOptions, resetInstanceAttribute } from './instance-attributes.ts';
 import { createKeyPair, deleteKeyPair, describeKeyPairs, importKeyPair } from './key-pairs.ts';
-import { describeNetworkInterfaces } from './network-interfaces.ts';
+import { describeNetworkInterfaces, modifyNetworkInterfaceAttribute } from './network-interfaces.ts';
 import { runInstances } from './run-instances.ts';
 import { createSecurityGroup, deleteSecurityGroup, describeSecurityGroupRules, describeSecurityGroups } from './security-groups.ts';
 import { authorizeSecurityGroupEgress, authorizeSecurityGroupIngress, revokeSecurityGroupEgress, revokeSecurityGroupIngress } from './security-rules.ts';
@@ -30,7 +30,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   createKeyPair, importKeyPair, describeKeyPairs, deleteKeyPair,
   createTags, deleteTags, describeTags,
   describeAvailabilityZones, describeRegions, describeInstanceTypes, describeInstanceTypeOfferings, describeInstanceCreditSpecifications, describeAccountAttributes,
-  describeVpcs, describeVpcAttribute, describeSubnets, describeRouteTables, describeInternetGateways, describeNetworkInterfaces,
+  describeVpcs, describeVpcAttribute, describeSubnets, describeRouteTables, describeInternetGateways, describeNetworkInterfaces, modifyNetworkInterfaceAttribute,
   describeSecurityGroups, describeSecurityGroupRules, createSecurityGroup, deleteSecurityGroup,
   authorizeSecurityGroupIngress, authorizeSecurityGroupEgress, revokeSecurityGroupIngress, revokeSecurityGroupEgress,
   requestSpotInstances, describeSpotInstanceRequests, cancelSpotInstanceRequests, describeSpotPriceHistory,

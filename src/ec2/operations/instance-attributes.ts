@@ -1,7 +1,7 @@
 /** DescribeInstanceAttribute, ModifyInstanceAttribute, ResetInstanceAttribute, ModifyInstanceMetadataOptions. */
 import { Fault } from '../../lease/faults.ts';
 import { NAME } from '../../lease/ids.ts';
-import type { Caller, LeaseAttributes, LeaseView, Manager } from '../../manager/types.ts';
+import type { AttributeChange, Caller, LeaseAttributes, LeaseView, Manager } from '../../manager/types.ts';
 import { base64, boolean as booleanInput, integer as integerInput, list as inputList, required, string, struct as structInput, unsupported } from '../inputs.ts';
 import type { Input, InputsOf } from '../inputs.ts';
 import { groupSet, instanceId, METADATA, metadataShape, securityGroupItems } from '../instance.ts';
@@ -81,7 +81,7 @@ const VALUES: Readonly<Record<Exclude<Attribute, 'groupSet'>, (a: LeaseAttribute
 };
 
 /** `Name.Value=…`, and the bare `Name=…` of some libraries. */
-function valueOf<T>(item: Input<T>): Input<T> {
+export function valueOf<T>(item: Input<T>): Input<T> {
   const inner = structInput({ Value: item });
   return {
     type: 'struct',
@@ -122,16 +122,13 @@ const modified = {
 
 export const modifyInstanceAttribute = operation({
   name: 'ModifyInstanceAttribute',
-  summary: 'Changes one attribute of a lease: its protection, what its own shutdown means; while it is stopped its user data and its type.',
+  summary: 'Changes one attribute of a lease: its protection, its security groups, what its own shutdown means; while it is stopped its user data and its type.',
   input: modified,
   output: { return: boolean },
-  errors: ['LeaseIdMalformed', 'LeaseNotFound', 'StateRefused', 'UserDataMalformed', 'TypeUnknown', 'NoCapacity', 'TooMany', 'NotAuthorized', 'ParameterConflict', 'Unsupported'],
+  errors: ['LeaseIdMalformed', 'LeaseNotFound', 'StateRefused', 'UserDataMalformed', 'TypeUnknown', 'NoCapacity', 'TooMany', 'NotAuthorized', 'SecurityGroupNotFound', 'ParameterConflict', 'Unsupported'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
-    const asked = named(p);
-    const change = changeOf(asked);
-    if (asked.GroupId.length > 0) requireGroups(await leaseOf(manager, caller, p.InstanceId), asked.GroupId);
-    await manager.leases.setAttributes(caller, p.InstanceId, change, { dryRun });
+    await manager.leases.setAttributes(caller, p.InstanceId, changeOf(named(p)), { dryRun });
     return { return: true };
   },
 });
@@ -153,15 +150,14 @@ function named({ Attribute: name, Value: value, ...given }: InputsOf<typeof modi
   return { ...given, [parameter]: input.read({ value: undefined, children: new Map([['Value', { value, children: undefined }]]) }, 'Value') };
 }
 
-type Change = Partial<Omit<LeaseAttributes, 'id'>>;
-
-function changeOf(p: Modified): Change {
+function changeOf(p: Modified): AttributeChange {
   const change: Record<string, unknown> = {
     endProtected: p.DisableApiTermination,
     stopProtected: p.DisableApiStop,
     rests: p.InstanceInitiatedShutdownBehavior === undefined ? undefined : p.InstanceInitiatedShutdownBehavior === 'stop',
     type: p.InstanceType,
     userData: p.UserData === undefined ? undefined : p.UserData.length === 0 ? null : p.UserData,
+    securityGroups: p.GroupId.length === 0 ? undefined : p.GroupId,
   };
   const given = Object.entries(change).filter(([, value]) => value !== undefined);
   const same = unchangeable(p);
@@ -181,12 +177,7 @@ function unchangeable(p: Modified): number {
   if (p.SourceDestCheck === true) refuse('The networks of this site do not check addresses of instances: sourceDestCheck is false.');
   if (p.EbsOptimized === true || p.EnaSupport === true) refuse('This service has no such hardware: ebsOptimized and enaSupport are false.');
   if (p.SriovNetSupport !== undefined || p.Kernel !== undefined || p.Ramdisk !== undefined) refuse('Instances boot from their disks: they have neither kernel nor ramdisk of their own, nor SR-IOV.');
-  return [p.SourceDestCheck, p.EbsOptimized, p.EnaSupport].filter((v) => v !== undefined).length + (p.GroupId.length > 0 ? 1 : 0);
-}
-
-function requireGroups(lease: LeaseView, wanted: readonly string[]): void {
-  const same = new Set(wanted).size === lease.securityGroups.length && lease.securityGroups.every((g) => wanted.includes(g.id));
-  if (!same) throw new Fault('Unsupported', 'The security groups of an instance are those that it was run with.', lease.securityGroups.map((g) => `${g.id} (${g.name})`));
+  return [p.SourceDestCheck, p.EbsOptimized, p.EnaSupport].filter((v) => v !== undefined).length;
 }
 
 export const resetInstanceAttribute = operation({

@@ -1,13 +1,14 @@
-/** DescribeNetworkInterfaces: one for each NIC of a live lease. */
+/** DescribeNetworkInterfaces: one for each NIC of a live lease; ModifyNetworkInterfaceAttribute, by which some clients move an instance to other groups. */
 import { Fault } from '../../lease/faults.ts';
 import { LEASE_ID } from '../../lease/ids.ts';
 import type { Nic } from '../../lease/types.ts';
 import type { Caller, LeaseView, Manager } from '../../manager/types.ts';
-import { attachmentId, interfaceId, subnetId, vpcId } from '../../network/mirror.ts';
+import { attachmentId, interfaceId, leasesOfInterface, subnetId, vpcId } from '../../network/mirror.ts';
 import { absentFilters, filterBy, filters } from '../filters.ts';
 import type { FilterTable } from '../filters.ts';
-import { list as inputList, shown, string } from '../inputs.ts';
+import { boolean as booleanInput, list as inputList, required, shown, string, struct as structInput, unsupported } from '../inputs.ts';
 import { groupSet, securityGroupItems } from '../instance.ts';
+import { valueOf } from './instance-attributes.ts';
 import { operation } from '../operation.ts';
 import { boolean, integer, list, optional, struct, text, time } from '../outputs.ts';
 import { pagingInputs, readToken, writeToken } from '../paging.ts';
@@ -87,7 +88,7 @@ export const describeNetworkInterfaces = operation({
       if ((p.NetworkInterfaceId.length === 0 || named.delete(i.id)) && wanted(i) && found.push(i) > size) break;
     }
     const [unknown] = named;
-    if (unknown !== undefined) throw new Fault('ResourceNotFound', `The networkInterface ID '${shown(unknown)}' does not exist`, [], { ec2: 'InvalidNetworkInterfaceID.NotFound' });
+    if (unknown !== undefined) throw notFound(unknown);
     const items = found.slice(0, size);
     const last = items.at(-1);
     return {
@@ -96,6 +97,43 @@ export const describeNetworkInterfaces = operation({
     };
   },
 });
+
+const notFound = (id: string): Fault => new Fault('ResourceNotFound', `The networkInterface ID '${shown(id)}' does not exist`, [], { ec2: 'InvalidNetworkInterfaceID.NotFound' });
+
+export const modifyNetworkInterfaceAttribute = operation({
+  name: 'ModifyNetworkInterfaceAttribute',
+  summary: 'Moves the instance of an interface to other security groups: all interfaces of an instance are in the same ones.',
+  input: {
+    NetworkInterfaceId: required(string()),
+    SecurityGroupId: inputList(string()),
+    SourceDestCheck: valueOf(booleanInput),
+    Attachment: structInput({ AttachmentId: string(), DeleteOnTermination: booleanInput }),
+    Description: unsupported('An interface is called as its network.'),
+    AssociatePublicIpAddress: unsupported('Addresses are those of the networks that an instance joins.'),
+  },
+  output: { return: boolean },
+  errors: ['ResourceNotFound', 'SecurityGroupNotFound', 'TooMany', 'ParameterConflict', 'Unsupported'],
+  mutates: true,
+  async run({ manager, caller, dryRun }, p) {
+    const lease = await leaseOf(manager, caller, p.NetworkInterfaceId);
+    const given = [p.SecurityGroupId.length > 0, p.SourceDestCheck !== undefined, p.Attachment?.DeleteOnTermination !== undefined].filter(Boolean).length;
+    if (given === 0) throw new Fault('ParameterMissing', 'The request must contain the attribute that shall change');
+    if (given > 1) throw new Fault('ParameterConflict', 'One request changes one attribute.');
+    if (p.SourceDestCheck === true) throw new Fault('Unsupported', 'The networks of this site do not check addresses of instances: sourceDestCheck is false.');
+    if (p.Attachment?.DeleteOnTermination === false) throw new Fault('Unsupported', 'An interface goes with its instance.');
+    await manager.leases.setAttributes(caller, lease, p.SecurityGroupId.length > 0 ? { securityGroups: p.SecurityGroupId } : {}, { dryRun });
+    return { return: true };
+  },
+});
+
+/** Of the live lease whose interface it is. @throws Fault */
+async function leaseOf(manager: Manager, caller: Caller, id: string): Promise<string> {
+  const may = leasesOfInterface(id);
+  const leases = may.length === 0 ? [] : await manager.leases.describe(caller, { ids: may.map((m) => m.lease), missing: 'skip' });
+  const found = leases.find((l) => l.endedAt === null && l.nics.some((_, index) => interfaceId(l.id, index) === id));
+  if (found === undefined) throw notFound(id);
+  return found.id;
+}
 
 interface Place {
   readonly lease: string;
