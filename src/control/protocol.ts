@@ -100,10 +100,11 @@ export interface PropagateRequest extends LeaseRequestBase { readonly op: 'propa
 export interface LeaseOpRequest extends LeaseRequestBase {
   /**
    * `remove` ends the VM and removes every trace of it but the generation; `unpropagate` removes the disk of a stopped VM; `save`
-   * ends the VM and makes its disk one file, an image in itself, that `read-saved` reads until the lease is removed; `shutdown`
+   * ends the VM and makes its disk one file, an image in itself, that `read-saved` reads until the lease is removed; `copy` makes such a file of
+   * the disk of a VM that goes on, as it is at one moment, readable for a while; `shutdown`
    * ends the VM and keeps its disk, for another start.
    */
-  readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'shutdown';
+  readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'copy' | 'shutdown';
   /** With `remove`, `save` and `shutdown`: the guest is asked to power down and has so many ms to do it. */
   readonly graceMs?: number;
   /** With a grace: a line for the guest and its user, shown before the guest is asked. */

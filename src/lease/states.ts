@@ -84,11 +84,11 @@ export type Trigger =
   | 'placed' | 'propagate-begun' | 'propagated' | 'start-begun' | 'started'
   | 'reboot' | 'rebooted' | 'pause' | 'paused' | 'resume' | 'resumed'
   | 'shutdown' | 'shut-down' | 'powered-off' | 'start' | 'serialize' | 'serialized' | 'unserialize'
-  | 'make-transportable' | 'transportable' | 'image-made' | 'stage-out' | 'staged-out'
+  | 'make-transportable' | 'transportable' | 'image-made' | 'copy' | 'copy-done' | 'stage-out' | 'staged-out'
   | 'refused' | 'failed' | 'vm-exited' | 'end' | 'ended' | 'forget';
 
 /** Work that a transition asks of an agent. */
-export type IntentKind = 'start' | 'reboot' | 'pause' | 'resume' | 'shutdown' | 'serialize' | 'unserialize' | 'save' | 'remove';
+export type IntentKind = 'start' | 'reboot' | 'pause' | 'resume' | 'shutdown' | 'serialize' | 'unserialize' | 'save' | 'copy' | 'remove';
 
 export interface Transition {
   readonly from: readonly LeaseState[];
@@ -127,6 +127,9 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Serializing'], trigger: 'serialized', to: 'Serialized', by: ['agent'] },
   { from: ['Serialized'], trigger: 'unserialize', to: 'Starting', by: ASKING, intent: 'unserialize' },
   { from: ['Propagated', 'Running', 'Paused', 'Serialized'], trigger: 'make-transportable', to: 'ReadyingForTransport', by: [...ASKING, 'sweeper', 'slot'], intent: 'save' },
+  // Its disk is copied while it runs; whatever else is asked of it ends the copy.
+  { from: ['Running'], trigger: 'copy', to: 'Running', by: ASKING, intent: 'copy' },
+  { from: ['Running'], trigger: 'copy-done', to: 'Running', by: ['agent', 'service'] },
   { from: ['ReadyingForTransport'], trigger: 'transportable', to: 'ReadyForTransport', by: ['agent'] },
   { from: ['ReadyingForTransport'], trigger: 'image-made', to: 'Propagated', by: ['agent'] },
   { from: ['ReadyForTransport'], trigger: 'stage-out', to: 'StagingOut', by: ['service', 'sweeper'] },

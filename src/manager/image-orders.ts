@@ -1,6 +1,6 @@
 /**
- * Images made of leases that go on: the VM is shut down, its disk saved, the VM started again. The image has its id from the
- * beginning; what becomes of it is the recorder's to write.
+ * Images made of leases that go on: the VM is shut down, its disk saved, the VM started again; or its disk is copied while it runs. The
+ * image has its id from the beginning; what becomes of it is the recorder's to write.
  */
 import { looksLikeId } from '../images/lookup.ts';
 import { Fault } from '../lease/faults.ts';
@@ -8,7 +8,7 @@ import { isName } from '../lease/ids.ts';
 import type { Actor } from '../lease/states.ts';
 import { newImageId } from '../platform/ids.ts';
 import type { Queryable } from '../store/db.ts';
-import { insertImageOrder, ordersCalled, usableImageByName } from '../store/images.ts';
+import { insertImageOrder, ordersCalled, unfinishedOrder, usableImageByName } from '../store/images.ts';
 import { leasesByIds, type LockedLease } from '../store/leases.ts';
 import { lockBelongings } from '../store/tags.ts';
 import type { ManagerDeps } from './deps.ts';
@@ -23,6 +23,7 @@ interface NewImage {
   readonly name: string;
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;
+  readonly live?: boolean;
 }
 
 export async function makeImage(deps: ManagerDeps, caller: Caller, leaseId: string, image: NewImage, dry: boolean): Promise<string> {
@@ -34,9 +35,11 @@ export async function makeImage(deps: ManagerDeps, caller: Caller, leaseId: stri
     await tx.query(lockBelongings, [caller.accountId]);
     await checkFree(tx, caller, image.name);
     const lease = (await lockNamed(tx, caller, checkIds([leaseId]))).get(leaseId) as LockedLease;
-    const restart = lease.state === 'Running';
+    const live = image.live === true && lease.state === 'Running';
+    const restart = lease.state === 'Running' && !live;
     const batch = new TransitionBatch(deps.ctx.random, now, deps.config.accounting.charge_granularity, deps.self?.id() ?? null);
-    save(batch, lease, caller, id, now);
+    await requireIdle(tx, lease);
+    save(batch, lease, caller, id, { now, live });
     const [row] = await readLeases(tx, leasesByIds, [[leaseId], null]);
     await tx.query(insertImageOrder, [id, caller.accountId, leaseId, row?.image_id ?? '', image.name, image.description, restart, new Date(now)]);
     await writeTags(tx, [{ id, account_id: caller.accountId }], image.tags);
@@ -49,13 +52,22 @@ export async function makeImage(deps: ManagerDeps, caller: Caller, leaseId: stri
 }
 
 /** @throws Fault StateRefused */
-function save(batch: TransitionBatch, lease: LockedLease, caller: Caller, id: string, now: number): void {
+function save(batch: TransitionBatch, lease: LockedLease, caller: Caller, id: string, { now, live }: { now: number; live: boolean }): void {
   const actor: Actor = caller.admin ? 'admin' : 'user';
   const stopped = lease.state === 'Propagated' && lease.running_at !== null;
-  lease.image_order = id;
-  const cause = { trigger: 'make-transportable', actor, who: caller.name, why: `its disk becomes the image ${id}`, at: now, requestId: caller.requestId } as const;
-  if ((stopped || lease.state === 'Running') && batch.apply(lease, cause)) return;
+  const cause = { trigger: live ? 'copy' : 'make-transportable', actor, who: caller.name, why: `its disk becomes the image ${id}`, at: now, requestId: caller.requestId } as const;
+  if ((stopped || lease.state === 'Running') && batch.apply(lease, cause)) {
+    lease.image_order = id;
+    return;
+  }
   throw new Fault('StateRefused', `The instance '${lease.id}' is not in a state from which an image can be made: running or stopped.`, [`it is ${lease.state}`]);
+}
+
+/** @throws Fault StateRefused */
+async function requireIdle(tx: Queryable, lease: LockedLease): Promise<void> {
+  if (lease.state !== 'Running' || lease.image_order === null) return;
+  const [making] = await tx.query(unfinishedOrder, [lease.image_order]);
+  if (making !== undefined) throw new Fault('StateRefused', `An image is being made of the instance '${lease.id}' already: wait until it is available or has failed.`, [`it is ${lease.image_order}`]);
 }
 
 function checkName(name: string): void {

@@ -63,11 +63,11 @@ const ON_PHASE: Readonly<Partial<Record<LeasePhase, Trigger>>> = {
 };
 const ON_DONE: Readonly<Record<IntentKind, Trigger>> = {
   start: 'started', reboot: 'rebooted', pause: 'paused', resume: 'resumed', shutdown: 'shut-down', serialize: 'serialized',
-  unserialize: 'started', save: 'transportable', remove: 'ended',
+  unserialize: 'started', save: 'transportable', copy: 'copy-done', remove: 'ended',
 };
 /** A failed start is the end of the VM; a refused reboot, pause or resume leaves it as it was. */
 const ON_FAILED: Readonly<Record<IntentKind, readonly Trigger[]>> = {
-  start: ['failed'], unserialize: ['failed'], save: [], remove: [],
+  start: ['failed'], unserialize: ['failed'], save: [], copy: [], remove: [],
   reboot: ['refused'], pause: ['refused'], resume: ['refused'], shutdown: ['refused'], serialize: ['refused'],
 };
 
@@ -188,7 +188,7 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
     case 'saved':
       batch.finish(r.intentId, 'done', null);
       if (!current) return;
-      if (order !== undefined) return goOn(batch, lease, { ...cause('image-made', `its disk is the image ${r.image.id}`) }, order, now);
+      if (order !== undefined) return goOn(batch, lease, cause(lease.state === 'Running' ? 'copy-done' : 'image-made', `its disk is the image ${r.image.id}`), order, now);
       batch.apply(lease, cause('transportable', ''));
       if (lease.save_as !== null) return;
       preempt(batch, lease, r, `${PREEMPTED}; its disk was saved as image ${r.image.id} (${r.image.name})`);
@@ -198,9 +198,9 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       if (!current) return;
       // Of the newest generation the node cannot have seen a newer one: the table has fallen behind it.
       if (r.superseded && r.intent === 'remove') batch.again(lease, r.intent, r.requestId);
-      if (r.intent === 'save' && order !== undefined) {
+      if ((r.intent === 'save' || r.intent === 'copy') && order !== undefined) {
         order.fail(r.reason);
-        return goOn(batch, lease, cause('refused', r.reason), order, now);
+        return goOn(batch, lease, cause(r.intent === 'copy' ? 'copy-done' : 'refused', r.reason), order, now);
       }
       if (r.intent === 'save' && lease.save_as !== null) return notSaved(batch, lease, cause('refused', r.reason), r);
       if (r.intent === 'save') preempt(batch, lease, r, `${PREEMPTED}; nothing was saved: ${r.reason}`);

@@ -74,6 +74,8 @@ export class TransitionBatch {
     if (row === undefined || !row.by.includes(cause.actor)) return false;
     const from = lease.state;
     const at = this.within(lease, cause.at);
+    // Of one that runs, an image can be made of this moment's disk only.
+    if (from === 'Running') lease.image_order = null;
     lease.state = row.to;
     lease.final = isFinal(row.to);
     this.events.push({

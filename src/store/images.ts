@@ -40,6 +40,8 @@ export interface SeenImageRow extends ImageRow {
   granted_to: string[];
   tags: Record<string, string> | null;
 }
+/** Of a lease `l` with an order: while it is shut down for its disk, or runs on meanwhile. */
+export const BEING_SAVED = "l.state IN ('ReadyingForTransport', 'Running')";
 const TAGS = (id: string): string => `(SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = ${id} AND t.account_id = $1) AS tags`;
 
 /** $1 account: what it may use, and what is being made for it, or could not be made. */
@@ -51,10 +53,10 @@ export const seenImages = statement<SeenImageRow>('seen-images', `
     FROM image i LEFT JOIN account a ON a.id = i.account_id WHERE ${USABLE}
    UNION ALL
   SELECT o.id, o.account_id, a.name, a.owner_id, o.name, 'qcow2', 0, '', '', o.description, o.created_at,
-         CASE WHEN l.id IS NULL THEN 'failed' ELSE 'pending' END, CASE WHEN l.id IS NULL THEN coalesce(o.reason, 'the instance ended before its disk was saved') END,
+         CASE WHEN l.id IS NULL THEN 'failed' ELSE 'pending' END, CASE WHEN l.id IS NULL THEN coalesce(o.reason, 'the instance ended, or was asked for something else, before its disk was saved') END,
          false, ${TAGS('o.id')}, ARRAY[]::text[]
     FROM image_order o JOIN account a ON a.id = o.account_id
-    LEFT JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport' AND o.failed_at IS NULL
+    LEFT JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND ${BEING_SAVED} AND o.failed_at IS NULL
    WHERE o.account_id = $1
    ORDER BY account_id NULLS LAST, name, id`);
 
@@ -91,6 +93,9 @@ export interface ImageOrderRow {
 /** $1 ids */
 export const imageOrders = statement<ImageOrderRow>('image-orders', 'SELECT id, restart FROM image_order WHERE id = ANY($1::text[])');
 
+/** $1 id: it is neither made yet nor failed */
+export const unfinishedOrder = statement<{ id: string }>('unfinished-order', 'SELECT id FROM image_order WHERE id = $1 AND failed_at IS NULL');
+
 /** $1 ids, $2 why, in parallel arrays, $3 now */
 export const failImageOrders = statement<never>('fail-image-orders', `
   UPDATE image_order o SET failed_at = $3, reason = x.reason FROM unnest($1::text[], $2::text[]) AS x(id, reason) WHERE o.id = x.id AND o.failed_at IS NULL`);
@@ -98,12 +103,12 @@ export const failImageOrders = statement<never>('fail-image-orders', `
 /** $1 id, $2 account (null = any): what became an image, or is forgotten. One that is being made is not. */
 export const forgetImageOrder = statement<{ id: string }>('forget-image-order', `
   DELETE FROM image_order o WHERE id = $1 AND ($2::bigint IS NULL OR account_id = $2)
-     AND ($2::bigint IS NULL OR NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport' AND o.failed_at IS NULL))
+     AND ($2::bigint IS NULL OR NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = o.lease_id AND l.image_order = o.id AND ${BEING_SAVED} AND o.failed_at IS NULL))
   RETURNING id`);
 
 /** $1 account, $2 name: what is being made under it */
 export const ordersCalled = statement<{ id: string }>('orders-called', `
-  SELECT o.id FROM image_order o JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport'
+  SELECT o.id FROM image_order o JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND ${BEING_SAVED}
    WHERE o.account_id = $1 AND o.name = $2 AND o.failed_at IS NULL`);
 
 /** Every user's. */

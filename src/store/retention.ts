@@ -1,5 +1,6 @@
 /** Statements that remove what is over and old, a batch at a time. */
 import { statement } from './db.ts';
+import { BEING_SAVED } from './images.ts';
 
 /** Held to the end of the transaction: of several services one prunes. */
 export const mayPrune = statement<{ may: boolean }>('may-prune', 'SELECT pg_try_advisory_xact_lock(7310584022) AS may');
@@ -15,7 +16,7 @@ const OLD_LEASES = (before: string): string => `FROM lease l
 const OLD_ENSEMBLES = (before: string): string =>
   `FROM ensemble e WHERE e.created_at < ${before} AND NOT EXISTS (SELECT 1 FROM grid_group g WHERE g.ensemble_id = e.id)`;
 const OLD_IMAGE_ORDERS = (before: string): string => `FROM image_order o WHERE o.created_at < ${before}
-       AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = o.lease_id AND l.image_order = o.id AND l.state = 'ReadyingForTransport')`;
+       AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = o.lease_id AND l.image_order = o.id AND ${BEING_SAVED})`;
 const OLD_SLOTS = (before: string): string => `FROM slot s
      WHERE s.final AND s.ended_at < ${before}
        AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)

@@ -157,7 +157,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     const offset = control.state(row.node_id).clockOffsetMs;
     const at = (done.stamps.finished ?? ctx.clock.now() + offset) - offset;
     ctx.meter?.operation(row.kind, done.ok, ctx.clock.now() - row.created_at);
-    if (done.ok && row.kind === 'save') return fetchSaved(row, at);
+    if (done.ok && (row.kind === 'save' || row.kind === 'copy')) return fetchSaved(row, at);
     if (done.ok) {
       const vm: VmInfo | undefined = 'vm' in done.result ? done.result.vm : undefined;
       await recorder.report({
@@ -193,7 +193,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
     if (others && row.attempts === 0) return leave([row]);
     const now = ctx.clock.now();
-    const limit = row.kind === 'start' || (row.kind === 'save' && row.grace_ends_at === null) ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
+    const limit = row.kind === 'start' || row.kind === 'copy' || (row.kind === 'save' && row.grace_ends_at === null) ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
     if (!others && row.kind !== 'remove' && now - row.created_at >= limit) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
       return;

@@ -4,8 +4,8 @@ import type { IntentKind } from '../lease/states.ts';
 import type { Config } from '../platform/config.ts';
 import type { IntentRow } from '../store/intents.ts';
 
-const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save' | 'shutdown'>>> = {
-  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save', shutdown: 'shutdown',
+const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save' | 'copy' | 'shutdown'>>> = {
+  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save', copy: 'copy', shutdown: 'shutdown',
 };
 
 export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string, now: number): AgentRequest {
@@ -20,7 +20,7 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   // The guest has all of its notice; then it is ended within the time that ending takes.
   if (notice > 0) return { ...base, op, deadlineMs: notice + config.operation_deadline_ms, graceMs: notice, notice: displaced(now + notice) };
   // A disk takes the time that there is.
-  const deadlineMs = op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
+  const deadlineMs = op === 'copy' ? config.start_deadline_ms : op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
   const given = row.hard ? { graceMs: 0 } : grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null));
   const told = row.preempt_ends_at !== null && (op === 'remove' || op === 'save') && (given.graceMs ?? 0) > 0 ? { notice: displaced(now + (given.graceMs ?? 0)) } : {};
   return { ...base, op, deadlineMs, ...given, ...told };

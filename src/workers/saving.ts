@@ -34,6 +34,7 @@ export function createSaver({ ctx, db, control, repository, recorder }: SaverDep
   return (row, base) => slots.use(async () => {
     const [owner] = await db.query(ownerOfLease, [row.lease_id]);
     if (owner === undefined) throw new Error('the lease has no owner');
+    if (row.kind === 'copy' && owner.order_id === null) throw new Error('the instance was asked for something else meanwhile');
     const disk = Math.max(await repository.diskBytes({ file: row.image_file, format: row.image_format, size_bytes: row.image_size }), row.disk_mb * 2 ** 20);
     const saved = readSaved(ctx, control, row.node_id, row.lease_id, Math.ceil(disk * BESIDES) + BESIDES_BYTES);
     await repository.take(owner, saved, (image) => recorder.report({

@@ -92,6 +92,45 @@ describe('CreateImage', () => {
     expect(await lease(id)).toBe('running');
   });
 
+  it('without a reboot is the disk as it is at one moment, of an instance that runs all the while', async () => {
+    const id = await door.run();
+    const release = holdDisks();
+    const image = first(await create(id, { Name: 'alive', NoReboot: 'true' }), 'imageId');
+    expect([await state(image), await lease(id)]).toEqual(['pending', 'running']);
+    expect((await create(id, { Name: 'another' })).code).toBe('IncorrectInstanceState');
+    expect((await create(id, { Name: 'another', NoReboot: 'true' })).code).toBe('IncorrectInstanceState');
+    expect((await door.ask({ Action: 'DeregisterImage', ImageId: image })).code).toBe('InvalidAMIID.Unavailable');
+    release();
+    await door.site.settled();
+    expect([await state(image), await lease(id)]).toEqual(['available', 'running']);
+    expect(door.site.control.node(1).seen.filter((r) => 'lease' in r && r.lease === id).map((r) => r.op)).toEqual(['start', 'copy']);
+    expect((await door.site.manager.leases.events(door.site.alice, id)).slice(-2).map((e) => [e.from, e.trigger, e.to])).toEqual([['Running', 'copy', 'Running'], ['Running', 'copy-done', 'Running']]);
+    // And another one, now that it is made; of a stopped instance it makes no difference.
+    expect(first(await create(id, { NoReboot: 'true' }), 'imageId')).toMatch(/^ami-/);
+    await door.settled({ 'Action': 'StopInstances', 'InstanceId.1': id });
+    const stopped = first(await create(id, { NoReboot: 'true' }), 'imageId');
+    await door.site.settled();
+    expect([await state(stopped), await lease(id)]).toEqual(['available', 'stopped']);
+  });
+
+  it('without a reboot fails when the node cannot make it, and when something else is asked of the instance meanwhile', async () => {
+    const id = await door.run();
+    door.site.control.answer = (_node, r) => (r.op === 'copy' ? { code: 'DiskFull', message: 'no room for it' } : undefined);
+    const image = first(await create(id, { NoReboot: 'true' }), 'imageId');
+    await door.site.settled();
+    expect([await state(image), await lease(id)]).toEqual(['failed', 'running']);
+    expect(await shown(image)).toContain('<message>node n1: no room for it</message>');
+    door.site.control.answer = (_node, r) => (r.op === 'copy' ? 'silent' : undefined);
+    const other = first(await create(id, { NoReboot: 'true' }), 'imageId');
+    expect(await state(other)).toBe('pending');
+    await door.settled({ 'Action': 'RebootInstances', 'InstanceId.1': id });
+    door.site.control.answer = () => undefined;
+    expect([await state(other), await lease(id)]).toEqual(['failed', 'running']);
+    expect(first(await create(id, { NoReboot: 'true' }), 'imageId')).toMatch(/^ami-/);
+    await door.site.settled();
+    expect(await lease(id)).toBe('running');
+  });
+
   it('that fails says why, leaves the instance running, and its name free; what failed can be removed', async () => {
     const id = await door.run();
     door.site.control.answer = (_node, r) => (r.op === 'save' ? { code: 'DiskFull', message: 'no room for it' } : undefined);
@@ -117,7 +156,7 @@ describe('CreateImage', () => {
     await door.site.settled();
     door.site.control.answer = () => undefined;
     expect([await state(image), await lease(id)]).toEqual(['failed', 'terminated']);
-    expect(await shown(image)).toContain('the instance ended before its disk was saved');
+    expect(await shown(image)).toContain('the instance ended, or was asked for something else, before its disk was saved');
   });
 
   it('keeps the disk under another name when its own was given away meanwhile', async () => {
@@ -134,7 +173,7 @@ describe('CreateImage', () => {
   it('refuses what it cannot do', async () => {
     const id = await door.run();
     const refusals: ReadonlyArray<readonly [Readonly<Record<string, string>>, string]> = [
-      [{ NoReboot: 'true' }, 'UnsupportedOperation'], [{ 'BlockDeviceMapping.1.DeviceName': '/dev/sdb' }, 'UnsupportedOperation'],
+      [{ 'BlockDeviceMapping.1.DeviceName': '/dev/sdb' }, 'UnsupportedOperation'],
       [{ Name: 'ami-1234' }, 'InvalidAMIName.Malformed'], [{ Name: 'a b' }, 'InvalidAMIName.Malformed'], [{ Name: '' }, 'MissingParameter'],
       [{ InstanceId: 'i-1' }, 'InvalidInstanceID.Malformed'], [{ InstanceId: 'i-00000000' }, 'InvalidInstanceID.NotFound'],
       [{ DryRun: 'true' }, 'DryRunOperation'],

@@ -38,6 +38,7 @@ export function createFakeControl(clock: Clock): FakeControl {
   const nodes = new Map<number, FakeNode & { up: boolean; reason: string | null }>();
   const stateListeners: Array<(s: ChannelState) => void> = [];
   const eventListeners: Array<Parameters<ControlClient['onVmEvent']>[0]> = [];
+  const copied = new Set<string>();
   const waiters: Array<{ matches: (nodeId: number, r: AgentRequest) => boolean; resolve: (r: AgentRequest) => void }> = [];
   const get = (id: number) => {
     let n = nodes.get(id);
@@ -60,10 +61,12 @@ export function createFakeControl(clock: Clock): FakeControl {
     if (r.op === 'status' || r.op === 'info') return { code: 'BadRequest', message: 'not part of the fake' };
     const before = vms.get(r.lease);
     if (r.op === 'read-saved') {
-      if (before?.state !== 'saved') return { code: 'WrongState', message: `no disk of ${r.lease} was saved` };
+      if (before?.state !== 'saved' && !copied.has(r.lease)) return { code: 'WrongState', message: `no disk of ${r.lease} was saved` };
       return { saved: SAVED_DISK.subarray(r.offset, r.offset + r.maxBytes).toString('base64'), totalBytes: control.savedBytes };
     }
     if (before !== undefined && before.generation > r.generation) return { code: 'StaleGeneration', message: 'stale' };
+    if (r.op === 'copy') copied.add(r.lease);
+    else copied.delete(r.lease);
     const vm: VmInfo = {
       lease: r.lease, generation: r.generation, state: STATE_AFTER[r.op] ?? 'running',
       memoryMb: 'vm' in r ? r.vm.memoryMb : before?.memoryMb ?? 0, cores: 1, image: '', pid: null,

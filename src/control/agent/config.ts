@@ -8,7 +8,7 @@ import type { Check } from './validate.ts';
 export interface SimulatedFault {
   /** Beginning of the lease ids it strikes; empty = all */
   readonly lease: string;
-  readonly op: 'prepare' | 'start' | 'reboot' | 'pause' | 'resume' | 'powerDown' | 'notice' | 'end' | 'save' | 'console';
+  readonly op: 'prepare' | 'start' | 'reboot' | 'pause' | 'resume' | 'powerDown' | 'notice' | 'end' | 'save' | 'copy' | 'console';
   /** How often it strikes; absent = always */
   readonly times?: number;
   /** The operation hangs instead of failing. */
@@ -63,7 +63,7 @@ const milliseconds = integer(0, 3_600_000);
 
 const simulatedFault = record<SimulatedFault>({
   lease: PREFIX,
-  op: oneOf('prepare', 'start', 'reboot', 'pause', 'resume', 'powerDown', 'notice', 'end', 'save', 'console'),
+  op: oneOf('prepare', 'start', 'reboot', 'pause', 'resume', 'powerDown', 'notice', 'end', 'save', 'copy', 'console'),
   times: optional(integer(1, 1_000_000)),
   hang: optional(flag),
 });

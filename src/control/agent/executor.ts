@@ -213,6 +213,8 @@ export class Executor {
 
 /** A remove is repeated until it succeeds, so its failure is no last word. */
 function remembers(request: LeaseRequest, done: Done): boolean {
+  // A copied disk does not outlive the agent.
+  if (request.op === 'copy') return false;
   return done.ok || (request.op !== 'remove' && !REPEATABLE.has(done.error.code));
 }
 

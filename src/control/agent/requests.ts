@@ -71,7 +71,7 @@ const ofLease = { ...base, lease: name, generation };
 type Op = AgentRequest['op'];
 type RequestOf<O extends Op> = Extract<AgentRequest, { op: O }>;
 const leaseOp = record<LeaseOpRequest>({
-  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'shutdown'), graceMs: optional(integer(0, DAY_MS)), notice: optional(text(MAX_NOTICE)),
+  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'copy', 'shutdown'), graceMs: optional(integer(0, DAY_MS)), notice: optional(text(MAX_NOTICE)),
 });
 
 const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
@@ -83,6 +83,7 @@ const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
   resume: leaseOp,
   unpropagate: leaseOp,
   save: leaseOp,
+  copy: leaseOp,
   shutdown: leaseOp,
   console: record<RequestOf<'console'>>({ ...base, op: oneOf('console'), lease: name, maxBytes: integer(0, MAX_CONSOLE) }),
   'read-saved': record<RequestOf<'read-saved'>>({

@@ -4,11 +4,11 @@
  */
 import { mkdirSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { AgentRequest, VmEvent, VmSpec } from '../protocol.ts';
 import type { ImageCache } from './cache.ts';
 import { within } from './clock.ts';
-import type { Clock } from './clock.ts';
+import type { Clock, Timer } from './clock.ts';
 import type { Driver, VmPlace } from './driver.ts';
 import { AgentFault } from './fault.ts';
 import type { Log } from './log.ts';
@@ -19,6 +19,8 @@ import { writeSeed } from './seed.ts';
 /** A driver that does not end a VM in this time is left to itself and the failure reported. */
 const END_MS = 30_000;
 const NOTICE_MS = 5_000;
+/** A copy that nobody has read for so long is nobody's. */
+const COPY_KEPT_MS = 600_000;
 
 export interface VmParts {
   readonly clock: Clock;
@@ -38,6 +40,8 @@ export class Vms {
   readonly #unwatch = new Map<string, () => void>();
   /** Lease → the one file that its disk was saved to. */
   readonly #saved = new Map<string, string>();
+  /** Lease → the one file that its disk was copied to, and the timer that removes it. */
+  readonly #copies = new Map<string, { readonly file: string; timer: Timer }>();
 
   constructor(parts: VmParts) {
     this.#parts = parts;
@@ -45,6 +49,7 @@ export class Vms {
   }
 
   perform(op: Operation): Promise<LeaseRecord> {
+    if (op.request.op !== 'copy') this.#dropCopy(op.request.lease);
     switch (op.request.op) {
       case 'start':
       case 'propagate':
@@ -55,6 +60,8 @@ export class Vms {
         return this.#unpropagate(op);
       case 'save':
         return this.#save(op);
+      case 'copy':
+        return this.#copy(op);
       case 'shutdown':
         return this.#shutdown(op);
       case 'reboot':
@@ -90,8 +97,9 @@ export class Vms {
 
   /** At most `maxBytes` of the disk that was saved, and how many it has. */
   async readSaved(lease: string, offset: number, maxBytes: number): Promise<{ bytes: Buffer; totalBytes: number }> {
-    const name = this.#saved.get(lease);
+    const name = this.#copies.get(lease)?.file ?? this.#saved.get(lease);
     if (name === undefined) throw new AgentFault('WrongState', `no disk of ${lease} was saved`);
+    this.#keepCopy(lease);
     const file = await open(name, 'r');
     try {
       const [{ bytesRead, buffer }, { size }] = [await file.read(Buffer.alloc(maxBytes), 0, maxBytes, offset), await file.stat()];
@@ -109,6 +117,7 @@ export class Vms {
   }
 
   close(): void {
+    for (const { timer } of this.#copies.values()) timer.cancel();
     for (const lease of [...this.#unwatch.keys()]) this.#stopWatching(lease);
   }
 
@@ -132,11 +141,16 @@ export class Vms {
     }
   }
 
+  /** A driver without disks of its own answers with a file that is everybody's. */
+  async #removeOwn(lease: string, file: string): Promise<void> {
+    if (dirname(file) === this.place(lease).dir) await rm(file, { force: true });
+  }
+
   /** The file of a disk that was saved and fetched; the disk itself goes on. */
   async #dropSaved(lease: string): Promise<void> {
     const file = this.#saved.get(lease);
     this.#saved.delete(lease);
-    if (file !== undefined) await rm(file, { force: true });
+    if (file !== undefined) await this.#removeOwn(lease, file);
   }
 
   async #propagate(op: Operation, spec: VmSpec): Promise<void> {
@@ -204,6 +218,34 @@ export class Vms {
       records.save({ ...off, state: 'stopped', reason: 'its disk was not saved' });
       throw e;
     }
+  }
+
+  /** The VM's record stays what it is: it runs. */
+  async #copy(op: Operation): Promise<LeaseRecord> {
+    const { driver, records, clock } = this.#parts;
+    const { lease, deadlineMs } = op.request;
+    const before = this.#existing(op.request);
+    if (before.state !== 'running') throw wrongState(op.request, before);
+    this.#dropCopy(lease);
+    const file = await op.step(() => driver.copy(this.place(lease), deadlineMs, op.broken));
+    this.#copies.set(lease, { file, timer: clock.after(COPY_KEPT_MS, () => this.#dropCopy(lease), true) });
+    return records.of(lease);
+  }
+
+  /** Somebody fetches it. */
+  #keepCopy(lease: string): void {
+    const copy = this.#copies.get(lease);
+    if (copy === undefined) return;
+    copy.timer.cancel();
+    copy.timer = this.#parts.clock.after(COPY_KEPT_MS, () => this.#dropCopy(lease), true);
+  }
+
+  #dropCopy(lease: string): void {
+    const copy = this.#copies.get(lease);
+    if (copy === undefined) return;
+    this.#copies.delete(lease);
+    copy.timer.cancel();
+    this.#removeOwn(lease, copy.file).catch((e: unknown) => this.#parts.log.warn('a copied disk was not removed', { lease, why: String(e) }));
   }
 
   /** Asked again, there is nothing left to end. */

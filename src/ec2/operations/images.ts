@@ -137,7 +137,7 @@ const BLOCK_DEVICES = 'An image is one disk, as large as its instance\'s: it can
 
 export const createImage = operation({
   name: 'CreateImage',
-  summary: 'Makes an image of a running or stopped lease\'s disk; what runs is shut down for it and runs on afterwards.',
+  summary: 'Makes an image of a running or stopped lease\'s disk; what runs is shut down for it and runs on afterwards, or with NoReboot is copied as its disk is at one moment.',
   input: {
     InstanceId: required(instanceId),
     Name: required(newName),
@@ -152,8 +152,7 @@ export const createImage = operation({
   mutates: true,
   repeatable: () => false,
   async run({ manager, caller, dryRun }, p) {
-    if (p.NoReboot === true) throw new Fault('Unsupported', 'A disk is whole only when nobody writes to it: the instance is shut down for it, and started again. Leave NoReboot out.');
-    const image = { name: p.Name, description: p.Description ?? '', tags: tagsFor('image', p.TagSpecification) };
+    const image = { name: p.Name, description: p.Description ?? '', tags: tagsFor('image', p.TagSpecification), live: p.NoReboot === true };
     return { imageId: await manager.images.make(caller, p.InstanceId, image, { dryRun }) };
   },
 });

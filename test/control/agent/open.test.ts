@@ -287,6 +287,39 @@ describe('a saved disk', () => {
   });
 });
 
+describe('a copied disk', () => {
+  const read = async (service: Service, name: string): Promise<Buffer | string> => {
+    const done = await service.ask({ op: 'read-saved', id: opId(), lease: name, offset: 0, maxBytes: 4096, deadlineMs: 5_000 });
+    return done.ok && 'saved' in done.result ? Buffer.from(done.result.saved, 'base64') : codeOf(done);
+  };
+
+  it('is readable while the VM runs on, until something else is asked of it', async () => {
+    const agent = await agentWith();
+    const service = await serviceOf(agent);
+    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
+    const request = leaseOp('copy', lease(1), 2);
+    expect(vmOf(await service.ask(request))).toMatchObject({ state: 'running', generation: 2 });
+    expect(Buffer.isBuffer(await read(service, lease(1)))).toBe(true);
+    // Its answer is not remembered: what it stands for does not outlive the agent.
+    expect(vmOf(await service.ask(request)).state).toBe('running');
+    expect(Buffer.isBuffer(await read(service, lease(1)))).toBe(true);
+    await service.ask(leaseOp('reboot', lease(1), 3));
+    expect(await read(service, lease(1))).toBe('WrongState');
+    expect(codeOf(await service.ask(leaseOp('copy', lease(1), 2)))).toBe('StaleGeneration');
+    await service.leave();
+  });
+
+  it('is had of a VM that runs only', async () => {
+    const agent = await agentWith();
+    const service = await serviceOf(agent);
+    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
+    await service.ask(leaseOp('pause', lease(1), 2));
+    expect(codeOf(await service.ask(leaseOp('copy', lease(1), 3)))).toBe('WrongState');
+    expect(codeOf(await service.ask(leaseOp('copy', lease(2), 1)))).toBe('NoSuchVm');
+    await service.leave();
+  });
+});
+
 describe('the end of all VMs', () => {
   it('gives guests their grace, keeps generations, and starts nothing any more', async () => {
     const agent = await agentWith({}, { powerDownMs: 10 });

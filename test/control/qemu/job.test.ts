@@ -66,6 +66,17 @@ const says = async (agent: Agent, lease: string): Promise<string> => {
   return done.ok && 'console' in done.result ? Buffer.from(done.result.console, 'base64').toString('latin1') : '';
 };
 
+const saved = async (agent: Agent, lease: string): Promise<Buffer> => {
+  const parts: Buffer[] = [];
+  for (let offset = 0, total = 1; offset < total; offset += PUT_CHUNK) {
+    const done = await agent.ask({ op: 'read-saved', id: opId(), lease, offset, maxBytes: PUT_CHUNK, deadlineMs: 10_000 });
+    if (!done.ok || !('saved' in done.result)) throw new Error('no piece of the disk');
+    total = done.result.totalBytes;
+    parts.push(Buffer.from(done.result.saved, 'base64'));
+  }
+  return Buffer.concat(parts);
+};
+
 describe.skipIf(!hasPart('qemu'))('a VM in a job', () => {
   it('stays in the pilot\'s line, group and session, survives a signal to all of the job, and ends with a killed pilot', async () => {
     const job = await newJob();
@@ -112,17 +123,6 @@ describe.skipIf(!hasPart('qemu'))('a VM in a job', () => {
 });
 
 describe.skipIf(!hasPart('qemu'))('a disk that is saved', () => {
-  const saved = async (agent: Agent, lease: string): Promise<Buffer> => {
-    const parts: Buffer[] = [];
-    for (let offset = 0, total = 1; offset < total; offset += PUT_CHUNK) {
-      const done = await agent.ask({ op: 'read-saved', id: opId(), lease, offset, maxBytes: PUT_CHUNK, deadlineMs: 10_000 });
-      if (!done.ok || !('saved' in done.result)) throw new Error('no piece of the disk');
-      total = done.result.totalBytes;
-      parts.push(Buffer.from(done.result.saved, 'base64'));
-    }
-    return Buffer.concat(parts);
-  };
-
   it('is one file with all that was written, which boots elsewhere', async () => {
     const job = await newJob();
     const lease = newLease();
@@ -144,6 +144,41 @@ describe.skipIf(!hasPart('qemu'))('a disk that is saved', () => {
     expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
     const again = await job.start(await readFile(file), 'qcow2');
     await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
+  });
+});
+
+describe.skipIf(!hasPart('qemu'))('a disk that is copied', () => {
+  it('is one file with all that was written so far, which boots elsewhere, and its VM goes on', async () => {
+    const job = await newJob();
+    const lease = newLease();
+    const spec = { ...specOf(await job.image(powerGuestImage(), 'raw'), lease), diskMb: 4 };
+    await job.agent.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: spec });
+    const vmDir = join(job.stateDir, 'vms', lease);
+    await run(findProgram('qemu-io') ?? 'qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x5a 1M 64k', join(vmDir, 'disk.qcow2')], { ms: 30_000 });
+    const { pid } = vmOf(await job.agent.ask({ op: 'start', id: opId(), lease, generation: 2, deadlineMs: 60_000, vm: spec }));
+    await until('the guest', async () => (await says(job.agent, lease)).includes(POWER_GUEST_SAYS));
+    expect(vmOf(await job.agent.ask(leaseOp('copy', lease, 3, opId(), 120_000)))).toMatchObject({ state: 'running', pid });
+    const file = join(job.stateDir, 'copy.qcow2');
+    await writeFile(file, await saved(job.agent, lease));
+    await run(findProgram('qemu-io') ?? 'qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -P 0x5a 1M 64k', file], { ms: 30_000 });
+    expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
+    const again = await job.start(await readFile(file), 'qcow2');
+    await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
+    // It runs on, and nothing of the copy stays once something else is asked of it.
+    expect((await listed(job.agent)).find((vm) => vm.lease === lease)).toMatchObject({ state: 'running', pid });
+    expect(vmOf(await job.agent.ask(leaseOp('pause', lease, 4)))).toMatchObject({ state: 'paused', pid });
+    await until('the end of the copy', async () => (await readdir(vmDir)).every((name) => !name.startsWith('cop')));
+  });
+
+  it('a VM that stood still for it when its agent died goes on with the next one', async () => {
+    const node = await newNode();
+    const driver = node.driver();
+    const { place } = await node.boot(driver);
+    // What is left by one that was killed between the two.
+    await writeFile(join(place.dir, 'copy.qcow2.part'), '');
+    await driver.pause(place);
+    expect((await driver.find(place))?.state).toBe('running');
+    expect(await readdir(place.dir)).not.toContain('copy.qcow2.part');
   });
 });
 

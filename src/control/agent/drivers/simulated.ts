@@ -118,6 +118,12 @@ class SimulatedDriver implements Driver {
     return disk;
   }
 
+  async copy(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
+    await this.#strike('copy', place);
+    this.#need(place);
+    return this.save(place, ms, signal);
+  }
+
   async powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean> {
     const { clock, powerDownMs } = this.#options;
     await this.#strike('powerDown', place);

@@ -23,6 +23,9 @@ export const FILES = {
   base: 'base.img',
   disk: 'disk.qcow2',
   saved: 'saved.qcow2',
+  /** The overlay at one moment; `.part` while the VM stands still for it. */
+  copy: 'copy.qcow2',
+  copied: 'copied.qcow2',
   console: 'console.log',
   olderConsole: 'console.log.1',
   errors: 'qemu.err',
