@@ -201,37 +201,6 @@ describe('an agent in a pilot', () => {
   });
 });
 
-describe('a removal that its guest is told of', () => {
-  const NOTICE = 'Others need the room. {"action": "terminate", "time": "2026-11-29T18:02:00Z"}';
-  const told = (n: number): AgentRequest => ({ ...graceful(n, 3_000_000, 3_600_000), notice: NOTICE }) as AgentRequest;
-
-  it('shows the line before it waits', async () => {
-    const agent = await agentWith({}, { powerDownMs: null });
-    const service = await serviceOf(agent);
-    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
-    const removal = service.ask(told(1));
-    const consoleOf = async (): Promise<string> => {
-      const done = await service.ask({ op: 'console', id: opId(), lease: lease(1), maxBytes: 4096, deadlineMs: 5_000 });
-      return done.ok && 'console' in done.result ? Buffer.from(done.result.console, 'base64').toString() : '';
-    };
-    while (!(await consoleOf()).includes(NOTICE)) await sleep(realClock, 1);
-    await agent.endAll(0);
-    expect(vmOf(await removal).state).toBe('removed');
-    await service.leave();
-  });
-
-  it('asks the guest all the same when it cannot be told', async () => {
-    const agent = await agentWith({}, { powerDownMs: 1, faults: [{ lease: lease(1), op: 'notice' }] });
-    const service = await serviceOf(agent);
-    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
-    expect(vmOf(await service.ask(told(1))).state).toBe('removed');
-    const log = readFileSync(join(tmp.dir, 'control', 'agent.log'), 'utf8');
-    expect(log).toContain('could not be told');
-    expect(log).toContain('guest has powered down');
-    await service.leave();
-  });
-});
-
 describe('a saved disk', () => {
   const pieces = async (service: Service, name: string, maxBytes: number): Promise<Buffer> => {
     const parts: Buffer[] = [];
@@ -283,39 +252,6 @@ describe('a saved disk', () => {
     expect(vmOf(await service.ask(leaseOp('remove', lease(2), 3))).state).toBe('removed');
     expect(codeOf(await hangs)).toBe('StaleGeneration');
     expect(agent.vms()).toBe(0);
-    await service.leave();
-  });
-});
-
-describe('a copied disk', () => {
-  const read = async (service: Service, name: string): Promise<Buffer | string> => {
-    const done = await service.ask({ op: 'read-saved', id: opId(), lease: name, offset: 0, maxBytes: 4096, deadlineMs: 5_000 });
-    return done.ok && 'saved' in done.result ? Buffer.from(done.result.saved, 'base64') : codeOf(done);
-  };
-
-  it('is readable while the VM runs on, until something else is asked of it', async () => {
-    const agent = await agentWith();
-    const service = await serviceOf(agent);
-    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
-    const request = leaseOp('copy', lease(1), 2);
-    expect(vmOf(await service.ask(request))).toMatchObject({ state: 'running', generation: 2 });
-    expect(Buffer.isBuffer(await read(service, lease(1)))).toBe(true);
-    // Its answer is not remembered: what it stands for does not outlive the agent.
-    expect(vmOf(await service.ask(request)).state).toBe('running');
-    expect(Buffer.isBuffer(await read(service, lease(1)))).toBe(true);
-    await service.ask(leaseOp('reboot', lease(1), 3));
-    expect(await read(service, lease(1))).toBe('WrongState');
-    expect(codeOf(await service.ask(leaseOp('copy', lease(1), 2)))).toBe('StaleGeneration');
-    await service.leave();
-  });
-
-  it('is had of a VM that runs only', async () => {
-    const agent = await agentWith();
-    const service = await serviceOf(agent);
-    await service.ask(start(lease(1), 1, makeImage(tmp.dir)));
-    await service.ask(leaseOp('pause', lease(1), 2));
-    expect(codeOf(await service.ask(leaseOp('copy', lease(1), 3)))).toBe('WrongState');
-    expect(codeOf(await service.ask(leaseOp('copy', lease(2), 1)))).toBe('NoSuchVm');
     await service.leave();
   });
 });

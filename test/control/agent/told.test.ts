@@ -1,0 +1,82 @@
+/** What a guest is told before its end, and a disk that is copied while its VM runs. */
+import { existsSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { AgentRequest } from '../../../src/control/protocol.ts';
+import { codeOf, leaseOp, makeImage, makeRig, opId, scratch, start, vmOf, type Rig } from './rig.ts';
+
+const LEASE = 'i-1';
+let tmp: ReturnType<typeof scratch>;
+beforeEach(() => { tmp = scratch(); });
+afterEach(() => tmp.remove());
+
+/** A VM that runs. */
+async function running(options?: Parameters<typeof makeRig>[1]): Promise<Rig> {
+  const rig = await makeRig(tmp.dir, options);
+  await rig.ask(start(LEASE, 1, makeImage(tmp.dir)));
+  return rig;
+}
+
+describe('a removal that its guest is told of', () => {
+  const NOTICE = 'Others need the room. {"action": "terminate", "time": "2026-11-29T18:02:00Z"}';
+  const told = (graceMs: number): AgentRequest => ({ ...leaseOp('remove', LEASE, 2, opId(), 3_600_000), graceMs, notice: NOTICE }) as AgentRequest;
+
+  it('shows the line before the power button is pressed', async () => {
+    const order: string[] = [];
+    const rig = await running({
+      simulated: { powerDownMs: 1 },
+      wrap: (driver) => {
+        const { notice, powerDown } = driver;
+        return Object.assign(driver, {
+          notice: async (...args: Parameters<typeof notice>) => { order.push(args[1]); await notice.apply(driver, args); },
+          powerDown: (...args: Parameters<typeof powerDown>) => { order.push('button'); return powerDown.apply(driver, args); },
+        });
+      },
+    });
+    expect(vmOf(await rig.ask(told(3_000_000))).state).toBe('removed');
+    expect(order).toEqual([NOTICE, 'button']);
+    expect(rig.events).toEqual([]);
+  });
+
+  it('asks the guest all the same when it cannot be told, and tells nobody who has no time', async () => {
+    const rig = await running({ simulated: { powerDownMs: 1, faults: [{ lease: LEASE, op: 'notice' }] } });
+    expect(vmOf(await rig.ask(told(3_000_000))).state).toBe('removed');
+    await rig.ask(start(LEASE, 3, makeImage(tmp.dir)));
+    expect(vmOf(await rig.ask({ ...told(0), id: opId(), generation: 4 } as AgentRequest)).state).toBe('removed');
+  });
+});
+
+describe('a copied disk', () => {
+  const read = (rig: Rig): Promise<string> => rig.vms.readSaved(LEASE, 0, 4096).then(({ totalBytes }) => `${totalBytes} bytes`, (e: Error) => e.message);
+
+  it('is readable while the VM runs on, until something else is asked of it', async () => {
+    const rig = await running();
+    const request = leaseOp('copy', LEASE, 2);
+    expect(vmOf(await rig.ask(request))).toMatchObject({ state: 'running', generation: 2 });
+    expect(await read(rig)).toBe('4096 bytes');
+    // Its answer is not remembered: what it stands for does not outlive the agent.
+    expect(vmOf(await rig.ask(request)).state).toBe('running');
+    expect(rig.records.get(LEASE)?.answers.map((d) => d.id)).not.toContain(request.id);
+    await rig.ask(leaseOp('reboot', LEASE, 3));
+    expect(await read(rig)).toMatch(/no disk of i-1 was saved/);
+    expect(codeOf(await rig.ask(leaseOp('copy', LEASE, 2)))).toBe('StaleGeneration');
+    rig.vms.close();
+  });
+
+  it('is had of a VM that runs only, and what fails leaves it running', async () => {
+    const rig = await running({ simulated: { faults: [{ lease: LEASE, op: 'copy', times: 1 }] } });
+    expect(codeOf(await rig.ask(leaseOp('copy', LEASE, 2)))).toBe('DriverFailed');
+    expect(rig.records.of(LEASE).state).toBe('running');
+    await rig.ask(leaseOp('pause', LEASE, 3));
+    expect(codeOf(await rig.ask(leaseOp('copy', LEASE, 4)))).toBe('WrongState');
+    expect(codeOf(await rig.ask(leaseOp('copy', 'i-2', 1)))).toBe('NoSuchVm');
+  });
+
+  it('of a driver whose disks are everybody’s is not removed with the copy', async () => {
+    const rig = await running();
+    await rig.ask(leaseOp('copy', LEASE, 2));
+    const base = await rig.driver.copy(rig.vms.place(LEASE), 1_000, new AbortController().signal);
+    await rig.ask(leaseOp('reboot', LEASE, 3));
+    expect(existsSync(base)).toBe(true);
+    rig.vms.close();
+  });
+});
