@@ -21,6 +21,7 @@ import { service } from './checks/service.ts';
 import { services } from './checks/services.ts';
 import { schema } from './checks/schema.ts';
 import { sharedDirectory } from './checks/shared-directory.ts';
+import { spot } from './checks/spot.ts';
 import { storage } from './checks/storage.ts';
 import { transport } from './checks/transport.ts';
 import { trust } from './checks/trust.ts';
@@ -33,7 +34,7 @@ const CHECK_MS = 60_000;
 
 const ALWAYS: readonly Check[] = [service, services, database, schema, ports, certificates, trust, storage, pools, vmmNodes, vmm];
 const PILOT_MODE: readonly BatchCheck[] = [
-  batchSystem, partition, grace, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
+  batchSystem, partition, grace, spot, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
 ];
 
 /** In the order of the tables. A check that fails to look is a finding, and keeps no other from looking. */

@@ -176,6 +176,26 @@ describe('notification address', () => {
   });
 });
 
+describe('jobs of preemptible leases', () => {
+  const low = (grace: number | string = 0): object => ({ pilot_spot: { partition: 'low', grace } });
+  const spot = (more: object = {}): Partial<LrmFacts> => ({ spot: { nodes: 8, preemptMode: 'CANCEL', graceS: 120, ...more } });
+  test.each<[string, Wrong, string]>([
+    ['give way in time', { config: low('2m'), facts: spot() }, 'ok: jobs of low give way (CANCEL) within 120 s'],
+    ['of a partition that is not there', { config: low(), facts: { spot: null } }, 'fail: low has no nodes, or does not exist: every spot instance is refused\nset pilot_spot.partition'],
+    ['that nothing displaces', { config: low(), facts: spot({ preemptMode: 'OFF' }) }, 'warn: nothing displaces jobs of low: its PreemptMode is OFF\nset PreemptMode=CANCEL'],
+    ['that stand still', { config: low(), facts: spot({ preemptMode: 'GANG,SUSPEND' }) }, 'warn: jobs of low are suspended (PreemptMode=GANG,SUSPEND)'],
+    ['that are told more than they have', { config: low('3m'), facts: spot() }, 'fail: pilots are told 180 s (pilot_spot.grace), but displaced jobs of low have 150 s\nset pilot_spot.grace = 150'],
+    ['that have more than they are told', { config: low(), facts: spot() }, 'note: displaced jobs of low have 120 s, of which their pilots are told 30 s\nset pilot_spot.grace = 120'],
+    ['by a QOS', { config: { pilot_spot: { qos: 'spare' } } }, 'note: whether jobs of preemptible leases give way to others cannot be read'],
+  ])('%s', async (_name, wrong, said) => {
+    expect(one(await look(wrong), 'spot')).toContain(said);
+  });
+
+  test('are not looked at where there are none', async () => {
+    expect(about(await look(), 'spot')).toEqual([]);
+  });
+});
+
 describe('caps, partition, shared directory, transport', () => {
   test.each<[string, Wrong, string, string]>([
     ['no nodes', { facts: { nodes: 0 }, config: { slurm: { partition: 'grid' } } }, 'partition', 'fail: grid has no nodes, or does not exist\nset slurm.partition'],
@@ -200,7 +220,7 @@ describe('caps, partition, shared directory, transport', () => {
 
   test('every failure and warning says how to mend it', async () => {
     const wrongs: Wrong[] = [
-      { facts: { missing: 'x' } }, { facts: { nodes: 0, graceS: 5, epilogue: null } }, { config: { pilot: { lrm: 'pbs', grace: 600 } }, facts: { graceS: null, nodes: null } },
+      { facts: { missing: 'x' } }, { facts: { nodes: 0, graceS: 5, epilogue: null } }, { config: { pilot_spot: { partition: 'low' } }, facts: { spot: null } }, { config: { pilot_spot: { partition: 'low', grace: 600 } }, facts: { spot: { nodes: 1, preemptMode: 'CANCEL', graceS: 1 } } }, { config: { pilot: { lrm: 'pbs', grace: 600 } }, facts: { graceS: null, nodes: null } },
       { contacts: ['https://127.0.0.1:1'], serving: true }, { config: { pilot: { program: ['/bin/false'] } } },
     ];
     for (const wrong of wrongs) {

@@ -78,6 +78,14 @@ export type CancelAnswer =
   | { readonly kind: 'gone' }
   | { readonly kind: 'unknown'; readonly reason: string };
 
+export interface SpotFacts {
+  readonly nodes: number | null;
+  /** The system's own word for what becomes of its jobs. */
+  readonly preemptMode: string;
+  /** s from SIGTERM to the end of a job that is displaced, SIGKILL after it apart. */
+  readonly graceS: number;
+}
+
 export interface LrmFacts {
   readonly lrm: LrmName;
   /** `slurm`, `torque`, `openpbs` or `slurm-torque` (Torque's commands on Slurm). */
@@ -87,6 +95,8 @@ export interface LrmFacts {
   readonly graceS: number | null;
   /** Nodes that jobs of this queue or partition may use; null when it cannot be read. */
   readonly nodes: number | null;
+  /** Of the partition of jobs that others displace, where the site names one and it can be looked at; null = there is none of that name. */
+  readonly spot?: SpotFacts | null;
   /** Parts of different size in one job. */
   readonly heterogeneous: boolean;
   /** Nodes of a running job can be given back one by one. */

@@ -191,6 +191,8 @@ describe('scancel and scontrol', () => {
       lrm: 'slurm', flavour: 'slurm', version: '22.05.8', graceS: 4, nodes: 4, heterogeneous: true, shrinks: true, remembers: true, epilogue: null,
     });
     expect(await lrmOf(runner, '[slurm]\npartition = "other"\n').facts()).toMatchObject({ nodes: null });
+    expect((await lrmOf(runner, '[pilot_spot]\npartition = "main"\n').facts()).spot).toEqual({ nodes: 4, preemptMode: 'OFF', graceS: 0 });
+    expect((await lrmOf(runner, '[pilot_spot]\npartition = "other"\n').facts()).spot).toBeNull();
     await expect(lrmOf(tableRunner([]), '').facts()).rejects.toThrow(/sbatch.*not found/);
   });
 });

@@ -1,5 +1,7 @@
 /** What `scontrol show config` and `scontrol show partition` say (scontrol(1)). Pure. */
 
+import type { SpotFacts } from '../types.ts';
+
 export interface SlurmConfig {
   readonly version: string;
   /** s */
@@ -23,10 +25,22 @@ export function parseConfig(text: string): SlurmConfig {
  * One line a partition (`--oneliner`), `Name=value` words.
  */
 export function partitionNodes(text: string, partition: string): number | null {
+  const word = partitionWords(text, partition);
+  return word === null ? null : number(word('TotalNodes'));
+}
+
+/** How jobs of the partition give way; null = there is no such partition. */
+export function spotFacts(text: string, partition: string): SpotFacts | null {
+  const word = partitionWords(text, partition);
+  return word === null ? null : { nodes: number(word('TotalNodes')), preemptMode: word('PreemptMode') ?? 'unknown', graceS: number(word('GraceTime')) ?? 0 };
+}
+
+function partitionWords(text: string, partition: string): ((name: string) => string | undefined) | null {
   for (const line of text.split('\n')) {
     const word = (name: string): string | undefined => new RegExp(`(?:^| )${name}=(\\S*)`).exec(line)?.[1];
-    const wanted = partition === '' ? word('Default') === 'YES' : word('PartitionName') === partition;
-    if (wanted) return /^\d{1,9}$/.test(word('TotalNodes') ?? '') ? Number(word('TotalNodes')) : null;
+    if (partition === '' ? word('Default') === 'YES' : word('PartitionName') === partition) return word;
   }
   return null;
 }
+
+const number = (text: string | undefined): number | null => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : null);

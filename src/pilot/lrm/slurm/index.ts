@@ -4,7 +4,7 @@ import { isJobId, isHost, printable } from '../outside.ts';
 import type { SlurmSettings, SpotSettings } from '../settings.ts';
 import { oneEach } from '../slots.ts';
 import type { CancelAnswer, CommandRunner, Listing, Lrm, LrmFacts } from '../types.ts';
-import { parseConfig, partitionNodes } from './facts.ts';
+import { parseConfig, partitionNodes, spotFacts } from './facts.ts';
 import { jobsOf } from './jobs.ts';
 import { slurmScript } from './script.ts';
 import { parseSqueue, squeueArgv } from './squeue.ts';
@@ -32,7 +32,7 @@ export function slurmLrm(settings: SlurmSettings, spot: SpotSettings, runner: Co
       return cancelAnswer(settings.scancel, await runner.run([settings.scancel, '--verbose', jobId], { timeoutMs }));
     },
     list: () => list(settings, runner, userId, timeoutMs),
-    facts: () => facts(settings, runner, timeoutMs),
+    facts: () => facts(settings, spot, runner, timeoutMs),
     async shrink(jobId, part, keep) {
       if (!isJobId(jobId) || !Number.isSafeInteger(part) || part < 0 || !keep.every(isHost)) return { kind: 'unknown', reason: 'a job is shrunk to nodes that it has' };
       if (part === 0 && keep.length === 0) return { kind: 'unknown', reason: 'the node of a job’s script goes with the job' };
@@ -72,12 +72,13 @@ async function list(settings: SlurmSettings, runner: CommandRunner, userId: () =
   return { kind: 'listing', jobs: each.jobs, others: each.others, ignored: [...ignored, ...each.ignored], tookMs: ran.tookMs };
 }
 
-async function facts(settings: SlurmSettings, runner: CommandRunner, timeoutMs: number): Promise<LrmFacts> {
+async function facts(settings: SlurmSettings, spot: SpotSettings, runner: CommandRunner, timeoutMs: number): Promise<LrmFacts> {
   await Promise.all([settings.sbatch, settings.squeue, settings.scancel].map((program) => ask(runner, [program, '--version'], timeoutMs)));
   const config = parseConfig(await ask(runner, [settings.scontrol, 'show', 'config'], timeoutMs));
   const partitions = await ask(runner, [settings.scontrol, '--oneliner', 'show', 'partition'], timeoutMs);
   return {
     lrm: 'slurm', flavour: 'slurm', version: config.version, graceS: config.killWaitS, nodes: partitionNodes(partitions, settings.partition),
     heterogeneous: true, shrinks: true, remembers: true, epilogue: config.epilogue,
+    ...(spot.partition === '' ? {} : { spot: spotFacts(partitions, spot.partition) }),
   };
 }
