@@ -1,7 +1,8 @@
 /** What a spot request is: follows from its row and from the last lease that it has had (EC2 user guide, "Spot request status"). */
+import { ec2State } from '../lease/states.ts';
 import type { SpotRequestRow } from '../store/spot.ts';
 
-export type SpotState = 'open' | 'active' | 'closed' | 'cancelled' | 'failed';
+export type SpotState = 'open' | 'active' | 'disabled' | 'closed' | 'cancelled' | 'failed';
 
 export interface SpotStanding {
   readonly state: SpotState;
@@ -12,7 +13,7 @@ export interface SpotStanding {
 }
 
 type Facts = Pick<SpotRequestRow, 'persistent' | 'launches' | 'valid_from' | 'valid_until' | 'cancelled_at' | 'failed_at' | 'status_code' | 'status_message' | 'status_at'
-  | 'created_at' | 'lease_id' | 'lease_final' | 'lease_placed' | 'lease_preempted_at' | 'lease_preempt_ends_at' | 'lease_reason_code' | 'lease_reason' | 'lease_created_at' | 'lease_ended_at'>;
+  | 'created_at' | 'lease_id' | 'lease_final' | 'lease_state' | 'lease_ran' | 'lease_placed' | 'lease_preempted_at' | 'lease_preempt_ends_at' | 'lease_reason_code' | 'lease_reason' | 'lease_created_at' | 'lease_ended_at'>;
 
 export function spotStanding(r: Facts, now: number): SpotStanding {
   if (r.failed_at !== null) return { state: 'failed', code: r.status_code, message: r.status_message, at: r.failed_at };
@@ -33,6 +34,7 @@ function running(r: Facts): SpotStanding {
   const state = r.cancelled_at === null ? 'active' : 'cancelled';
   if (r.lease_preempted_at !== null) return { state, code: 'marked-for-termination', message: `Others need the room: the instance is being ended${until(r)}.`, at: r.lease_preempted_at };
   if (r.cancelled_at !== null) return { state, code: 'request-canceled-and-instance-running', message: 'The request was cancelled; its instance runs on.', at: r.cancelled_at };
+  if (r.lease_state !== null && ec2State(r.lease_state, r.lease_ran === true) === 'stopped') return { state: 'disabled', code: 'instance-stopped-by-user', message: 'The instance was stopped by its user.', at: r.lease_created_at ?? r.status_at };
   return { state, code: 'fulfilled', message: 'The request has its instance.', at: r.lease_created_at ?? r.status_at };
 }
 

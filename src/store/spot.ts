@@ -1,4 +1,5 @@
 /** Statements on spot requests and on leases that may be displaced. */
+import type { LeaseState } from '../lease/states.ts';
 import { statement } from './db.ts';
 
 export interface SpotRequestRow {
@@ -24,6 +25,8 @@ export interface SpotRequestRow {
   lease_id: string | null;
   lease_zone: string | null;
   lease_final: boolean | null;
+  lease_state: LeaseState | null;
+  lease_ran: boolean | null;
   /** Its lease has, or had, a node; false = it waits for one of the batch system's, or has ended before it had one. */
   lease_placed: boolean | null;
   lease_preempted_at: number | null;
@@ -37,7 +40,7 @@ export interface SpotRequestRow {
 const VIEW = `
   SELECT s.id, s.account_id, a.name AS account_name, a.owner_id, s.persistent, s.price, s.created_at, s.valid_from, s.valid_until, s.launch, s.launches, s.cancelled_at, s.failed_at,
          s.status_code, s.status_message, s.status_at, (SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = s.id) AS tags,
-         l.id AS lease_id, l.zone AS lease_zone, l.final AS lease_final, l.node_id IS NOT NULL AS lease_placed, l.preempted_at AS lease_preempted_at, l.preempt_ends_at AS lease_preempt_ends_at, l.reason_code AS lease_reason_code, l.reason AS lease_reason,
+         l.id AS lease_id, l.zone AS lease_zone, l.final AS lease_final, l.state AS lease_state, l.running_at IS NOT NULL AS lease_ran, l.node_id IS NOT NULL AS lease_placed, l.preempted_at AS lease_preempted_at, l.preempt_ends_at AS lease_preempt_ends_at, l.reason_code AS lease_reason_code, l.reason AS lease_reason,
          l.created_at AS lease_created_at, l.ended_at AS lease_ended_at
     FROM spot_request s JOIN account a ON a.id = s.account_id
     LEFT JOIN LATERAL (SELECT * FROM lease o WHERE o.spot_request_id = s.id ORDER BY o.seq DESC LIMIT 1) l ON true`;

@@ -1,6 +1,6 @@
 import {
   CancelSpotInstanceRequestsCommand, CreateTagsCommand, DescribeInstancesCommand, DescribeSpotInstanceRequestsCommand, DescribeSpotPriceHistoryCommand, RequestSpotInstancesCommand,
-  RunInstancesCommand, TerminateInstancesCommand, paginateDescribeSpotInstanceRequests, paginateDescribeSpotPriceHistory, waitUntilSpotInstanceRequestFulfilled,
+  RunInstancesCommand, StartInstancesCommand, StopInstancesCommand, TerminateInstancesCommand, paginateDescribeSpotInstanceRequests, paginateDescribeSpotPriceHistory, waitUntilSpotInstanceRequestFulfilled,
   type RequestSpotInstancesCommandInput, type RunInstancesCommandInput, type SpotInstanceRequest,
 } from '@aws-sdk/client-ec2';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -83,6 +83,19 @@ describe('spot requests', () => {
     expect(await tend()).toBe(1);
     expect((await requests([dear]))[0]?.InstanceId).not.toBe(id);
     expect(await standing(dear)).toEqual(['active', 'fulfilled']);
+  });
+
+  it('rest while their instances are stopped', async () => {
+    const [id = ''] = await request();
+    await tend();
+    const [{ InstanceId = '' } = {}] = await requests([id]);
+    await door.alice.send(new StopInstancesCommand({ InstanceIds: [InstanceId] }));
+    await door.site.settled();
+    expect(await standing(id)).toEqual(['disabled', 'instance-stopped-by-user']);
+    expect(await tend()).toBe(0);
+    await door.alice.send(new StartInstancesCommand({ InstanceIds: [InstanceId] }));
+    await door.site.settled();
+    expect(await standing(id)).toEqual(['active', 'fulfilled']);
   });
 
   it('wait for their time, and are over with it', async () => {
