@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
+import { HOST_NAME } from '../protocol.ts';
 import { parseIni } from './ini.ts';
 import { EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
@@ -25,6 +26,8 @@ export interface PilotConfig {
   readonly driver: 'auto' | 'qemu' | 'simulated';
   /** The agent's own configuration, a JSON file; null = its defaults. */
   readonly agentConfig: string | null;
+  /** Where users reach guests behind ports of this node, an IPv4 address or a name that has one; null = its address on the way to the service. */
+  readonly guestAddress: string | null;
   /** `[other] statedir` was said: `control` then insists on it. */
   readonly stateDirSaid: boolean;
 }
@@ -78,14 +81,12 @@ export const KEYS: Readonly<Record<string, readonly string[]>> = {
   systempaths: ['ssh', 'sudo'],
   other: [
     'forcehostname', 'earlywaitratio', 'sshcredential', 'lockfile', 'statedir', 'reservewait', 'pilots_per_node', 'driver', 'agentconfig',
-    'heartbeat',
+    'heartbeat', 'guestaddress',
   ],
 };
 const MAX_FILE = 256 * 1024;
 const MECHANISMS = ['auto', 'xl', 'libvirt', 'hugepages', 'none'] as const;
 const DRIVERS = ['auto', 'qemu', 'simulated'] as const;
-/** Longest host name (RFC 1035) and less: what a node is called. */
-const FORCED_HOST = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 
 export interface Place {
   readonly uid: number;
@@ -110,7 +111,7 @@ export function readConfig(file: string | undefined, place: Place): ReadConfig {
 export function parseConfig(text: string, name: string, place: Place): ReadConfig {
   const { sections, mistakes: unreadable } = parseIni(text);
   const reader = new Reader(sections, [...unreadable]);
-  const host = reader.matching('other', 'forcehostname', FORCED_HOST, 'must be a host name') ?? place.host;
+  const host = reader.matching('other', 'forcehostname', HOST_NAME, 'must be a host name') ?? place.host;
   const config = read(reader, { ...place, host });
   if (reader.mistakes.length > 0) throw new PilotError(EXIT.badConfig, `${name}:\n  ${reader.mistakes.join('\n  ')}`);
   return { config, host, warnings: unknownKeys(sections).map((key) => `${name}: ${key} is not known and counts for nothing`) };
@@ -158,6 +159,7 @@ function read(r: Reader, { uid, host }: Place): PilotConfig {
     heartbeatS: r.integer('other', 'heartbeat', 1, 86_400) ?? 30,
     driver: r.oneOf('other', 'driver', DRIVERS) ?? 'auto',
     agentConfig: r.absolute('other', 'agentconfig') ?? null,
+    guestAddress: guestAddressOf(r, here),
     stateDirSaid: stateDir !== undefined,
   };
 }
@@ -181,6 +183,13 @@ function sshOf(r: Reader): PilotConfig['ssh'] {
   const credential = r.text('other', 'sshcredential') ?? null;
   const program = r.text('systempaths', 'ssh');
   return program === undefined ? null : { program, credential };
+}
+
+function guestAddressOf(r: Reader, here: (path: string) => string): string | null {
+  const said = r.text('other', 'guestaddress');
+  if (said === undefined) return null;
+  const address = here(said);
+  return HOST_NAME.test(address) ? address : r.wrong('other', 'guestaddress', 'must be an IPv4 address or a host name; %h stands for the node', null);
 }
 
 function unknownKeys(sections: ReadonlyMap<string, ReadonlyMap<string, string>>): string[] {
