@@ -4,7 +4,6 @@ import type { Agent } from '../../control/agent/agent.ts';
 import type { Log } from '../../control/agent/log.ts';
 import type { Clock } from '../../control/agent/clock.ts';
 import type { PilotConfig } from './config.ts';
-import { guestAddress } from './guest-address.ts';
 import { EXIT } from './stages.ts';
 import { SHARED_DIR } from './state.ts';
 import { PilotError } from './types.ts';
@@ -33,7 +32,7 @@ export async function openPilotAgent({ stateDir, config, mechanism, clock, log, 
     const own = readAgentConfig(config.agentConfig ?? undefined);
     const driver = driverFor(config.driver, qemuProgram(own.qemu));
     const said = 'bindAddress' in own.qemu || 'reachHost' in own.qemu;
-    const reached = said || driver === 'simulated' ? {} : await guestAddress(config.guestAddress, service, { clock, log });
+    const reached = said || driver === 'simulated' ? {} : await (await import('./guest-address.ts')).guestAddress(config.guestAddress, service, { clock, log });
     const qemu = { ...reached, ...(mechanism === 'hugepages' ? { memPath: HUGE_PAGES } : {}), ...own.qemu };
     return await openAgent({
       stateDir, driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease,

@@ -7,6 +7,8 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { HOST_NAME } from '../protocol.ts';
 import { parseIni } from './ini.ts';
+import { parseSshWay } from './ssh-way.ts';
+import type { SshWay } from './ssh-way.ts';
 import { EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
 import type { NodeSettings } from './types.ts';
@@ -18,6 +20,8 @@ export interface PilotConfig {
   /** null = no log file. */
   readonly logging: { readonly dir: string; readonly prefix: string } | null;
   readonly ssh: { readonly program: string; readonly credential: string | null } | null;
+  /** `[other] sshway`: how messages and the channel get to the service when no contact answers; null = no other way. */
+  readonly sshWay: SshWay | null;
   /** Part of the grace that is waited for the service after an early SIGTERM, 0 to 1. */
   readonly earlyWaitRatio: number;
   /** s that the service may take to hear of a reservation. */
@@ -81,7 +85,7 @@ export const KEYS: Readonly<Record<string, readonly string[]>> = {
   systempaths: ['ssh', 'sudo'],
   other: [
     'forcehostname', 'earlywaitratio', 'sshcredential', 'lockfile', 'statedir', 'reservewait', 'pilots_per_node', 'driver', 'agentconfig',
-    'heartbeat', 'guestaddress',
+    'heartbeat', 'guestaddress', 'sshway',
   ],
 };
 const MAX_FILE = 256 * 1024;
@@ -154,6 +158,7 @@ function read(r: Reader, { uid, host }: Place): PilotConfig {
     http: httpOf(r),
     logging: loggingOf(r, here),
     ssh: sshOf(r),
+    sshWay: sshWayOf(r),
     earlyWaitRatio: r.ratio('other', 'earlywaitratio') ?? r.wrong('other', 'earlywaitratio', 'is needed: 0 or more, less than 1', 0),
     reserveWaitS: r.integer('other', 'reservewait', 1, 86_400) ?? 60,
     heartbeatS: r.integer('other', 'heartbeat', 1, 86_400) ?? 30,
@@ -183,6 +188,15 @@ function sshOf(r: Reader): PilotConfig['ssh'] {
   const credential = r.text('other', 'sshcredential') ?? null;
   const program = r.text('systempaths', 'ssh');
   return program === undefined ? null : { program, credential };
+}
+
+function sshWayOf(r: Reader): SshWay | null {
+  const said = r.text('other', 'sshway');
+  if (said === undefined) return null;
+  const ssh = sshOf(r);
+  if (ssh === null) return r.wrong('other', 'sshway', 'needs [systempaths] ssh', null);
+  const way = parseSshWay(said);
+  return way === undefined ? r.wrong('other', 'sshway', 'must be [USER@]HOST:PORT/HOST:PORT: an SSH server, and the service’s listener as seen from there', null) : { ...ssh, ...way };
 }
 
 function guestAddressOf(r: Reader, here: (path: string) => string): string | null {

@@ -120,11 +120,11 @@ async function tellReserved(parts: ReserveParts, held: Held, memoryMb: number): 
   return { kind: 'failed', why, exit: EXIT.actionFailed };
 }
 
-function openChannel({ credentials, contacts, clock, log, name, hex, random, budget }: ReserveParts, held: Held): void {
+function openChannel({ config, credentials, contacts, clock, log, name, hex, random, budget }: ReserveParts, held: Held): void {
   const { agent } = held;
   if (credentials === null || !credentials.channel || agent === undefined) return;
   held.channel = new ServiceChannel({
-    clock, log, credentials, contacts, name, random, cnonce: hex(8), deadlineMs: () => budget.request(), serve: (peer) => agent.serve(peer),
+    clock, log, credentials, contacts, name, random, cnonce: hex(8), ssh: config.sshWay, deadlineMs: () => budget.request(), serve: (peer) => agent.serve(peer),
   });
   held.channel.open();
 }
@@ -140,7 +140,7 @@ function watchAgent({ ending }: ReserveParts, { agent }: Held): { cancel: () => 
 
 /** The service that is asked first. */
 function serviceOf({ credentials, contacts, args }: ReserveParts): URL | null {
-  if (credentials !== null) return new URL(contacts.at(0));
+  if (credentials !== null) return new URL(contacts.at(0).url);
   return args.contact === undefined ? null : parseContact(args.contact).http;
 }
 
