@@ -84,7 +84,7 @@ export function withoutService(base: Pick<Context, 'clock' | 'random'>): Without
   return {
     open: (place) => opening(async (opened) => {
       const config = readConfig(place.config);
-      const dir = existing(place, config);
+      const dir = existing(place, config, '; when the database is lost, use --from-batch-system');
       const ctx = context(opened, config, dir);
       const db = await openDatabase(ctx, config, dir, opened, true);
       return site(ctx, config, dir, db, opened);
@@ -149,12 +149,16 @@ export function withoutService(base: Pick<Context, 'clock' | 'random'>): Without
 }
 
 /** A data directory that is there; one that was mistyped is not made. @throws StartError */
-function existing(place: Place, config: Config): DataDir {
-  const { root, keys } = dataDirAt(place.data);
-  if (!existsSync(keys) || (config.database.url === '' && !existsSync(join(root, 'pg')))) {
-    throw new StartError(`${root} is no data directory with a database of nimbus; name the service's own with --data and its configuration with --config, or, when the database is lost, use --from-batch-system`);
+function existing(place: Place, config: Config, orElse = ''): DataDir {
+  if (!hasData(place, config)) {
+    throw new StartError(`${dataDirAt(place.data).root} is no data directory with a database of nimbus; name the service's own with --data and its configuration with --config${orElse}`);
   }
   return openDataDir(place.data);
+}
+
+function hasData(place: Place, config: Config): boolean {
+  const { root, keys } = dataDirAt(place.data);
+  return existsSync(keys) && (config.database.url !== '' || existsSync(join(root, 'pg')));
 }
 
 /** Where the database is, with the lock of the data directory: no service starts meanwhile. */
@@ -178,6 +182,9 @@ async function openDatabase(ctx: Context, config: Config, dir: DataDir, opened: 
 }
 
 async function databaseOrWhyNot(ctx: Context, config: Config, place: Place, opened: Opened): Promise<DoctorSite['db']> {
+  if (!hasData(place, config)) {
+    return { missing: `${dataDirAt(place.data).root} has no database yet`, mend: 'the first start of the service makes it; the data directory of a service that has run before is named with --data' };
+  }
   try {
     return await openDatabase(ctx, config, existing(place, config), opened, false);
   } catch (e) {

@@ -25,7 +25,7 @@ export interface DoctorSite {
   /** The service answers; false = it is down, and its part is looked at from outside. */
   readonly serving: boolean;
   /** A sentence says why there is none. */
-  readonly db: Db | { readonly missing: string };
+  readonly db: Db | { readonly missing: string; readonly mend?: string };
   /** Directories on this machine. */
   readonly places: { readonly data: string; readonly images: string };
   /** The service's own nodes, each asked; empty where there is no database. */

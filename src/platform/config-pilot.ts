@@ -44,8 +44,8 @@ const pilot = z.strictObject({
   node_cores: z.int().nonnegative().default(0),
   /** Zone that users see */
   zone: z.string().default('batch'),
-  /** Whom jobs are charged to: nobody in particular, the user's name, or one account for all */
-  account_by: z.enum(['none', 'user', 'site']).default('none'),
+  /** Whom jobs are charged to: nobody in particular, the user's name, the name of the user's group, or one account for all */
+  account_by: z.enum(['none', 'user', 'group', 'site']).default('none'),
   account: word.default(''),
   /** SSH to agents on borrowed nodes, with control.transport = "ssh": where a node is reached (manager/slots/ssh-address.ts) */
   ssh_address: z.string().regex(/^[A-Za-z0-9.:-]*\{(?:host|number)\}[A-Za-z0-9.:-]*$/, 'must be an address with {host} or {number} in it').default('{host}'),

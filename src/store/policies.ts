@@ -116,6 +116,11 @@ export const writePolicy = statement<{ id: number }>('write-policy', `
 /** $1 id */
 export const deletePolicy = statement<never>('delete-policy', 'DELETE FROM policy WHERE id = $1');
 
+/** $1 accounts: of each that is in a group, its group; the first by name where it is in several */
+export const groupOfAccounts = statement<{ account_id: number; name: string }>('group-of-accounts', `
+  SELECT DISTINCT ON (pu.account_id) pu.account_id, p.name FROM policy_user pu JOIN policy p ON p.id = pu.policy_id
+   WHERE pu.account_id = ANY($1) AND p.kind = 'group' ORDER BY pu.account_id, p.name`);
+
 /** $1 id: those it is assigned to, a few of them */
 export const usersOfPolicy = statement<{ name: string }>('users-of-policy', `
   SELECT a.name FROM policy_user pu JOIN account a ON a.id = pu.account_id WHERE pu.policy_id = $1 ORDER BY a.name LIMIT 10`);

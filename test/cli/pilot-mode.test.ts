@@ -99,6 +99,8 @@ describe.skipIf(!hasPart('slurm'))('on a real Slurm', () => {
     await group(1);
     const elsewhere = join(c.serve.root, 'elsewhere');
     expect(await nimbus('kill-all', '--yes', ...config(), '--data', elsewhere)).toMatchObject({ code: 2, err: expect.stringContaining('is no data directory') as string });
+    const before = (await nimbus('doctor', ...config(), '--data', elsewhere)).out as Finding[];
+    expect(before.find((f) => f.check === 'database')).toMatchObject({ level: 'warn', what: `${elsewhere} has no database yet`, mend: [expect.stringContaining('the first start of the service makes it')] });
     expect(existsSync(elsewhere)).toBe(false);
 
     await c.serve.kill();

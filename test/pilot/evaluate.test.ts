@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 const run = (change: Partial<EvaluateOptions> = {}): Promise<Evaluation> =>
-  evaluate({ ctx, settings, mechanism: createMechanism(change.settings ?? settings, ctx), memoryMb: 512, driver: 'simulated', qemu: 'qemu-system-x86_64', contact: null, ...change });
+  evaluate({ ctx, settings, mechanism: createMechanism(change.settings ?? settings, ctx), memoryMb: 512, driver: 'simulated', qemu: 'qemu-system-x86_64', guestAddress: null, contact: null, ...change });
 const wrong = (e: Evaluation): string[] => e.findings.filter((f) => !f.ok).map((f) => f.what);
 
 describe('a dry run', () => {

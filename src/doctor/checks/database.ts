@@ -10,7 +10,7 @@ export const database: Check = {
   name: 'database',
   async look({ db, serving, config }) {
     const mend = config.database.url === '' ? 'look at log/postgresql.log in the data directory' : 'look whether the server of database.url runs and lets the service in';
-    if ('missing' in db) return [(serving ? fail : warn)('database', db.missing, mend)];
+    if ('missing' in db) return [(serving ? fail : warn)('database', db.missing, db.mend ?? mend)];
     try {
       const [row] = await db.query(answering);
       return [ok('database', `PostgreSQL ${row?.version ?? ''} answers`)];

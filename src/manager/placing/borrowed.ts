@@ -3,8 +3,10 @@ import { Fault } from '../../lease/faults.ts';
 import { newSlotId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/context.ts';
 import type { Config } from '../../platform/config.ts';
+import type { PilotConfig } from '../../platform/config-pilot.ts';
 import { isBorrowRefusal, partsToAsk, planSlot, type BorrowPlan, type BorrowPolicy, type BorrowUse } from '../../scheduler/borrow.ts';
 import type { Queryable } from '../../store/db.ts';
+import { groupOfAccounts } from '../../store/policies.ts';
 import { insertSlots, lockBorrowing, slotUse } from '../../store/slots.ts';
 import { ofGroup } from '../ensembles.ts';
 import type { PlacedGroup, Place, PlannedSlot } from '../planned.ts';
@@ -82,6 +84,8 @@ async function writeSlots(tx: Queryable, planned: readonly PlacedGroup[], now: n
     if (others !== undefined) others.push(p);
     else if (p.slot !== undefined) bySlot.set(p.slot, [p]);
   }
+  const { pilot } = config;
+  const groupOf = pilot.account_by === 'group' ? await groupsOf(tx, [...bySlot.values()].map(([{ request }]) => request.accountId)) : undefined;
   const rows = [...bySlot].map(([slot, groups]) => {
     const [{ request: r }] = groups;
     const durationS = Math.max(...groups.map((g) => g.request.durationS));
@@ -89,7 +93,7 @@ async function writeSlots(tx: Queryable, planned: readonly PlacedGroup[], now: n
     const spot = groups.every((g) => g.request.spot !== null);
     return {
       id: slot.id, account_id: r.accountId, lrm: config.pilot.lrm, parts: slot.parts, secret: slot.secret, nonce: slot.nonce, request_id: r.requestId,
-      lrm_account: lrmAccount(config, r.who), ...slotTimes(config.pilot, durationS, borrowing.facts()?.graceS ?? null, spot ? config.pilot_spot : undefined), spot,
+      lrm_account: lrmAccount(pilot, r.who, groupOf?.get(r.accountId)), ...slotTimes(config.pilot, durationS, borrowing.facts()?.graceS ?? null, spot ? config.pilot_spot : undefined), spot,
       slot_nodes: slot.nodes.map((n, ordinal) => ({ ordinal, part: n.part, memory_mb: n.memoryMb, cores: n.cores })),
     };
   });
@@ -99,7 +103,16 @@ async function writeSlots(tx: Queryable, planned: readonly PlacedGroup[], now: n
   }
 }
 
-function lrmAccount({ pilot }: Config, user: string): string | null {
-  if (pilot.account_by === 'user') return user;
-  return pilot.account_by === 'site' ? pilot.account || null : null;
+async function groupsOf(tx: Queryable, accounts: readonly number[]): Promise<ReadonlyMap<number, string>> {
+  return new Map((await tx.query(groupOfAccounts, [[...new Set(accounts)]])).map((g) => [g.account_id, g.name]));
+}
+
+/** Who is in no group is charged as the site says for all. */
+function lrmAccount({ account_by: by, account }: PilotConfig, user: string, group: string | undefined): string | null {
+  switch (by) {
+    case 'none': return null;
+    case 'user': return user;
+    case 'group': return group ?? (account || null);
+    case 'site': return account || null;
+  }
 }

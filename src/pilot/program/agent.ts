@@ -18,18 +18,22 @@ export interface PilotAgentOptions {
   readonly mechanism: MemoryMechanism['name'];
   readonly clock: Clock;
   readonly log: Log;
+  /** Where the service is told of guests; null = nowhere. */
+  readonly service: URL | null;
   readonly onRelease: (why: string) => void;
 }
 
 /** @throws PilotError badConfig or badEnvironment */
-export async function openPilotAgent({ stateDir, config, mechanism, clock, log, onRelease }: PilotAgentOptions): Promise<Agent> {
+export async function openPilotAgent({ stateDir, config, mechanism, clock, log, service, onRelease }: PilotAgentOptions): Promise<Agent> {
   const [{ openAgent }, { readAgentConfig }, { qemuProgram }, { driverFor }] = await Promise.all([
     import('../../control/agent/open.ts'), import('../../control/agent/config.ts'), import('../../control/agent/drivers/qemu/index.ts'), import('./vmm.ts'),
   ]);
   try {
     const own = readAgentConfig(config.agentConfig ?? undefined);
     const driver = driverFor(config.driver, qemuProgram(own.qemu));
-    const qemu = mechanism === 'hugepages' ? { memPath: HUGE_PAGES, ...own.qemu } : own.qemu;
+    const said = 'bindAddress' in own.qemu || 'reachHost' in own.qemu;
+    const reached = said || driver === 'simulated' ? {} : await (await import('./guest-address.ts')).guestAddress(config.guestAddress, service, { clock, log });
+    const qemu = { ...reached, ...(mechanism === 'hugepages' ? { memPath: HUGE_PAGES } : {}), ...own.qemu };
     return await openAgent({
       stateDir, driver, config: { ...own, qemu }, clock, log, persistent: true, inJob: true, onRelease,
       sharedDir: join(config.node.stateBase, SHARED_DIR),

@@ -3,7 +3,8 @@
  * agent's protocol. Lost, it is opened again until the pilot ends; leases go on meanwhile.
  */
 import { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../control/agent/clock.ts';
 import type { Peer } from '../../control/agent/connection.ts';
 import type { Log } from '../../control/agent/log.ts';
@@ -13,6 +14,8 @@ import type { Contacts } from './contacts.ts';
 import { schemeOf } from './http.ts';
 import { Signer } from './own-service.ts';
 import type { PilotName } from './own-service.ts';
+import { connectThrough, overStream } from './ssh-way.ts';
+import type { SshWay } from './ssh-way.ts';
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5_000;
@@ -28,6 +31,8 @@ export interface ChannelParts {
   readonly contacts: Contacts;
   readonly name: PilotName;
   readonly cnonce: string;
+  /** After the contacts; null = there is none. */
+  readonly ssh: SshWay | null;
   /** 0 ≤ r < 1 */
   readonly random: () => number;
   /** ms that opening may take now. */
@@ -41,7 +46,7 @@ export class ServiceChannel {
   #contact = 0;
   #pauseMs = FIRST_PAUSE_MS;
   #timer: Timer | undefined;
-  #socket: Socket | undefined;
+  #socket: Duplex | undefined;
   #over = false;
   #complained = '';
 
@@ -67,15 +72,18 @@ export class ServiceChannel {
   }
 
   async #try(): Promise<void> {
-    const { contacts, clock, log, serve } = this.#parts;
-    const base = contacts.at(this.#contact);
-    const socket = await this.#upgrade(new URL(CHANNEL_PATH, base), 1);
+    const { contacts, clock, log, serve, ssh } = this.#parts;
+    const { url: base, further } = contacts.at(this.#contact, ssh === null ? 0 : 1);
+    const socket = await this.#upgrade(new URL(CHANNEL_PATH, base), 1, further ? ssh : null);
     if (this.#over) return void socket.destroy();
     this.#socket = socket;
     this.#complained = '';
-    log.info('the channel to the service is open', { contact: base });
-    socket.setNoDelay(true);
-    socket.setTimeout(SILENCE_MS, () => socket.destroy());
+    log.info('the channel to the service is open', { contact: further ? `${base} over SSH` : base });
+    // ssh sees to its own; the agent ends a connection on which nothing comes.
+    if (socket instanceof Socket) {
+      socket.setNoDelay(true);
+      socket.setTimeout(SILENCE_MS, () => socket.destroy());
+    }
     const since = clock.monotonic();
     socket.on('error', () => undefined);
     socket.once('close', () => {
@@ -95,19 +103,20 @@ export class ServiceChannel {
   }
 
   /** @throws Error with what the service said */
-  async #upgrade(url: URL, attempt: number): Promise<Socket> {
+  async #upgrade(url: URL, attempt: number, ssh: SshWay | null): Promise<Duplex> {
     const { credentials, name } = this.#parts;
     const { request } = await schemeOf(url);
+    const tls = credentials.ca === undefined ? {} : { ca: credentials.ca };
     const sent = request(url, {
-      agent: false, method: 'GET', ...(credentials.ca === undefined ? {} : { ca: credentials.ca }),
+      method: 'GET', ...(ssh === null ? { agent: false, ...tls } : await overStream(url, () => connectThrough(ssh), tls)),
       headers: {
         connection: 'Upgrade', upgrade: CHANNEL_PROTOCOL, [NODE_HEADER]: name.host, [PILOT_HEADER]: name.pilot,
         authorization: this.#signer.sign({ method: 'GET', uri: url.pathname, body: '' }),
       },
     });
-    const answer = await new Promise<Socket | IncomingMessage>((resolve, reject) => {
+    const answer = await new Promise<Duplex | IncomingMessage>((resolve, reject) => {
       const timer = this.#parts.clock.after(this.#parts.deadlineMs(), () => sent.destroy(new Error('no answer in time')));
-      sent.on('upgrade', (_response, socket: Socket, head: Buffer) => {
+      sent.on('upgrade', (_response, socket: Duplex, head: Buffer) => {
         timer.cancel();
         if (head.length > 0) socket.unshift(head);
         resolve(socket);
@@ -125,7 +134,7 @@ export class ServiceChannel {
     });
     if (!(answer instanceof IncomingMessage)) return answer;
     sent.destroy();
-    if (answer.statusCode === 401 && attempt === 1 && this.#signer.renew(answer.headers['www-authenticate'])) return this.#upgrade(url, 2);
+    if (answer.statusCode === 401 && attempt === 1 && this.#signer.renew(answer.headers['www-authenticate'])) return this.#upgrade(url, 2, ssh);
     throw new Error(`the service answered ${answer.statusCode ?? 0}`);
   }
 }

@@ -5,7 +5,10 @@
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
+import { HOST_NAME } from '../protocol.ts';
 import { parseIni } from './ini.ts';
+import { parseSshWay } from './ssh-way.ts';
+import type { SshWay } from './ssh-way.ts';
 import { EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
 import type { NodeSettings } from './types.ts';
@@ -17,6 +20,8 @@ export interface PilotConfig {
   /** null = no log file. */
   readonly logging: { readonly dir: string; readonly prefix: string } | null;
   readonly ssh: { readonly program: string; readonly credential: string | null } | null;
+  /** `[other] sshway`: how messages and the channel get to the service when no contact answers; null = no other way. */
+  readonly sshWay: SshWay | null;
   /** Part of the grace that is waited for the service after an early SIGTERM, 0 to 1. */
   readonly earlyWaitRatio: number;
   /** s that the service may take to hear of a reservation. */
@@ -25,6 +30,8 @@ export interface PilotConfig {
   readonly driver: 'auto' | 'qemu' | 'simulated';
   /** The agent's own configuration, a JSON file; null = its defaults. */
   readonly agentConfig: string | null;
+  /** Where users reach guests behind ports of this node, an IPv4 address or a name that has one; null = its address on the way to the service. */
+  readonly guestAddress: string | null;
   /** `[other] statedir` was said: `control` then insists on it. */
   readonly stateDirSaid: boolean;
 }
@@ -78,14 +85,12 @@ export const KEYS: Readonly<Record<string, readonly string[]>> = {
   systempaths: ['ssh', 'sudo'],
   other: [
     'forcehostname', 'earlywaitratio', 'sshcredential', 'lockfile', 'statedir', 'reservewait', 'pilots_per_node', 'driver', 'agentconfig',
-    'heartbeat',
+    'heartbeat', 'guestaddress', 'sshway',
   ],
 };
 const MAX_FILE = 256 * 1024;
 const MECHANISMS = ['auto', 'xl', 'libvirt', 'hugepages', 'none'] as const;
 const DRIVERS = ['auto', 'qemu', 'simulated'] as const;
-/** Longest host name (RFC 1035) and less: what a node is called. */
-const FORCED_HOST = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 
 export interface Place {
   readonly uid: number;
@@ -110,7 +115,7 @@ export function readConfig(file: string | undefined, place: Place): ReadConfig {
 export function parseConfig(text: string, name: string, place: Place): ReadConfig {
   const { sections, mistakes: unreadable } = parseIni(text);
   const reader = new Reader(sections, [...unreadable]);
-  const host = reader.matching('other', 'forcehostname', FORCED_HOST, 'must be a host name') ?? place.host;
+  const host = reader.matching('other', 'forcehostname', HOST_NAME, 'must be a host name') ?? place.host;
   const config = read(reader, { ...place, host });
   if (reader.mistakes.length > 0) throw new PilotError(EXIT.badConfig, `${name}:\n  ${reader.mistakes.join('\n  ')}`);
   return { config, host, warnings: unknownKeys(sections).map((key) => `${name}: ${key} is not known and counts for nothing`) };
@@ -153,11 +158,13 @@ function read(r: Reader, { uid, host }: Place): PilotConfig {
     http: httpOf(r),
     logging: loggingOf(r, here),
     ssh: sshOf(r),
+    sshWay: sshWayOf(r),
     earlyWaitRatio: r.ratio('other', 'earlywaitratio') ?? r.wrong('other', 'earlywaitratio', 'is needed: 0 or more, less than 1', 0),
     reserveWaitS: r.integer('other', 'reservewait', 1, 86_400) ?? 60,
     heartbeatS: r.integer('other', 'heartbeat', 1, 86_400) ?? 30,
     driver: r.oneOf('other', 'driver', DRIVERS) ?? 'auto',
     agentConfig: r.absolute('other', 'agentconfig') ?? null,
+    guestAddress: guestAddressOf(r, here),
     stateDirSaid: stateDir !== undefined,
   };
 }
@@ -181,6 +188,22 @@ function sshOf(r: Reader): PilotConfig['ssh'] {
   const credential = r.text('other', 'sshcredential') ?? null;
   const program = r.text('systempaths', 'ssh');
   return program === undefined ? null : { program, credential };
+}
+
+function sshWayOf(r: Reader): SshWay | null {
+  const said = r.text('other', 'sshway');
+  if (said === undefined) return null;
+  const ssh = sshOf(r);
+  if (ssh === null) return r.wrong('other', 'sshway', 'needs [systempaths] ssh', null);
+  const way = parseSshWay(said);
+  return way === undefined ? r.wrong('other', 'sshway', 'must be [USER@]HOST:PORT/HOST:PORT: an SSH server, and the service’s listener as seen from there', null) : { ...ssh, ...way };
+}
+
+function guestAddressOf(r: Reader, here: (path: string) => string): string | null {
+  const said = r.text('other', 'guestaddress');
+  if (said === undefined) return null;
+  const address = here(said);
+  return HOST_NAME.test(address) ? address : r.wrong('other', 'guestaddress', 'must be an IPv4 address or a host name; %h stands for the node', null);
 }
 
 function unknownKeys(sections: ReadonlyMap<string, ReadonlyMap<string, string>>): string[] {

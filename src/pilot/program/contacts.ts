@@ -13,9 +13,10 @@ export class Contacts {
     this.#known = given;
   }
 
-  /** In turn, for whoever counts its own turns. */
-  at(turn: number): string {
-    return this.#known[turn % this.#known.length] ?? '';
+  /** In turn, for whoever counts its own turns; with `further` ways the turns after the last are theirs, to the first service. */
+  at(turn: number, further = 0): { readonly url: string; readonly further: boolean } {
+    const place = turn % (this.#known.length + further);
+    return { url: this.#known[place] ?? this.#known[0] ?? '', further: place >= this.#known.length };
   }
 
   /** What is no list of contacts, or less safe than those given, is not taken. True when something changed. */

@@ -5,6 +5,7 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { withDeadline } from './deadline.ts';
+import { addressOf } from './guest-address.ts';
 import { placeName, whoHolds } from './lock.ts';
 import { mechanismName } from './memory/index.ts';
 import { readMemInfo } from './memory/none.ts';
@@ -28,6 +29,8 @@ export interface EvaluateOptions {
   readonly driver: 'auto' | 'qemu' | 'simulated';
   /** QEMU's path, or its bare name where it was not found. */
   readonly qemu: string;
+  /** `[other] guestaddress`; null = it is not said. */
+  readonly guestAddress: string | null;
   /** Sends a `test` message and resolves when it was taken; null when no credentials or contact were given. */
   readonly contact: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -45,6 +48,7 @@ export async function evaluate(o: EvaluateOptions): Promise<Evaluation> {
     attempt(`mechanism ${o.mechanism.name}`, () => o.mechanism.check()),
     attempt('the memory of the host', () => checkMemory(o)),
     attempt('the VMM', () => Promise.resolve(checkVmm(o))),
+    attempt('where guests are reached', () => checkGuestAddress(o)),
     attempt('the service', () => checkContact(o)),
   ]);
   const findings = [{ ok: true, what: `memory mechanism: ${mechanismName(o.settings)}` }, ...groups.flat()];
@@ -121,6 +125,15 @@ function checkVmm({ driver, qemu }: EvaluateOptions): readonly Finding[] {
   const { program, lack } = findVmm(driver, qemu);
   if (lack !== null) return [{ ok: false, what: lack, mend: HOW_TO_GET_A_VMM }];
   return [{ ok: true, what: program === null ? 'VMs are simulated' : `VMs run under ${program}` }];
+}
+
+async function checkGuestAddress({ ctx, guestAddress }: EvaluateOptions): Promise<readonly Finding[]> {
+  if (guestAddress === null) return [];
+  try {
+    return [{ ok: true, what: `ports of this node that lead to guests are reached at ${await addressOf(guestAddress, ctx.clock)}` }];
+  } catch (e) {
+    return [{ ok: false, what: (e as Error).message, mend: 'correct the key, or the name service of this node' }];
+  }
 }
 
 async function checkContact({ ctx, contact }: EvaluateOptions): Promise<readonly Finding[]> {

@@ -1,7 +1,9 @@
 /** One HTTP request with one deadline over all of it: name, connection, request, head, body. */
 import { Agent, request } from 'node:http';
 import type { AgentOptions, ClientRequest, IncomingHttpHeaders, IncomingMessage, RequestOptions } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Clock } from '../../control/agent/clock.ts';
+import { overStream } from './ssh-way.ts';
 
 const MAX_ANSWER = 64 * 1024;
 /** An idle connection shorter-lived than what servers keep, so that it is seldom closed under a request. */
@@ -14,8 +16,8 @@ export interface HttpAnswer {
 }
 
 export interface HttpClient {
-  /** Rejects with an Error whose message says what failed; `signal` breaks the request off. */
-  post(url: URL, headers: Readonly<Record<string, string>>, body: string, deadlineMs: number, signal: AbortSignal): Promise<HttpAnswer>;
+  /** Rejects with an Error whose message says what failed; `signal` breaks the request off. `connect`: another way to the server, for this request only. */
+  post(url: URL, headers: Readonly<Record<string, string>>, body: string, deadlineMs: number, signal: AbortSignal, connect?: () => Duplex): Promise<HttpAnswer>;
   close(): void;
 }
 
@@ -36,11 +38,11 @@ export const schemeOf = async (url: URL): Promise<Scheme> => (url.protocol === '
 export function httpClient(clock: Clock, { ca }: TlsOptions): HttpClient {
   const agents = new Map<string, Agent>();
   const options = { keepAlive: true, maxSockets: 1, timeout: IDLE_MS, ...(ca === undefined ? {} : { ca }) };
-  const exchangeOnce = async (url: URL, headers: Readonly<Record<string, string>>, body: string, deadlineMs: number, signal: AbortSignal): Promise<HttpAnswer> => {
+  const exchangeOnce = async (url: URL, headers: Readonly<Record<string, string>>, body: string, deadlineMs: number, signal: AbortSignal, connect?: () => Duplex): Promise<HttpAnswer> => {
     const scheme = await schemeOf(url);
-    const agent = agents.get(url.protocol) ?? new scheme.Agent(options);
-    agents.set(url.protocol, agent);
-    const sent = scheme.request(url, { method: 'POST', agent, headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) } });
+    const way = connect === undefined ? { agent: agents.get(url.protocol) ?? new scheme.Agent(options) } : await overStream(url, connect, { ...(ca === undefined ? {} : { ca }) });
+    if ('agent' in way) agents.set(url.protocol, way.agent);
+    const sent = scheme.request(url, { method: 'POST', ...way, headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) } });
     return exchange(clock, sent, body, deadlineMs, signal);
   };
   return {

@@ -52,7 +52,7 @@ export async function evaluate(parts: CommandParts, memoryMb: number, contact: (
   const [{ evaluate: run, describe }, { createMechanism }] = await Promise.all([import('./evaluate.ts'), import('./memory/index.ts')]);
   const ctx = { clock, log };
   const qemu = await qemuOf(config);
-  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, qemu, contact });
+  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, qemu, guestAddress: config.guestAddress, contact });
   print(describe(findings));
   return exit;
 }

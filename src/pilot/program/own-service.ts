@@ -1,7 +1,8 @@
 /**
  * The way to our own service: JSON, signed before the first byte leaves (see `../protocol.ts`). Contacts are tried in
- * turn; one that answered is asked first the next time.
+ * turn, then the way over SSH where there is one; what answered is asked first the next time.
  */
+import type { Duplex } from 'node:stream';
 import { MAX_BODY, MAX_MESSAGES, NOTIFY_PATH, REALM } from '../protocol.ts';
 import type { Credentials, Notification, NotificationAnswer, PilotMessage } from '../protocol.ts';
 import type { Clock } from '../../control/agent/clock.ts';
@@ -10,6 +11,8 @@ import { authorization, parseChallenge } from './digest.ts';
 import type { Challenge, SignedRequest } from './digest.ts';
 import { httpClient } from './http.ts';
 import type { HttpAnswer, HttpClient } from './http.ts';
+import { connectThrough } from './ssh-way.ts';
+import type { SshWay } from './ssh-way.ts';
 import { DeliveryError } from './sender.ts';
 import type { Delivery, Sender } from './sender.ts';
 
@@ -55,6 +58,8 @@ export interface OwnServiceParts {
   readonly contacts: Contacts;
   readonly name: PilotName;
   readonly cnonce: string;
+  /** After the contacts; null = there is none. */
+  readonly ssh: SshWay | null;
 }
 
 export class OwnService implements Sender {
@@ -71,15 +76,18 @@ export class OwnService implements Sender {
   }
 
   async send(messages: readonly PilotMessage[], deadlineMs: number, signal: AbortSignal): Promise<Delivery> {
-    const url = new URL(NOTIFY_PATH, this.#parts.contacts.at(this.#first));
+    const { ssh } = this.#parts;
+    const { url: base, further } = this.#parts.contacts.at(this.#first, ssh === null ? 0 : 1);
+    const url = new URL(NOTIFY_PATH, base);
+    const connect = further && ssh !== null ? () => connectThrough(ssh) : undefined;
     try {
-      const { delivery, contacts } = read(await this.#post(url, messages, deadlineMs, signal), messages);
+      const { delivery, contacts } = read(await this.#post(url, messages, deadlineMs, signal, connect), messages);
       if (this.#parts.contacts.learn(contacts)) this.#first = 0;
       return delivery;
     } catch (e) {
       // Whatever is wrong with this one, the next contact is asked the next time.
       if (!(e instanceof DeliveryError && e.trouble !== 'retry')) this.#first += 1;
-      throw e instanceof Error && !(e instanceof DeliveryError) ? new DeliveryError('retry', `${url.origin}: ${e.message}`) : e;
+      throw e instanceof Error && !(e instanceof DeliveryError) ? new DeliveryError('retry', `${url.origin}${further ? ' over SSH' : ''}: ${e.message}`) : e;
     }
   }
 
@@ -87,14 +95,14 @@ export class OwnService implements Sender {
     this.#http.close();
   }
 
-  async #post(url: URL, messages: readonly PilotMessage[], deadlineMs: number, signal: AbortSignal): Promise<HttpAnswer> {
+  async #post(url: URL, messages: readonly PilotMessage[], deadlineMs: number, signal: AbortSignal, connect: (() => Duplex) | undefined): Promise<HttpAnswer> {
     const { clock, name } = this.#parts;
     const end = clock.monotonic() + deadlineMs;
     for (let attempt = 1; ; attempt += 1) {
       const body = JSON.stringify({ v: 2, ...name, sentAt: clock.now(), messages } satisfies Notification);
       if (body.length > MAX_BODY) throw new DeliveryError('message', `a body of ${body.length} bytes`);
       const headers = { 'content-type': 'application/json', authorization: this.#signer.sign({ method: 'POST', uri: url.pathname, body }) };
-      const answer = await this.#http.post(url, headers, body, Math.max(1, end - clock.monotonic()), signal);
+      const answer = await this.#http.post(url, headers, body, Math.max(1, end - clock.monotonic()), signal, connect);
       if (answer.status !== 401 || attempt > 1 || !this.#signer.renew(answer.headers['www-authenticate'])) return answer;
     }
   }

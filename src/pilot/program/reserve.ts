@@ -6,6 +6,7 @@ import { within } from '../../control/agent/clock.ts';
 import { VERSION } from '../../platform/version.ts';
 import { openPilotAgent } from './agent.ts';
 import { ServiceChannel } from './channel.ts';
+import { parseContact } from './contact.ts';
 import { waitEarly } from './early.ts';
 import { exitOf } from './ending.ts';
 import type { Reason } from './ending.ts';
@@ -73,7 +74,7 @@ async function makeRoom(parts: ReserveParts, held: Held): Promise<number> {
   enter(parts, held, 'reserving');
   stamps.mark('reduce-begun');
   const opening = openPilotAgent({
-    stateDir: agentDir(room), config, mechanism: mechanism.name, clock, log,
+    stateDir: agentDir(room), config, mechanism: mechanism.name, clock, log, service: serviceOf(parts),
     onRelease: (why) => ending.tell({ kind: 'release', why }),
   }).then((agent) => { held.agent = agent; });
   // Both are awaited whatever becomes of the other: nothing may begin after the end has.
@@ -119,11 +120,11 @@ async function tellReserved(parts: ReserveParts, held: Held, memoryMb: number): 
   return { kind: 'failed', why, exit: EXIT.actionFailed };
 }
 
-function openChannel({ credentials, contacts, clock, log, name, hex, random, budget }: ReserveParts, held: Held): void {
+function openChannel({ config, credentials, contacts, clock, log, name, hex, random, budget }: ReserveParts, held: Held): void {
   const { agent } = held;
   if (credentials === null || !credentials.channel || agent === undefined) return;
   held.channel = new ServiceChannel({
-    clock, log, credentials, contacts, name, random, cnonce: hex(8), deadlineMs: () => budget.request(), serve: (peer) => agent.serve(peer),
+    clock, log, credentials, contacts, name, random, cnonce: hex(8), ssh: config.sshWay, deadlineMs: () => budget.request(), serve: (peer) => agent.serve(peer),
   });
   held.channel.open();
 }
@@ -135,6 +136,12 @@ function watchAgent({ ending }: ReserveParts, { agent }: Held): { cancel: () => 
     if (watched) ending.tell({ kind: 'failed', why: 'the agent in the pilot has ended', exit: EXIT.actionFailed });
   });
   return { cancel: () => { watched = false; } };
+}
+
+/** The service that is asked first. */
+function serviceOf({ credentials, contacts, args }: ReserveParts): URL | null {
+  if (credentials !== null) return new URL(contacts.at(0).url);
+  return args.contact === undefined ? null : parseContact(args.contact).http;
 }
 
 const agentDir = (room: Room): string => `${room.dir}/control`;

@@ -66,7 +66,7 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
   try {
     prepared = parts.prepare();
   } catch (e) {
-    const sender = credentials === null ? null : new OwnService({ clock, credentials, contacts, name, cnonce: hex(8) });
+    const sender = credentials === null ? null : new OwnService({ clock, credentials, contacts, name, cnonce: hex(8), ssh: null });
     await tellUnfit(parts, budget, { sender, name, log: silentLog, heartbeatS: 3600 }, e);
     throw e;
   }
@@ -89,7 +89,7 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
 }
 
 function senderFor({ args, clock }: RunReserveParts, config: PilotConfig, name: PilotName, credentials: Credentials | null, contacts: Contacts): Sender | null {
-  if (credentials !== null) return new OwnService({ clock, credentials, contacts, name, cnonce: hex(8) });
+  if (credentials !== null) return new OwnService({ clock, credentials, contacts, name, cnonce: hex(8), ssh: config.sshWay });
   if (args.contact === undefined) return null;
   const contact = parseContact(args.contact);
   const usable = (contact.http !== null && config.http !== null) || (contact.ssh !== null && config.ssh !== null);

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PrivateSlurmOptions } from '../../../src/demo/slurm/index.ts';
 import { createAdminClient, type AdminClient } from '../../../src/cli/client.ts';
+import type { FsckReport } from '../../../src/fsck/types.ts';
 import type { LeaseView } from '../../../src/manager/types.ts';
 import { startServe, type Serve } from '../../support/serve.ts';
 import { eventually, startTestSlurm, type TestSlurm } from '../../support/slurm.ts';
@@ -35,7 +36,7 @@ export interface Cluster {
   /** Until every lease that is shown is in `state`. */
   all(state: string, ms?: number): Promise<LeaseView[]>;
   slots(): Promise<Array<{ id: string; state: string; jobId: string | null; reasonCode: string | null; nodes: Array<{ host: string | null; state: string }> }>>;
-  /** Until no job is in the queue, every slot has ended and nothing of any slot is on the nodes. */
+  /** Until no job is in the queue, every slot has ended and nothing of any slot is on the nodes; then leases, nodes, addresses and usage records agree. */
   clean(): Promise<void>;
   /** Pids of pilots, by node. */
   pilots(): Map<string, number>;
@@ -72,6 +73,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       await eventually('clean nodes', () => (remains(stateDir).length === 0 ? true : undefined), 20_000).catch((e: unknown) => {
         throw new Error(`${(e as Error).message}; what is left: ${remains(stateDir).join(', ')}`);
       });
+      const { problems } = await admin().get<FsckReport>('/v1/fsck');
+      if (problems.length > 0) throw new Error(`the books are wrong: ${JSON.stringify(problems)}`);
     },
     pilots: () => new Map(processes().flatMap((p) => (p.argv.includes('--reserveslot') && p.argv.includes(conf) ? [[p.env.get('SLURMD_NODENAME') ?? '?', p.pid] as const] : []))),
     async stop() {

@@ -4,6 +4,7 @@
  */
 import { EC2Client, RunInstancesCommand } from '@aws-sdk/client-ec2';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { FsckReport } from '../../../src/fsck/types.ts';
 import { eventually } from '../../support/slurm.ts';
 import { PhasesSite } from './phases-site.ts';
 
@@ -48,7 +49,7 @@ async function endsTrue(s: PhasesSite, expected: { ran: boolean; jobs?: number }
   expect(leases.map((l) => l.runningAt !== null)).toEqual([expected.ran, expected.ran]);
   const usage = await s.serve.admin<Usage[]>('usage');
   for (const { id } of leases) expect((usage.find((u) => u.lease === id)?.chargedMinutes ?? 0) > 0, `usage of ${id}`).toBe(expected.ran);
-  for (const { id } of leases) expect(await s.serve.admin('lease', 'show', id)).toMatchObject({ state: 'Terminated' });
+  expect((await s.serve.admin<FsckReport>('fsck')).problems, 'leases, nodes, addresses and usage records agree').toEqual([]);
 }
 
 describe('kill -9 of the service', { timeout: 180_000 }, () => {

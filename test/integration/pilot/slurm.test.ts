@@ -27,6 +27,10 @@ afterEach(() => { keys = undefined; });
 const runInstances = async (count: number): Promise<string[]> =>
   (await aws('run-instances', '--image-id', 'nimbus-guest', '--count', String(count), '--query', 'Instances[].InstanceId')).split(/\s+/);
 
+/** Leases that cost something. */
+const charged = async (): Promise<string[]> =>
+  (await here().serve.admin<Array<{ lease: string; chargedMinutes: number }>>('usage')).filter((u) => u.chargedMinutes > 0).map((u) => u.lease).sort();
+
 describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a group of four', () => {
   const adapters = [['slurm', 'simulated'], ['pbs', 'simulated'], ['slurm', 'qemu']] as const;
   const here = adapters.filter(([lrm, driver]) => (lrm !== 'pbs' || hasPart('slurm-torque')) && (driver !== 'qemu' || hasPart('qemu')));
@@ -44,8 +48,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a group of four', () =
     await aws('wait', 'instance-terminated', '--instance-ids', ...ids);
     await c.clean();
     expect((await c.slots()).map((s) => s.reasonCode)).toEqual([null]);
-    const usage = await c.serve.admin<Array<{ lease: string; chargedMinutes: number }>>('usage');
-    expect(usage.filter((u) => u.chargedMinutes > 0).map((u) => u.lease).sort()).toEqual([...ids].sort());
+    expect(await charged()).toEqual([...ids].sort());
   });
 });
 
@@ -59,6 +62,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     const ended = await c.all('Terminated');
     expect(ended.map((l) => l.reasonCode)).toEqual(['Server.BatchSystemPreempted', 'Server.BatchSystemPreempted']);
     await c.clean();
+    expect(await charged()).toEqual(ended.map((l) => l.id).sort());
   });
 
   it.skipIf(!hasPart('qemu'))('a disk that is to be saved outlives its node, and a VM runs from it', { timeout: 180_000 }, async () => {
@@ -91,6 +95,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     const ended = await c.all('Terminated');
     expect(ended.map((l) => l.reasonCode)).toEqual(['Server.BatchJobCancelled', 'Server.BatchJobCancelled']);
     await c.clean();
+    expect(await charged(), 'what waited costs nothing').toEqual([]);
   });
 
   it('kill -9 of a pilot: the epilogue cleans its node, the others’ leases go on', { timeout: 120_000 }, async () => {
@@ -102,9 +107,14 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     process.kill(pid, 'SIGKILL');
     const lost = running.find((l) => l.node?.startsWith(`${host}.`));
     const other = running.find((l) => l.id !== lost?.id);
+    const gone = await eventually('the end of its lease', async () => (await here().leases(true)).find((l) => l.id === lost?.id && l.state === 'Terminated'), 60_000);
+    expect([gone.reasonCode, gone.reason]).toEqual(['Server.PilotLost', expect.stringContaining(host)]);
+    expect((await c.leases()).map((l) => [l.id, l.state])).toEqual([[other?.id, 'Running']]);
     await aws('terminate-instances', '--instance-ids', other?.id ?? '');
     await c.all('Terminated', 90_000);
     await c.clean();
+    expect((await c.slots()).flatMap((s) => s.nodes.map((n) => [n.host === host, n.state])).sort()).toEqual([[false, 'Returned'], [true, 'Lost']]);
+    expect(await charged()).toEqual(running.map((l) => l.id).sort());
   });
 });
 

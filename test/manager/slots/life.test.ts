@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import { statement } from '../../../src/store/db.ts';
 import { expectInvariants } from '../../support/invariants.ts';
-import { openPilotSite, type PilotSite } from './site.ts';
+import { policiesOf } from '../../support/policies.ts';
+import { openPilotSite, wordsLrm, type PilotSite } from './site.ts';
 
 let p: PilotSite;
 afterEach(async () => { await p.site.close(); });
@@ -325,13 +326,42 @@ describe('what the batch system is asked for', () => {
     expect(p.lrm.submitted[0]).toMatchObject({ account: 'alice', parts: [{ nodes: 2, cores: 2, memoryMb: 512 }] });
   });
 
+  it('jobs are charged to the group of the user, to the first by name of several, to the site’s account without one', async () => {
+    p = await openPilotSite({ pilot: { poll: 3600, account_by: 'group', account: 'rest' } });
+    const policies = policiesOf(p.site);
+    for (const name of ['physics', 'chemistry']) await policies.set(name, {}, 'group');
+    await policies.set('small', {}, 'template');
+    await policies.assign('small', 'alice');
+    const charged = async (): Promise<string | null | undefined> => {
+      const before = p.lrm.submitted.length;
+      await create(1);
+      await p.until(() => Promise.resolve(p.lrm.submitted), (s) => s.length > before);
+      return p.lrm.submitted.at(-1)?.account;
+    };
+    expect(await charged()).toBe('rest');
+    await policies.assign('physics', 'alice');
+    expect(await charged()).toBe('physics');
+    await policies.assign('chemistry', 'alice');
+    expect(await charged()).toBe('chemistry');
+  });
+
   it('P14: the grace is the batch system’s own, unless the site says another', async () => {
-    p = await openPilotSite();
-    await create(1);
-    await p.until(p.slot, (s) => s.job_id !== null);
-    const argv = p.lrm.submitted[0]?.parts[0]?.argv ?? [];
-    expect(argv[argv.indexOf('--graceperiod') + 1]).toBe('30');
-    expect(argv.join(' ')).not.toContain(JSON.parse(p.lrm.submitted[0]?.credentials ?? '{}').secret);
+    const asked = async (config: object): Promise<{ grace: string | undefined; walltimeS: number | undefined; argv: readonly string[] }> => {
+      const lrm = wordsLrm();
+      const { facts } = lrm;
+      lrm.facts = async () => ({ ...await facts(), graceS: 17 });
+      p = await openPilotSite(config, lrm);
+      await create(1);
+      await p.until(p.slot, (s) => s.job_id !== null);
+      const [job] = p.lrm.submitted;
+      const argv = job?.parts[0]?.argv ?? [];
+      return { grace: argv[argv.indexOf('--graceperiod') + 1], walltimeS: job?.walltimeS, argv };
+    };
+    const own = await asked({ pilot: { poll: 3600, padding: 60 } });
+    expect(own).toMatchObject({ grace: '17', walltimeS: 3600 + 60 + 60 + 17 });
+    expect(own.argv.join(' ')).not.toContain(JSON.parse(p.lrm.submitted[0]?.credentials ?? '{}').secret);
+    await p.site.close();
+    expect(await asked({ pilot: { poll: 3600, padding: 60, grace: 45 } })).toMatchObject({ grace: '45', walltimeS: 3600 + 60 + 60 + 45 });
   });
 
   it('time for the pilot’s own work and the grace comes on top of the lease', async () => {

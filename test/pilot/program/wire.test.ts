@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeLine, lineReader } from '../../../src/control/wire.ts';
+import { sshdSet, type SshdSet } from '../../fixtures/sshd.ts';
 import { hasPart } from '../../parts.ts';
 import { Node, SLOT, bundlePilot } from './pilot.ts';
+import type { Sections } from './pilot.ts';
 import { OriginalSite, Service } from './service.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'pilot-bundle-'));
@@ -160,6 +162,55 @@ describe('the agent\'s channel', () => {
     second.write(encodeLine({ do: [{ op: 'release', id: 'r-1', deadlineMs: 5000, why: 'no lease is left' }] }));
     expect(await pilot.ended).toBe(0);
     expect((await service.message('unreserving')).text).toContain('no lease is left');
+  });
+});
+
+describe.skipIf(!hasPart('sshd'))('where only SSH leads to the service', () => {
+  let set: SshdSet;
+  beforeEach(() => { set = sshdSet(); });
+  afterEach(() => set.close());
+
+  /** An SSH server whose only use is the way to the service; what a pilot's configuration says of it. */
+  async function server(permitted: string): Promise<Sections> {
+    const sshd = await set.make();
+    const key = set.key('pilot');
+    writeFileSync(sshd.authorizedKeys, `restrict,port-forwarding,permitopen="${permitted}",command="/bin/false" ${key.publicLine}\n`, { mode: 0o600 });
+    const [known, ssh] = [join(node.root, 'known_hosts'), join(node.root, 'ssh')];
+    writeFileSync(known, `[${sshd.host}]:${sshd.port} ${sshd.hostKey}\n`);
+    writeFileSync(ssh, `#!/bin/sh\nexec ssh -o IdentitiesOnly=yes -o UserKnownHostsFile='${known}' "$@"\n`);
+    chmodSync(ssh, 0o755);
+    return { systempaths: { ssh, sudo: '/usr/bin/sudo' }, other: { sshcredential: key.privateFile, sshway: `${sshd.user}@${sshd.host}:${sshd.port}/${new URL(service.wire.url).host}` } };
+  }
+  /** An address at which nothing listens. */
+  const nowhere = (): object => ({ ...service.credentials, contacts: ['http://127.0.0.1:1'] });
+
+  it('messages and the channel go by it, proved as by the direct way', async () => {
+    await service.start();
+    const pilot = node.reserve({ credentials: nowhere(), config: await server(new URL(service.wire.url).host) });
+    await pilot.says('the service knows');
+    await pilot.says('over SSH');
+    const channel = await service.wire.wait(() => service.channels[0]);
+    const hello = await new Promise<unknown>((resolve) => channel.on('data', lineReader((line) => resolve(JSON.parse(line)), () => undefined)));
+    expect(hello).toMatchObject({ hello: { program: 'workspace-control', driver: 'simulated' } });
+    pilot.signal('SIGTERM');
+    expect(await pilot.ended).toBe(5);
+    expect(service.states()).toEqual(['reserved', 'early-unreserving', 'unreserving', 'restored']);
+    expect(service.wire.requests.map((r) => r.nc)).not.toContain(null);
+    expect(node.left()).toEqual([]);
+  }, 60_000);
+
+  it('that leads elsewhere, or whose server is not known: the node is given back, and the log has ssh’s words', async () => {
+    await service.start();
+    const config = await server('127.0.0.1:2');
+    const pilot = node.reserve({ credentials: nowhere(), config: { ...config, other: { ...config['other'], reservewait: 3 } } });
+    expect(await pilot.ended).toBe(4);
+    expect(node.log()).toMatch(/over SSH.*(prohibited|refused)/);
+    expect(service.states()).toEqual([]);
+    expect(node.left()).toEqual([]);
+  }, 60_000);
+
+  it.each(['host:22', 'host/127.0.0.1:1', '-oProxyCommand=x:22/a:1', 'host:22/a b:1', 'host:99999/a:1', 'host:22/a:0'])('%j is none: exit 2', async (sshway) => {
+    expect(await node.reserve({ config: { systempaths: { ssh: 'ssh' }, other: { sshway } } }).ended).toBe(2);
   });
 });
 

@@ -38,7 +38,7 @@ export async function runCommand(argv: readonly string[], { clock, signal, input
   const [program = '', ...args] = argv;
   if (signal.aborted) throw new CommandError(`${program} was not started: the time was over`);
   const child = spawn(program, args, {
-    stdio: ['pipe', 'pipe', 'pipe'], cwd: '/', env: environment(),
+    stdio: ['pipe', 'pipe', 'pipe'], cwd: '/', env: nodeEnvironment(),
     // A process group of its own: it can be ended with its children, and a signal to the pilot's does not break off a change.
     detached: true,
   });
@@ -127,7 +127,8 @@ async function drained(child: ChildProcess, clock: Clock): Promise<void> {
   for (const stream of streams) stream.destroy();
 }
 
-function environment(): NodeJS.ProcessEnv {
+/** What programs of the node get of this process's own. */
+export function nodeEnvironment(): NodeJS.ProcessEnv {
   const home = process.env['HOME'];
   return { PATH: searchPath().join(delimiter), LC_ALL: 'C', ...(home === undefined ? {} : { HOME: home }) };
 }
@@ -147,7 +148,8 @@ export function findProgram(program: string): string | undefined {
   });
 }
 
-function lastWords({ stdout, stderr }: { stdout: string; stderr: string }): string {
+/** What a program said last, on one line. */
+export function lastWords({ stdout, stderr }: { stdout: string; stderr: string }): string {
   const words = (stderr.trim() || stdout.trim()).slice(-MAX_WORDS).replace(/\s*\n\s*/g, '; ').replace(/[\x00-\x1f\x7f]/g, ' ');
   return words === '' ? 'it said nothing' : words;
 }
