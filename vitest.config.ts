@@ -3,8 +3,8 @@ import { configDefaults, defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Asked for by name: npm run test:xen.
-    exclude: [...configDefaults.exclude, 'test/xen/**'],
+    // Asked for by name: npm run test:xen, npm run test:more-clients.
+    exclude: [...configDefaults.exclude, 'test/xen/**', 'test/more-clients/**'],
     globalSetup: ['test/support/run.ts'],
     pool: 'forks',
     maxWorkers: 2,

@@ -54,6 +54,8 @@ const PARTS = {
   vmec2: { here: () => perl('VM::EC2'), install: 'libvm-ec2-perl' },
   netamazonec2: { here: () => perl('Net::Amazon::EC2'), install: 'libnet-amazon-ec2-perl' },
   fog: { here: () => ruby('fog/aws'), install: 'ruby-fog-aws' },
+  awssdkruby: { here: () => ruby('aws-sdk'), install: 'ruby-aws-sdk' },
+  rightaws: { here: () => ruby('ruby-aws'), install: 'ruby-aws' },
   amazonec2: { here: () => ruby('AWS'), install: 'ruby-amazon-ec2' },
   /** Client stacks that only tests use stand apart, so that the product's own `npm ci` stays small. */
   awssdk2: { here: () => existsSync(join(import.meta.dirname, 'clients/node_modules/aws-sdk')), install: '(npm ci --prefix test/clients)' },

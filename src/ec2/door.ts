@@ -17,6 +17,7 @@ import type { Operation } from './operation.ts';
 import { paramTree, parseParams } from './params.ts';
 import type { FlatParams, ParamNode } from './params.ts';
 import type { Throttle } from './throttle.ts';
+import { queryWriter } from './soap/versions.ts';
 
 export interface DoorRequest {
   readonly id: string;
@@ -74,7 +75,7 @@ export async function answer(parts: DoorParts, request: DoorRequest): Promise<An
     const { operation, version } = findOperation(api, signed.params);
     const values = await perform(parts, request, who, operation, paramTree(signed.params));
     if (operation.mutates) log().info(action, { user: who.account.name, ms: elapsed(parts.ctx, begun) });
-    return { status: 200, body: await written(operation.write, values, api.response(action, version, request.id)) };
+    return { status: 200, body: await written(queryWriter(operation, version, values), values, api.response(action, version, request.id)) };
   } catch (e) {
     const fault = asFault(e);
     report(log(), action, fault, e);

@@ -19,7 +19,7 @@ const NEEDS: Record<string, readonly Part[]> = {
   aws: ['awscli'], boto3: ['boto3'], 'boto 2': ['boto2'], 'AWS SDK for JavaScript 3': [], 'AWS SDK for JavaScript 2': ['awssdk2'],
   // It waits for an address, which a simulated VM has not.
   libcloud: ['libcloud', 'qemu'],
-  'VM::EC2': ['vmec2'], 'Net::Amazon::EC2': ['netamazonec2'], fog: ['fog'], 'amazon-ec2': ['amazonec2'],
+  'VM::EC2': ['vmec2'], 'Net::Amazon::EC2': ['netamazonec2'], fog: ['fog'], 'amazon-ec2': ['amazonec2'], 'AWS SDK for Ruby 1': ['awssdkruby'], 'right_aws': ['rightaws'],
 };
 const PROGRAMS: Record<string, readonly string[]> = {
   sh: ['/bin/bash', '-O', 'expand_aliases', '-eu', '-o', 'pipefail'], python: ['/usr/bin/python3', '-W', 'ignore'], js: [process.execPath], perl: ['/usr/bin/perl', '-w'], ruby: ['/usr/bin/ruby', '-W0'],
