@@ -3,7 +3,6 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import { statement } from '../../../src/store/db.ts';
 import { expectInvariants } from '../../support/invariants.ts';
-import { policiesOf } from '../../support/policies.ts';
 import { openPilotSite, wordsLrm, type PilotSite } from './site.ts';
 
 let p: PilotSite;
@@ -319,49 +318,16 @@ describe('an agent that cannot be reached, though its pilot is heard', () => {
 });
 
 describe('what the batch system is asked for', () => {
-  it('P12: jobs are charged to the user, with the cores and memory that his leases need', async () => {
-    p = await openPilotSite({ pilot: { poll: 3600, account_by: 'user' } });
-    await create(2, { type: 'm1.large' });
-    await p.until(p.slot, (s) => s.job_id !== null);
-    expect(p.lrm.submitted[0]).toMatchObject({ account: 'alice', parts: [{ nodes: 2, cores: 2, memoryMb: 512 }] });
-  });
-
-  it('jobs are charged to the group of the user, to the first by name of several, to the site’s account without one', async () => {
-    p = await openPilotSite({ pilot: { poll: 3600, account_by: 'group', account: 'rest' } });
-    const policies = policiesOf(p.site);
-    for (const name of ['physics', 'chemistry']) await policies.set(name, {}, 'group');
-    await policies.set('small', {}, 'template');
-    await policies.assign('small', 'alice');
-    const charged = async (): Promise<string | null | undefined> => {
-      const before = p.lrm.submitted.length;
-      await create(1);
-      await p.until(() => Promise.resolve(p.lrm.submitted), (s) => s.length > before);
-      return p.lrm.submitted.at(-1)?.account;
-    };
-    expect(await charged()).toBe('rest');
-    await policies.assign('physics', 'alice');
-    expect(await charged()).toBe('physics');
-    await policies.assign('chemistry', 'alice');
-    expect(await charged()).toBe('chemistry');
-  });
-
   it('P14: the grace is the batch system’s own, unless the site says another', async () => {
-    const asked = async (config: object): Promise<{ grace: string | undefined; walltimeS: number | undefined; argv: readonly string[] }> => {
-      const lrm = wordsLrm();
-      const { facts } = lrm;
-      lrm.facts = async () => ({ ...await facts(), graceS: 17 });
-      p = await openPilotSite(config, lrm);
-      await create(1);
-      await p.until(p.slot, (s) => s.job_id !== null);
-      const [job] = p.lrm.submitted;
-      const argv = job?.parts[0]?.argv ?? [];
-      return { grace: argv[argv.indexOf('--graceperiod') + 1], walltimeS: job?.walltimeS, argv };
-    };
-    const own = await asked({ pilot: { poll: 3600, padding: 60 } });
-    expect(own).toMatchObject({ grace: '17', walltimeS: 3600 + 60 + 60 + 17 });
-    expect(own.argv.join(' ')).not.toContain(JSON.parse(p.lrm.submitted[0]?.credentials ?? '{}').secret);
-    await p.site.close();
-    expect(await asked({ pilot: { poll: 3600, padding: 60, grace: 45 } })).toMatchObject({ grace: '45', walltimeS: 3600 + 60 + 60 + 45 });
+    const lrm = wordsLrm();
+    const { facts } = lrm;
+    lrm.facts = async () => ({ ...await facts(), graceS: 17 });
+    p = await openPilotSite({}, lrm);
+    await create(1);
+    await p.until(p.slot, (s) => s.job_id !== null);
+    const argv = p.lrm.submitted[0]?.parts[0]?.argv ?? [];
+    expect([argv[argv.indexOf('--graceperiod') + 1], p.lrm.submitted[0]?.walltimeS]).toEqual(['17', 3600 + 60 + 60 + 17]);
+    expect(argv.join(' ')).not.toContain(JSON.parse(p.lrm.submitted[0]?.credentials ?? '{}').secret);
   });
 
   it('time for the pilot’s own work and the grace comes on top of the lease', async () => {
@@ -370,7 +336,7 @@ describe('what the batch system is asked for', () => {
     await p.until(p.slot, (s) => s.job_id !== null);
     const { walltimeS, parts } = p.lrm.submitted[0] ?? { walltimeS: 0, parts: [] };
     const argv = parts[0]?.argv ?? [];
-    expect([Number(argv[argv.indexOf('--duration') + 1]), walltimeS]).toEqual([3600 + 120, 3600 + 120 + 120 + 45]);
+    expect([Number(argv[argv.indexOf('--duration') + 1]), Number(argv[argv.indexOf('--graceperiod') + 1]), walltimeS]).toEqual([3600 + 120, 45, 3600 + 120 + 120 + 45]);
   });
 
   it('a lease on a borrowed node is extended up to what was borrowed, and no further', async () => {
