@@ -1,6 +1,6 @@
 /**
- * An agent is killed at each of its steps (files, processes, lines to the service) in a life of two leases: start, reboot,
- * remove. The steps are counted, so that a new one is a moment by itself. With simulated VMs all of them, with QEMU a part.
+ * An agent is killed at each of its steps (files, processes, lines to the service) in a life of two leases: start, reboot, the
+ * guest's power button and another start, remove. The steps are counted, so that a new one is a moment by itself. With simulated VMs all of them, with QEMU a part.
  * Afterwards leases, the agent's list, its directories, the image cache and the usage records are true and agree.
  */
 import { createHash } from 'node:crypto';
@@ -26,6 +26,7 @@ const FIXTURE = fileURLToPath(new URL('../fixtures/mortal-agent.cjs', import.met
 
 const CALLER = 'ada';
 const states = statement<{ id: string; state: string; reason: string | null }>('agent-crash-states', 'SELECT id, state, reason FROM lease WHERE id = ANY($1::text[]) ORDER BY id');
+const numberOf = statement<{ seq: number }>('agent-crash-number', 'SELECT seq FROM lease WHERE id = $1');
 const open = statement<{ n: number }>('agent-crash-open', "SELECT count(*)::int AS n FROM intent WHERE state = 'open'");
 const openUsage = statement<{ n: number }>('agent-crash-usage', 'SELECT count(*)::int AS n FROM usage_record WHERE closed_at IS NULL');
 
@@ -73,8 +74,19 @@ class Node {
     await this.until(ids, 'Running');
     await leases.reboot(caller, ids);
     await this.until(ids, 'Running');
+    await this.pressPowerButton(ids[0] ?? '');
     await leases.end(caller, ids, '');
     await this.until(ids, 'Terminated');
+  }
+
+  /** The guest goes, its disk stays, and it is started again. */
+  private async pressPowerButton(id: string): Promise<void> {
+    const [lease] = await this.database.db.query(numberOf, [id]);
+    const change = (to: 'shutdown' | 'start'): Promise<void> => this.service.manager.workspaces.change(callerOf(this.account, { name: CALLER }), { number: lease?.seq ?? 0 }, { to });
+    await change('shutdown');
+    await this.until([id], 'Propagated');
+    await change('start');
+    await this.until([id], 'Running');
   }
 
   async until(ids: readonly string[], state: string): Promise<void> {
@@ -136,5 +148,5 @@ async function walk(driver: 'simulated' | 'qemu', every: number): Promise<void> 
 
 describe('an agent may be killed', () => {
   it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walk('simulated', 1));
-  it.skipIf(!hasPart('qemu'))('at its steps with QEMU', { timeout: 300_000 }, () => walk('qemu', 6));
+  it.skipIf(!hasPart('qemu'))('at its steps with QEMU', { timeout: 300_000 }, () => walk('qemu', 9));
 });
