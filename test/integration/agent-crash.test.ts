@@ -84,7 +84,7 @@ class Node {
     await leases.stop(callerOf(this.account, { name: CALLER }), [id], { hard: this.driver === 'qemu' });
     await this.until([id], 'Propagated', `stopped by ${CALLER}`);
     await leases.start(callerOf(this.account, { name: CALLER }), [id]);
-    await this.until([id], 'Running');
+    await this.until([id], 'Running', `stopped by ${CALLER}`);
   }
 
   async until(ids: readonly string[], state: string, reason: string | null = null): Promise<void> {
