@@ -8,7 +8,7 @@ export async function requireSpace(q: Queryable, accountId: number, mostMb: numb
   const [used] = await q.query(imageBytesOfAccount, [accountId]);
   if ((used?.bytes ?? 0) + bytes <= mostMb * 2 ** 20) return;
   throw new Fault('TooMany', 'There is no room for more images of this user: remove some first.',
-    [`images.user_mb allows ${mostMb} MiB together, ${mb(used?.bytes ?? 0)} MiB are used, ${mb(bytes)} MiB more are asked for`], { ec2: 'ResourceLimitExceeded' });
+    [`images.user_mb allows ${mostMb} MiB together, ${mb(used?.bytes ?? 0)} MiB are used, ${mb(bytes)} MiB more are asked for`]);
 }
 
 const mb = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
