@@ -39,11 +39,17 @@ export type Saver = (row: IntentRow, base: Omit<Report, 'kind'>) => Promise<void
 export function createSaver(deps: SaverDeps): Saver {
   const shares = createShares(AT_ONCE);
   return async (row, base) => {
-    const [owner] = await deps.db.query(ownerOfLease, [row.lease_id]);
-    if (owner === undefined) throw new Error('the lease has no owner');
-    if (row.kind === 'copy' && owner.order_id === null) throw new Error('the instance was asked for something else meanwhile');
-    await shares.use({ node: row.node_id, user: owner.id }, (turn) => save(deps, turn, owner, row, base));
+    const { id } = await ownerOf(deps.db, row);
+    // Asked again: what it is saved for may have changed while it waited.
+    await shares.use({ node: row.node_id, user: id }, async (turn) => save(deps, turn, await ownerOf(deps.db, row), row, base));
   };
+}
+
+async function ownerOf(db: Db, row: IntentRow): Promise<SavedFor> {
+  const [owner] = await db.query(ownerOfLease, [row.lease_id]);
+  if (owner === undefined) throw new Error('the lease has no owner');
+  if (row.kind === 'copy' && owner.order_id === null) throw new Error('the instance was asked for something else meanwhile');
+  return owner;
 }
 
 async function save({ ctx, db, control, repository, recorder, userMb }: SaverDeps, turn: Turn, owner: SavedFor, row: IntentRow, base: Omit<Report, 'kind'>): Promise<void> {
