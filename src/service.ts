@@ -200,7 +200,7 @@ function startWork(
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
-    ctx, db, config, control, recorder, save: createSaver({ ctx, db, control, repository, recorder }), imagePath: (file) => repository.path(file),
+    ctx, db, config, control, recorder, save: createSaver({ ctx, db, control, repository, recorder, userMb: config.images.user_mb }), imagePath: (file) => repository.path(file),
     self: others.processes, elsewhere: (id) => pool.elsewhere(id), others: () => others.processes.accompanied, tellOthers: () => others.tell('intents'), beat: () => beats.dispatcher?.(),
   });
   late.dispatcher = dispatcher;

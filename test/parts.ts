@@ -4,6 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { freemem } from 'node:os';
 import { delimiter, join } from 'node:path';
 
+/** Where cgroups of version 2 are. */
+export const cgroupRoot = (): string | undefined => ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].find((dir) => existsSync(join(dir, 'cgroup.procs')) && existsSync(join(dir, 'cgroup.controllers')));
+
 export function findProgram(name: string): string | undefined {
   const dirs = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin'];
   return dirs.map((d) => join(d, name)).find((file) => {
@@ -79,6 +82,12 @@ const PARTS = {
   },
   'cgroup-v1': { here: () => process.getuid?.() === 0 && existsSync('/sys/fs/cgroup/freezer'), install: '(run as root, where the freezer of cgroups version 1 is mounted)' },
   systemd: { here: () => findProgram('systemd-analyze') !== undefined, install: 'systemd' },
+  /** A machine with systemd as process 1, in namespaces of this one. */
+  'systemd-boots': {
+    here: () => process.getuid?.() === 0 && existsSync('/lib/systemd/systemd') && ['unshare', 'nsenter', 'setpriv', 'sudo', 'useradd'].every((p) => findProgram(p) !== undefined)
+      && cgroupRoot() !== undefined && spawnSync('unshare', ['--pid', '--fork', '--mount', '--cgroup', 'true']).status === 0,
+    install: 'systemd sudo, run as root where cgroups version 2 are mounted and namespaces can be made',
+  },
   virsh: { here: () => findProgram('virsh') !== undefined, install: 'libvirt-clients' },
   /** Linux lets root change the pool, and has memory for it. */
   hugepages: { here: canReservePages, install: '(run as root where /sys is writable and memory is free)' },

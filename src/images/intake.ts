@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { Fault } from '../lease/faults.ts';
 import { errorCode, reasonText } from '../platform/errors.ts';
-import { HEAD_BYTES, inspect, isGzip } from './format.ts';
+import { HEAD_BYTES, inspect, isGzip, qcow2DiskBytes } from './format.ts';
 
 /** Bytes of one image, unpacked: what a gzip of a few megabytes may swell to. */
 export const MOST_BYTES = 256 * 2 ** 30;
@@ -22,6 +22,8 @@ export interface Taken {
   readonly sizeBytes: number;
   /** Of the bytes as stored. */
   readonly sha256: string;
+  /** Of the disk that it describes. */
+  readonly diskBytes: number;
 }
 
 export interface Place {
@@ -128,7 +130,8 @@ class Meter {
   }
 
   taken(): Taken {
-    return { format: this.#format ?? 'raw', sizeBytes: this.#size, sha256: this.#hash.digest('hex') };
+    const diskBytes = this.#format === 'qcow2' ? qcow2DiskBytes(this.#head) : this.#size;
+    return { format: this.#format ?? 'raw', sizeBytes: this.#size, sha256: this.#hash.digest('hex'), diskBytes };
   }
 
   #inspect(): void {

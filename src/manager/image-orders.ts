@@ -3,6 +3,7 @@
  * image has its id from the beginning; what becomes of it is the recorder's to write.
  */
 import { looksLikeId } from '../images/lookup.ts';
+import { requireSpace } from '../images/space.ts';
 import { Fault } from '../lease/faults.ts';
 import { isName } from '../lease/ids.ts';
 import type { Actor } from '../lease/states.ts';
@@ -34,6 +35,8 @@ export async function makeImage(deps: ManagerDeps, caller: Caller, leaseId: stri
   const effects = await deps.db.transaction(async (tx) => {
     await tx.query(lockBelongings, [caller.accountId]);
     await checkFree(tx, caller, image.name);
+    // How large its disk is will be known when it is there.
+    await requireSpace(tx, caller.accountId, deps.config.images.user_mb, 1);
     const lease = (await lockNamed(tx, caller, checkIds([leaseId]))).get(leaseId) as LockedLease;
     const live = image.live === true && lease.state === 'Running';
     const restart = lease.state === 'Running' && !live;

@@ -106,6 +106,8 @@ export const configSchema = z.strictObject({
     /** Empty = `images` in the data directory */
     directory: z.string().default(''),
     node_cache_mb: positive.default(20_480),
+    /** MiB that the images of one user may have together before nothing more is saved for him */
+    user_mb: positive.default(1_048_576),
   }).prefault({}),
   network: z.strictObject({
     mac_prefix: z.string().regex(/^[0-9A-Fa-f][26AEae](:[0-9A-Fa-f]{2}){2}$/, 'must be three octets, the first locally administered (second digit 2, 6, A or E)').default('A2:AA:BB'),

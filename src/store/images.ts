@@ -117,6 +117,9 @@ export const allImages = statement<ImageRow>('all-images', `${VIEW} WHERE i.remo
 /** $1 account: its own */
 export const imagesOfAccount = statement<ImageRow>('images-of-account', `${VIEW} WHERE i.removed_at IS NULL AND i.account_id = $1 ORDER BY i.name`);
 
+/** $1 account: bytes of its images together */
+export const imageBytesOfAccount = statement<{ bytes: number }>('image-bytes-of-account', 'SELECT coalesce(sum(size_bytes), 0)::bigint AS bytes FROM image WHERE account_id = $1 AND removed_at IS NULL');
+
 /** $1 id, also of a removed one */
 export const imageById = statement<ImageRow>('image-by-id', `${VIEW} WHERE i.id = $1`);
 

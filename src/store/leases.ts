@@ -255,10 +255,10 @@ export const dueLeases = statement<{ id: string }>('due-leases', `
   SELECT id FROM lease
    WHERE NOT final AND state <> 'Ending' AND NOT (state = 'ReadyingForTransport' AND (save_as IS NOT NULL OR image_order IS NOT NULL)) AND ends_at <= $1 ORDER BY ends_at LIMIT $2`);
 
-/** $1 jsonb array: lease_id, node, start_at, memory_mb, cores. An interval that is open already stays. */
+/** $1 jsonb array: lease_id, node, start_at, memory_mb, cores. An interval that is open already stays. None begins before the last one has ended, whatever clocks say: nobody is charged twice. */
 export const openIntervals = statement<never>('open-intervals', `
   INSERT INTO usage_interval (lease_id, node, start_at, memory_mb, cores)
-  SELECT lease_id, node, start_at, memory_mb, cores
+  SELECT lease_id, node, greatest(start_at, (SELECT max(i.stop_at) FROM usage_interval i WHERE i.lease_id = x.lease_id)), memory_mb, cores
     FROM jsonb_to_recordset($1) AS x(lease_id text, node text, start_at timestamptz, memory_mb int, cores int)
   ON CONFLICT (lease_id) WHERE stop_at IS NULL DO NOTHING`);
 

@@ -16,6 +16,7 @@ afterEach(async () => {
   await expectInvariants(door.site);
 });
 
+const setSize = statement<never>('test-image-size', 'UPDATE image SET size_bytes = $2 WHERE id = $1');
 let names = 0;
 const create = (id: string, more: Readonly<Record<string, string>> = {}) => door.ask({ Action: 'CreateImage', InstanceId: id, Name: `image-${names += 1}`, ...more });
 const images = (more: Readonly<Record<string, string>> = {}, who = ALICE) => door.ask({ Action: 'DescribeImages', ...more }, who);
@@ -182,6 +183,17 @@ describe('CreateImage', () => {
     expect((await door.ask({ Action: 'CreateImage', InstanceId: id, Name: 'mine' }, BOB)).code).toBe('InvalidInstanceID.NotFound');
     await door.settled({ 'Action': 'TerminateInstances', 'InstanceId.1': id });
     expect((await create(id)).code).toBe('IncorrectInstanceState');
+  });
+
+  it('refuses when the images of its user are as large as the site allows, and says how large', async () => {
+    const image = await made();
+    const id = await door.run();
+    await door.site.db.query(setSize, [image, door.site.config.images.user_mb * 2 ** 20]);
+    const { code, message } = await create(id);
+    expect([code, message]).toEqual(['InstanceLimitExceeded', expect.stringMatching(/images\.user_mb allows 1048576 MiB together, \d+ MiB are used, 1 MiB more/)]);
+    await door.site.db.query(setSize, [image, SAVED_DISK.length]);
+    expect(first(await create(id), 'imageId')).toMatch(/^ami-/);
+    await door.site.settled();
   });
 });
 

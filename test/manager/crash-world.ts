@@ -90,7 +90,7 @@ export class CrashWorld {
     life.manager = createManager({ ctx, db, config, control, pool, borrowing: undefined, self: life.processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
     const { recorder, nodes } = life.manager.work;
     const nodeName = (id: number): string => pool.name(id);
-    const save = createSaver({ ctx, db, control, recorder, repository: createImageRepository({ ctx, db, directory: this.images }) });
+    const save = createSaver({ ctx, db, control, recorder, userMb: 1024, repository: createImageRepository({ ctx, db, directory: this.images }) });
     life.dispatcher = late.dispatcher = createDispatcher({ ctx, db, config, control, recorder, save, imagePath: (f) => `/images/${f}`, self: life.processes, elsewhere: (id) => pool.elsewhere(id) });
     const { dispatcher } = life;
     life.monitor = createNodeMonitor({ ctx, db, control, nodes, recorder, nodeName, refreshPool: (rows) => pool.refresh(rows), poll: (id) => dispatcher.poll(id) });

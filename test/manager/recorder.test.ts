@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
 import type { Report } from '../../src/manager/recorder.ts';
+import { intervalsOf } from '../../src/store/leases.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 import { unanswered } from '../support/unanswered.ts';
@@ -43,6 +44,22 @@ describe('a report that cannot be written', () => {
     expect((await see(other))?.state).toBe('Running');
     expect((await see(bad))?.state).toBe('Unpropagated');
     for (const id of [good, bad, other]) await site.manager.leases.forget(site.admin, [id], '');
+  });
+});
+
+describe('a clock that went back', () => {
+  it('lets no interval begin before the last one has ended', async () => {
+    const id = await running();
+    await site.manager.leases.stop(site.alice, [id]);
+    await site.settled();
+    await site.db.query(statement('test-ended-later', "UPDATE usage_interval SET stop_at = stop_at + interval '1 hour' WHERE lease_id = $1"), [id]);
+    await site.manager.leases.start(site.alice, [id]);
+    await site.settled();
+    const [first, second] = await site.db.query(intervalsOf, [[id]]);
+    expect([second?.start_at, second?.stop_at]).toEqual([first?.stop_at, null]);
+    await site.manager.leases.end(site.alice, [id], '');
+    await site.settled();
+    await expectInvariants(site);
   });
 });
 

@@ -16,6 +16,7 @@ a batch system and its pilots, and what goes wrong with them. A seed is always t
   --hourly         with --hours: count rows and memory after each hour
   --nodes N        VMM nodes                                   (default 4)
   --pilot          pilot mode: nodes are borrowed
+  --more           with policies, accounting, saved disks, leases that are stopped and started
   --no-faults      nothing goes wrong
   --no-leap        make the polls too that would find nothing
   --trace          print everything that happens
@@ -45,7 +46,7 @@ interface Settings {
 
 const OPTIONS = {
   seed: { type: 'string' }, seeds: { type: 'string', default: '1-20' }, steps: { type: 'string', default: '40' }, hours: { type: 'string' }, nodes: { type: 'string', default: '4' },
-  pilot: { type: 'boolean', default: false }, 'no-faults': { type: 'boolean', default: false }, 'no-leap': { type: 'boolean', default: false }, trace: { type: 'boolean', default: false },
+  pilot: { type: 'boolean', default: false }, more: { type: 'boolean', default: false }, 'no-faults': { type: 'boolean', default: false }, 'no-leap': { type: 'boolean', default: false }, trace: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false }, 'stop-at-first': { type: 'boolean', default: false }, hourly: { type: 'boolean', default: false }, cpu: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
@@ -67,7 +68,7 @@ function settings(): Settings | null {
     from, to: whole('seeds', last, from, 2 ** 31), json: v.json, stopAtFirst: v['stop-at-first'], cpuS: v.cpu === undefined ? (hours === null ? 120 : hours * 60) : whole('cpu', v.cpu, 1, 1_000_000),
     base: {
       steps: whole('steps', v.steps, 0, 100_000), hours, nodes: whole('nodes', v.nodes, 1, 200),
-      pilot: v.pilot, faults: !v['no-faults'], leap: !v['no-leap'], hourly: v.hourly, show: v.trace ? (line) => process.stdout.write(`${line.replaceAll('\n', ' ').slice(0, 400)}\n`) : undefined,
+      pilot: v.pilot, more: v.more, faults: !v['no-faults'], leap: !v['no-leap'], hourly: v.hourly, show: v.trace ? (line) => process.stdout.write(`${line.replaceAll('\n', ' ').slice(0, 400)}\n`) : undefined,
     },
   };
 }
@@ -106,7 +107,7 @@ function unended(base: Settings['base'], cpuS: number, json: boolean): string {
 /** The command line that makes a seed again. */
 function again(o: Settings['base'] & { readonly seed: number | string }): string {
   const how = o.hours === null ? `--steps ${o.steps}` : `--hours ${o.hours}`;
-  return ['npm run sim -- --seed', o.seed, how, '--nodes', o.nodes, ...(o.pilot ? ['--pilot'] : []), ...(o.faults ? [] : ['--no-faults']), ...(o.leap ? [] : ['--no-leap'])].join(' ');
+  return ['npm run sim -- --seed', o.seed, how, '--nodes', o.nodes, ...(o.pilot ? ['--pilot'] : []), ...(o.more ? ['--more'] : []), ...(o.faults ? [] : ['--no-faults']), ...(o.leap ? [] : ['--no-leap'])].join(' ');
 }
 
 function report(o: SeedOptions, r: Outcome, cpuMs: number, json: boolean): void {

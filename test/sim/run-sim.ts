@@ -10,6 +10,9 @@ export interface SeedLine {
   readonly digest: string;
   readonly story: string;
   readonly ran: number;
+  readonly saved: number;
+  readonly told: number;
+  readonly displaced: number;
   readonly violations: ReadonlyArray<{ readonly says: string; readonly of: string }>;
   readonly again: string;
 }

@@ -6,6 +6,8 @@ import { brokenOnes, runSim, seeds } from './run-sim.ts';
 /** Seeds in which a planted mistake must show. */
 const SEEDS = '1-60';
 const IN_PILOT_MODE: ReadonlySet<string> = new Set(['row-missing-placed', 'slot-never-gone', 'memory-not-given-back', 'forged-notifications-taken']);
+/** Mistakes in what only some sites have. */
+const WITH_MORE: ReadonlySet<string> = new Set(['policy-counts-nothing', 'usage-event-lost', 'saved-disk-forgotten', 'anyone-displaced']);
 
 describe.each([[[]], [['--pilot']]])('with %j', (mode) => {
   it('a seed is always the same, whatever ran before it', { timeout: 300_000 }, async () => {
@@ -23,7 +25,7 @@ it('polls that are leapt over would have changed nothing', { timeout: 300_000 },
 
 describe('a planted mistake is found:', () => {
   it.each(mutations)('$what ($name)', { timeout: 300_000 }, async ({ name }) => {
-    const lines = await seeds('--mutate', name, '--seeds', SEEDS, '--stop-at-first', ...(IN_PILOT_MODE.has(name) ? ['--pilot'] : []));
+    const lines = await seeds('--mutate', name, '--seeds', SEEDS, '--stop-at-first', ...(IN_PILOT_MODE.has(name) ? ['--pilot'] : []), ...(WITH_MORE.has(name) ? ['--more'] : []));
     expect(brokenOnes(lines)).toHaveLength(1);
     expect(brokenOnes(lines)[0]).toMatch(/^npm run sim -- --seed \d+ /);
   });

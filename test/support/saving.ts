@@ -14,12 +14,12 @@ export interface TestSaving {
 }
 
 /** `during` wraps the taking of each disk, for tests that count what is under way. */
-export function testSaving(deps: Omit<SaverDeps, 'repository'>, during: <T>(work: () => Promise<T>) => Promise<T> = (work) => work()): TestSaving {
+export function testSaving(deps: Omit<SaverDeps, 'repository' | 'userMb'> & { readonly userMb?: number }, during: <T>(work: () => Promise<T>) => Promise<T> = (work) => work()): TestSaving {
   const directory = mkdtempSync(join(tmpdir(), 'nimbus-saving-'));
   const repository = createImageRepository({ ...deps, directory });
   return {
     repository,
-    save: createSaver({ ...deps, repository: { diskBytes: (image) => repository.diskBytes(image), take: (...args) => during(() => repository.take(...args)) } }),
+    save: createSaver({ userMb: 1024, ...deps, repository: { diskBytes: (image) => repository.diskBytes(image), take: (...args) => during(() => repository.take(...args)) } }),
     files: () => readdirSync(directory, { recursive: true, withFileTypes: true }).filter((f) => f.isFile()).map((f) => f.name),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };

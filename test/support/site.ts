@@ -61,7 +61,7 @@ export async function openTestSite(options: {
     facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(), hostKeys: () => null,
   };
   const manager = createManager({ ctx, db, config, control, pool, borrowing, repository: { remove: (which) => saving.repository.remove(which) }, handOver: (ids) => dispatcher?.handOver(ids) });
-  const saving = testSaving({ ctx, db, control, recorder: manager.work.recorder });
+  const saving = testSaving({ ctx, db, control, recorder: manager.work.recorder, userMb: config.images.user_mb });
   dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, save: saving.save, imagePath: (f) => `/images/${f}` });
   const d = dispatcher;
   const monitor = createNodeMonitor({

@@ -148,7 +148,7 @@ export const createImage = operation({
   },
   ignored: ['SnapshotLocation'],
   output: { imageId: text },
-  errors: ['LeaseIdMalformed', 'LeaseNotFound', 'StateRefused', 'ImageExists', 'Unsupported'],
+  errors: ['LeaseIdMalformed', 'LeaseNotFound', 'StateRefused', 'ImageExists', 'TooMany', 'Unsupported'],
   mutates: true,
   repeatable: () => false,
   async run({ manager, caller, dryRun }, p) {

@@ -39,11 +39,15 @@ const OLD = statement<Old>('sim-old', `
          (SELECT min(ended_at) FROM slot s WHERE final AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)) AS slot,
          (SELECT min(closed_at) FROM usage_record u WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)) AS usage`);
 
+const UNTOLD = statement<{ waits: boolean }>('sim-untold', 'SELECT EXISTS (SELECT FROM usage_event) AS waits');
+
 export class Idle {
   #due: Due = { sweep: null, intent: null, lives: 0, restless: 0, waiting_since: null };
   #asked = -1;
   #old: Old = { lease: null, slot: null, usage: null };
   #askedForOld = -1;
+  #untold = true;
+  #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
   #disturbedAt = 0;
@@ -79,6 +83,7 @@ export class Idle {
       case 'pruner': return this.#nothingOld(now);
       case 'monitor': return this.#calm(CALM_MS) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
+      case 'sinks': return this.#nothingToTell();
       case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
     }
   }
@@ -88,6 +93,13 @@ export class Idle {
     if (this.#asked !== database.writes) [this.#due = this.#due] = database.postgres.query(batch === undefined ? DUE : DUE_OF_PILOTS);
     this.#asked = database.writes;
     return this.#due;
+  }
+
+  #nothingToTell(): boolean {
+    const { database } = this.site;
+    if (this.#askedForUsage !== database.writes) this.#untold = database.postgres.query(UNTOLD)[0]?.waits ?? true;
+    this.#askedForUsage = database.writes;
+    return !this.#untold;
   }
 
   #nodesAreRead(process: Process): boolean {

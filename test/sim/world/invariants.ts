@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
-import { EMPTY, FACTS, OF_LEASES, OF_NODES, OF_SLOTS, SETTLED, type Rule } from './rules.ts';
+import { EMPTY, FACTS, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
 
@@ -23,6 +23,7 @@ const ofLeases = (name: string, which: string): Statement<Broken> => statement(`
 const EVERY = { rules: OF_LEASES, sql: ofLeases('each', 'true') };
 const CHANGED = { rules: OF_LEASES, sql: ofLeases('changed', 'l.id = ANY($1::text[])') };
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
+const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
 const AT_REST = { rules: SETTLED, sql: all('settled', SETTLED) };
 const AT_THE_END = { rules: EMPTY, sql: all('empty', EMPTY) };
@@ -34,8 +35,8 @@ const LEASES = statement<LeaseFact>('sim-leases', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE l.id = ANY($1::text[])`);
 const LIVE = statement<LeaseFact>('sim-live', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE NOT final`);
-const GROUPS = statement<{ id: string; request_id: string; leases: number }>('sim-groups', `
-  SELECT l.group_id AS id, min(e.request_id) AS request_id, count(*)::int AS leases FROM lease l JOIN event e ON e.lease_id = l.id AND e.from_state IS NULL
+const GROUPS = statement<{ id: string; request_id: string; leases: number; spot: boolean }>('sim-groups', `
+  SELECT l.group_id AS id, min(e.request_id) AS request_id, count(*)::int AS leases, bool_and(l.spot_request_id IS NOT NULL) AS spot FROM lease l JOIN event e ON e.lease_id = l.id AND e.from_state IS NULL
    WHERE l.group_id IN (SELECT group_id FROM lease WHERE id = ANY($1::text[])) GROUP BY l.group_id`);
 const OVERDUE = statement<{ id: string }>('sim-overdue', "SELECT id || ' ' || state AS id FROM lease WHERE NOT final AND ends_at < $1");
 const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: Array<{ start: number; stop: number }> }>('sim-usage', `
@@ -46,15 +47,18 @@ const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: 
 const OVERDUE_MS = 60_000;
 
 /** Those that rules are about. */
-const EVERYWHERE = ['lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', ROOM, 'slot', 'slot_node'];
+const EVERYWHERE = ['policy', 'lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', ROOM, 'slot', 'slot_node'];
 
 /** So often all leases are looked at, and not those alone that have changed. */
 const ALL_EVERY = 20;
 
 /** What may follow on a state, whatever the product's own table says: a lease never comes back. */
 const WAYS_OUT: Readonly<Record<string, readonly string[]>> = {
-  Ending: ['Terminated'], Terminated: [], Corrupted: ['Ending', 'Terminated'], Running: ['Rebooting', 'Ending'], Rebooting: ['Running', 'Ending', 'Corrupted'],
+  Ending: ['Terminated'], Terminated: [], Corrupted: ['Ending', 'Terminated'], Running: ['Rebooting', 'ShuttingDown', 'ReadyingForTransport', 'Ending'], Rebooting: ['Running', 'ShuttingDown', 'Ending', 'Corrupted'],
 };
+
+/** A spot request that waits has one lease at a time. */
+const ONE = { minCount: 1, maxCount: 1 };
 
 export class Invariants {
   readonly #states = new Map<string, string>();
@@ -92,6 +96,7 @@ export class Invariants {
       ...(all ? [...this.#tables(NODES), ...this.#tables(EVERY)] : trail.leases.length > 0 ? this.#tables(CHANGED, [trail.leases]) : []),
       ...(!all && this.#changed(['vmm_node', ROOM]) ? this.#tables(NODES) : []),
       ...(this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node']) ? this.#tables(SLOTS) : []),
+      ...(this.site.more !== undefined && this.#changed(['lease', 'policy']) ? [...this.#tables(SPOT), ...this.site.more.look()] : []),
       ...this.#machines(),
     ];
   }
@@ -109,7 +114,7 @@ export class Invariants {
   settled(): Violation[] {
     const { database, time, host } = this.site;
     const overdue = database.postgres.query(OVERDUE, [new Date(EPOCH + time.now + host.clockOffset - OVERDUE_MS)]);
-    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(NODES), ...this.#tables(EVERY), ...this.#tables(AT_REST), ...this.#vmsAndLeases()];
+    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(NODES), ...this.#tables(EVERY), ...this.#tables(AT_REST), ...this.#vmsAndLeases(), ...this.site.more?.settled() ?? []];
   }
 
   /** After every lease was ended. */
@@ -120,7 +125,7 @@ export class Invariants {
     const pilots = (batch?.pilots() ?? []).map((p) => ({ says: 'no pilot outlives its slot', of: p.process.name }));
     const left = machines.flatMap((m) => m.vms().map((vm) => ({ says: 'nothing runs when every lease is over', of: `${vm.lease} on ${m.name}` })));
     const wrong = this.site.database.postgres.query(USAGE).filter((u) => u.charged_minutes !== chargedMinutes(u.intervals, 0, this.site.config.accounting.charge_granularity));
-    return [...this.#tables(AT_THE_END), ...left, ...kept, ...jobs, ...pilots, ...wrong.map((u) => ({ says: 'a usage record is equal to its intervals', of: `${u.lease_id}: ${u.charged_minutes}` }))];
+    return [...this.#tables(AT_THE_END), ...this.site.more?.settled() ?? [], ...this.site.more?.empty() ?? [], ...left, ...kept, ...jobs, ...pilots, ...wrong.map((u) => ({ says: 'a usage record is equal to its intervals', of: `${u.lease_id}: ${u.charged_minutes}` }))];
   }
 
   #tables({ rules, sql }: { rules: readonly Rule[]; sql: Statement<{ rule: number; id: string }> }, values: readonly unknown[] = []): Violation[] {
@@ -151,8 +156,8 @@ export class Invariants {
 
   /** Whether anybody hears of it or not. */
   #groups(created: readonly string[]): Violation[] {
-    return this.site.database.postgres.query(GROUPS, [created]).flatMap(({ id, request_id, leases }) => {
-      const wish = this.site.wishes.get(request_id);
+    return this.site.database.postgres.query(GROUPS, [created]).flatMap(({ id, request_id, leases, spot }) => {
+      const wish = this.site.wishes.get(request_id) ?? (spot ? ONE : undefined);
       if (wish !== undefined && leases >= wish.minCount && leases <= wish.maxCount) return [];
       return [{ says: 'a group is created whole or not at all', of: `${id} has ${leases} leases, ${wish?.minCount ?? 0} to ${wish?.maxCount ?? 0} were asked for` }];
     });
@@ -201,6 +206,7 @@ export class Invariants {
     const there = new Map(this.site.machines.flatMap((m) => m.vms().map((vm) => [vm.lease, m.name])));
     return [
       ...[...there].filter(([lease]) => !known.has(lease)).map(([lease, name]) => ({ says: 'nothing runs that no live lease knows', of: `${lease} on ${name}` })),
+      ...live.filter((l) => (l.state === 'Propagated' || l.state === 'ReadyForTransport') && there.has(l.id)).map((l) => ({ says: 'a lease that is stopped has no VM', of: `${l.id} on ${l.node ?? '-'}` })),
       ...live.filter((l) => l.state === 'Running' && !there.has(l.id)).map((l) => ({ says: 'a lease that runs has a VM', of: `${l.id} on ${l.node ?? '-'}` })),
     ];
   }

@@ -34,7 +34,7 @@ export const OF_LEASES: readonly Rule[] = [
   { says: 'a lease that runs is counted, and one that holds nothing is not', broken: "(state = 'Running' AND open_intervals = 0) OR (NOT holding AND open_intervals > 0)" },
   { says: 'intervals of a usage record never overlap', broken: 'overlapping > 0' },
   { says: 'a lease waits for one intent at most, of its own generation', broken: 'open_intents > 1 OR strange_intents > 0' },
-  { says: 'what is passing has an intent that will end it', broken: "state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'Ending') AND node_id IS NOT NULL AND open_intents = 0" },
+  { says: 'what is passing has an intent that will end it', broken: "state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'ShuttingDown', 'ReadyingForTransport', 'Ending') AND node_id IS NOT NULL AND open_intents = 0" },
   { says: 'a group is there whole', broken: 'NOT group_is_whole' },
 ];
 
@@ -56,11 +56,18 @@ export const OF_SLOTS: readonly Rule[] = [
          AND EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND n.state = 'Failed')` },
 ];
 
+/** Where leases are displaced for others. */
+export const OF_SPOT: readonly Rule[] = [
+  { says: 'only preemptible leases end for others', broken: 'SELECT id FROM lease WHERE spot_request_id IS NULL AND (preempted_at IS NOT NULL OR preempt_ends_at IS NOT NULL)' },
+  { says: 'what was told to go does not come back', broken: "SELECT id FROM lease WHERE preempted_at IS NOT NULL AND state NOT IN ('Ending', 'Terminated', 'Corrupted')" },
+  { says: 'a spot request has one lease at a time', broken: 'SELECT spot_request_id AS id FROM lease WHERE spot_request_id IS NOT NULL AND NOT final GROUP BY spot_request_id HAVING count(*) > 1' },
+];
+
 /** When nothing has gone wrong for a while. */
 export const SETTLED: readonly Rule[] = [
-  { says: 'every lease that lives runs, or has failed for good', broken: `
+  { says: 'every lease that lives runs, is stopped, or has failed for good', broken: `
       SELECT l.id || ' ' || l.state AS id FROM lease l LEFT JOIN slot_node n ON n.id = l.slot_node_id LEFT JOIN slot s ON s.id = n.slot_id
-       WHERE NOT l.final AND l.state NOT IN ('Running', 'Corrupted') AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))` },
+       WHERE NOT l.final AND l.state NOT IN ('Running', 'Corrupted', 'ReadyForTransport') AND NOT (l.state = 'Propagated' AND l.running_at IS NOT NULL) AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))` },
   { says: 'what has failed for good holds nothing any more', broken: "SELECT id FROM lease WHERE state = 'Corrupted' AND holding" },
   { says: 'no intent is open', broken: "SELECT lease_id || ' ' || kind AS id FROM intent WHERE state = 'open'" },
   { says: 'what pilots have said is applied', broken: 'SELECT slot_id AS id FROM slot_message WHERE NOT applied' },

@@ -18,6 +18,8 @@ export interface SeedOptions {
   /** Nodes are borrowed from a batch system. */
   readonly pilot: boolean;
   readonly faults: boolean;
+  /** Policies with limits, accounting, saved disks; users stop and start what they have. */
+  readonly more: boolean;
   readonly leap: boolean;
   /** What there is in tables and memory is counted after each hour, which costs as much as an hour of the site's. */
   readonly hourly: boolean;
@@ -45,6 +47,11 @@ export interface Outcome {
   readonly events: number;
   /** Leases that began to run. */
   readonly ran: number;
+  /** With `more`: disks that became images, and usage events that accounting was told of. */
+  readonly saved: number;
+  readonly told: number;
+  /** Leases that went for others. */
+  readonly displaced: number;
   readonly loopSteps: number;
   readonly faults: number;
   readonly answered: number;
@@ -75,21 +82,23 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 const USERS = [[6, 'create'], [4, 'end'], [3, 'reboot'], [2, 'extend'], [1, 'describe'], [2, 'repeat']] as const;
+const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [3, 'makeImage'], [1, 'save'], [1, 'limit'], [1, 'cancel']] as const;
+
 
 export async function runSeed(postgres: Postgres, options: SeedOptions): Promise<Outcome> {
   const dice = new Dice(`seed ${options.seed}`);
   const site = new Site({
-    seed: `site ${options.seed}`, postgres, nodes: options.nodes, services: dice.chance(0.3) ? 2 : 1, show: options.show, leap: options.leap,
+    seed: `site ${options.seed}`, postgres, nodes: options.nodes, services: dice.chance(0.3) ? 2 : 1, show: options.show, leap: options.leap, more: options.more,
     config: {
       control: { ...(options.hours === null ? {} : { silence_ms: 60_000 }), reconnect_max_ms: 5_000, start_deadline_ms: 30_000, operation_deadline_ms: 10_000 },
-      scheduler: { strategy: dice.pick(['greedy', 'round-robin']), mode: options.pilot ? 'pilot' : 'greedy-static' },
+      scheduler: { strategy: dice.pick(['greedy', 'round-robin']), mode: options.pilot ? 'pilot' : 'greedy-static', ...(options.more ? { preemption_grace: 20 } : {}) },
       retention: options.hours === null ? {} : RETENTION,
       pilot: { poll: 10, silence: 20, padding: 30, pending_timeout: 300, leases_per_node: dice.pick([1, 2]) },
     },
     simulated: options.faults && dice.chance(0.5) ? { failureRate: 0.05, exits: [{ lease: 'i-0', afterMs: dice.int(100, 60_000) }, { lease: 'i-1', afterMs: 400 }] } : {},
   });
   const invariants = new Invariants(site);
-  const users = new Users(site, dice.chance(0.3));
+  const users = new Users(site, dice.chance(options.more && !options.pilot ? 0.6 : 0.3));
   const faults = new Faults(site);
   const violations: Violation[] = [];
   const hours = new Hours(postgres, options.hourly);
@@ -97,6 +106,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     for (const v of found) site.trace.add('VIOLATION', v.says, v.of);
     violations.push(...found);
   };
+  const happen = (): void => (site.more !== undefined && dice.chance(0.1) ? site.more.happen() : faults.happen());
   site.loop.afterStep = () => { if (violations.length === 0) broken(invariants.look()); };
   const wrong = (e: unknown): void => broken([{ says: 'nothing fails without anybody hearing of it', of: e instanceof Error ? e.stack ?? e.message : String(e) }]);
   process.on('unhandledRejection', wrong);
@@ -105,14 +115,15 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     await site.loop.pass(1_000);
     const end = options.hours === null ? Infinity : site.time.now + options.hours * HOUR_MS;
     for (let i = 0; (options.hours === null ? i < options.steps : site.time.now < end) && violations.length === 0; i += 1) {
-      if (options.hours === null && options.faults && dice.chance(0.4)) faults.happen();
+      if (options.hours === null && options.faults && dice.chance(0.4)) happen();
       else if (options.hours !== null && options.faults && dice.chance(LOAD_MS / HOUR_MS)) await trouble(site, faults);
-      else users[pick(dice)]();
+      else users[pick(dice, options.more ? MORE_USERS : USERS)]();
       await site.loop.pass(options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS));
       broken([...users.broken.splice(0), ...site.web.broken.splice(0)]);
       if (site.database.atRest) hours.pass(site.time.now);
     }
     faults.stop();
+    site.more?.stop();
     const mode = options.pilot ? 'borrowed' : 'owned';
     await site.loop.pass(PEACE_MS[mode]);
     if (violations.length === 0) broken(await untilGone(site, PATIENCE_MS, () => invariants.settled()));
@@ -130,7 +141,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     process.off('unhandledRejection', wrong);
   }
   return {
-    digest: site.trace.digest(), story: invariants.story(), hourly: hours.counted, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events, ran: invariants.ran,
+    digest: site.trace.digest(), story: invariants.story(), hourly: hours.counted, violations, simulatedMs: site.time.now, statements: site.database.statements, messages: site.network.messages, events: invariants.events, ran: invariants.ran, saved: site.more?.saved ?? 0, told: site.more?.sink.told.size ?? 0, displaced: site.more?.displaced ?? 0,
     loopSteps: site.loop.steps, faults: faults.happened, answered: users.answered, refused: users.refused,
   };
 }
@@ -164,14 +175,15 @@ class Hours {
   }
 }
 
-function pick(dice: Dice): (typeof USERS)[number][1] {
-  let at = dice.next() * USERS.reduce((sum, [weight]) => sum + weight, 0);
-  return USERS.find(([weight]) => (at -= weight) < 0)?.[1] ?? 'create';
+function pick(dice: Dice, verbs: ReadonlyArray<(typeof MORE_USERS)[number]>): (typeof MORE_USERS)[number][1] {
+  let at = dice.next() * verbs.reduce((sum, [weight]) => sum + weight, 0);
+  return verbs.find(([weight]) => (at -= weight) < 0)?.[1] ?? 'create';
 }
 
 /** What was created meanwhile is ended too. */
 async function endAll(site: Site, users: Users): Promise<void> {
   for (let left = 3; left > 0; left -= 1) {
+    if (site.more !== undefined) users.cancel();
     users.endAll();
     await site.loop.pass(5_000);
   }

@@ -28,7 +28,13 @@ import { BATCH_SYSTEM } from '../../../src/manager/slots/reconcile.ts';
 import { createPruner } from '../../../src/workers/pruner.ts';
 import { createSlotWorker, type SlotWorker } from '../../../src/workers/slots.ts';
 import { createSweeper } from '../../../src/workers/sweeper.ts';
+import { policyAdministration } from '../../../src/manager/admin/policies.ts';
+import type { AdminManager } from '../../../src/manager/admin-types.ts';
+import { createSaver } from '../../../src/workers/saving.ts';
+import { createSpotWorker } from '../../../src/workers/spot.ts';
+import { createUsageSinks } from '../../../src/workers/usage-sinks.ts';
 import type { Machine } from '../node/machine.ts';
+import { SINK, SINK_DEADLINE_MS, type More } from './more.ts';
 import type { Process } from './process.ts';
 
 export interface ServiceParts {
@@ -49,9 +55,10 @@ export interface ServiceParts {
   readonly tellOthers: () => void;
   /** In pilot mode. */
   readonly lrm?: Lrm | undefined;
+  readonly more?: More | undefined;
 }
 
-export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'pruner' | 'monitor' | 'slots';
+export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'pruner' | 'monitor' | 'slots' | 'sinks';
 
 export interface Door {
   notify(request: Received): Promise<Answer>;
@@ -62,6 +69,7 @@ export interface Service {
   readonly process: Process;
   readonly manager: FullManager;
   readonly control: ControlClient;
+  readonly policies: AdminManager['policies'];
   /** For pilots. */
   readonly door: Door;
   readonly place: string;
@@ -77,7 +85,7 @@ export interface Service {
 const AGAIN_MS = 1_000;
 
 export function startService(parts: ServiceParts): Service {
-  const { process, ctx, worker, db, config } = parts;
+  const { process, ctx, worker, db, config, more } = parts;
   const channels = createPilotChannels(ctx);
   const control = createControlClient(worker('control'), {
     imageSource: async function* imageBytes() { yield await Promise.resolve(parts.image); },
@@ -102,7 +110,7 @@ export function startService(parts: ServiceParts): Service {
   const { recorder, nodes } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
-    ctx: worker('dispatcher'), db, config, control, recorder, imagePath: (file) => `/images/${file}`, save: () => Promise.reject(new Error('disks are not simulated')),
+    ctx: worker('dispatcher'), db, config, control, recorder, imagePath: (file) => `/images/${file}`, save: more === undefined ? () => Promise.reject(new Error('nobody saves disks here')) : createSaver({ ctx, db, control, recorder, repository: more.repository(process), userMb: config.images.user_mb }),
     self: processes, elsewhere: (id) => pool.elsewhere(id), others: () => processes.accompanied, tellOthers: parts.tellOthers,
   });
   const monitor = createNodeMonitor({ ctx: worker('monitor'), db, control, nodes, recorder, nodeName, refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id) });
@@ -117,7 +125,7 @@ export function startService(parts: ServiceParts): Service {
     notify: (request) => notify(doorParts, authenticate, request),
     upgrade: (request, socket) => channelDoor.upgrade(request, socket, Buffer.alloc(0)),
   };
-  const service = { process, manager, control, door, ready: false, get underWay() { return dispatcher.underWay; }, place: parts.place, woken: () => void dispatcher.poll().catch(failed) };
+  const service = { process, manager, control, policies: policyAdministration({ ctx, db, config }), door, ready: false, get underWay() { return dispatcher.underWay; }, place: parts.place, woken: () => void dispatcher.poll().catch(failed) };
 
   const begin = async (): Promise<void> => {
     await processes.join();
@@ -127,6 +135,8 @@ export function startService(parts: ServiceParts): Service {
     dispatcher.start();
     sweeper.start();
     pruner.start();
+    if (more !== undefined) createSpotWorker(ctx, () => manager.work.spot()).start();
+    if (more !== undefined) await createUsageSinks(worker('sinks'), db, [{ name: SINK, outside: more.outside(process), deadlineMs: SINK_DEADLINE_MS, keep: 1_000_000 }]).start();
     if (parts.lrm !== undefined) {
       late.slots = createSlotWorker({ ctx: worker('slots'), config, lrm: parts.lrm, work: manager.work.slots, control, contacts: () => ['http://service:41999'], ca: undefined, duty: () => processes.take(BATCH_SYSTEM) });
       void late.slots.start();

@@ -9,6 +9,7 @@ import { BatchSystem } from './batch.ts';
 import { Database } from './database.ts';
 import { Idle } from './idle.ts';
 import { Loop } from './loop.ts';
+import { More } from './more.ts';
 import { Network } from './network.ts';
 import type { Postgres } from './postgres.ts';
 import { Process } from './process.ts';
@@ -27,6 +28,8 @@ export interface SiteOptions {
   readonly services: number;
   /** Time leaps over polls that would find nothing. */
   readonly leap: boolean;
+  /** With policies, accounting and saved disks. */
+  readonly more?: boolean;
   readonly config?: object;
   readonly simulated?: object;
   readonly show?: ((line: string) => void) | undefined;
@@ -64,6 +67,7 @@ export class Site {
   readonly host = { clockOffset: 0 };
   readonly idle = new Idle(this);
   readonly web: SimulatedWeb;
+  readonly more: More | undefined;
   /** In pilot mode. */
   readonly batch: BatchSystem | undefined;
   #lives = 0;
@@ -81,6 +85,7 @@ export class Site {
     }));
     this.web = new SimulatedWeb(this);
     this.batch = this.config.scheduler.mode === 'pilot' ? new BatchSystem(this) : undefined;
+    this.more = options.more === true ? new More(this) : undefined;
     const { accounts } = this.#populate();
     const caller = (name: string, i: number): Caller => ({
       accountId: accounts[i] ?? 0, name, ownerId: String(i).padStart(12, '0'), requestId: `req-${name}`, door: name === 'root' ? 'admin' : 'ec2', admin: name === 'root',
@@ -96,10 +101,15 @@ export class Site {
     postgres.now = () => EPOCH + this.time.now;
     const accounts = ['alice', 'bob', 'root'].flatMap((name, i) => postgres.query(ACCOUNT, [name, String(i).padStart(12, '0'), name === 'root', now]).map((r) => r.id));
     if (this.batch === undefined) for (const m of this.machines) postgres.query(NODE, [m.name, NODE_MB, NODE_CORES, now]);
-    postgres.query(IMAGE, ['ami-00000000000000001', this.image.length, createHash('sha256').update(this.image).digest('hex'), now]);
+    postgres.query(IMAGE, ['ami-00000000000000001', this.image.length, this.digestOf(this.image), now]);
     const [network] = postgres.query(NETWORK, [now]);
     postgres.query(ADDRESS, [network?.id, ADDRESSES]);
+    this.more?.populate(accounts, now);
     return { accounts };
+  }
+
+  digestOf(bytes: Buffer): string {
+    return createHash('sha256').update(bytes).digest('hex');
   }
 
   /** Those that live and answer. */
@@ -128,7 +138,7 @@ export class Site {
     const place = Array.from({ length: this.options.services }, (_, i) => `/data/${i}`).find((p) => !taken.has(p)) ?? '/data/0';
     const worker = (name: Worker | 'control'): Context => (this.options.leap ? { ...ctx, clock: process.leapingClock(this.idle.leap(process, name)) } : ctx);
     const service = startService({
-      process, ctx, worker, place, life: this.#lives, tellOthers: () => this.#wakeOthers(process), db: this.database.connect(process), config: this.config, image: this.image, lrm: this.batch?.of(process),
+      process, ctx, worker, place, life: this.#lives, tellOthers: () => this.#wakeOthers(process), db: this.database.connect(process), config: this.config, image: this.image, lrm: this.batch?.of(process), more: this.more,
       machine: (name) => this.machines.find((m) => m.name === name),
       reachable: (m) => m.up && !this.network.cutOff.has(m.name) && !this.network.cutOff.has('host'),
     });

@@ -3,11 +3,14 @@
  * what they were promised.
  */
 import { isFault } from '../../../src/lease/faults.ts';
-import type { Caller, GroupView, Manager } from '../../../src/manager/types.ts';
+import type { FullManager as Manager } from '../../../src/manager/index.ts';
+import type { Caller, GroupView } from '../../../src/manager/types.ts';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import type { Violation } from './invariants.ts';
+import { POLICIES } from './more.ts';
 import type { Process } from './process.ts';
 import type { Dice } from './random.ts';
+import type { Service } from './service.ts';
 import type { Site } from './site.ts';
 
 /** A user waits for an answer so long. */
@@ -15,6 +18,8 @@ const PATIENCE_MS = 60_000;
 const NOT_NOW: ReadonlySet<string> = new Set(['Unavailable', 'Busy']);
 /** Refusals that a user with these wishes may get. */
 const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused']);
+/** Grid clients do not see what is over. */
+const OVER: ReadonlySet<string> = new Set(['LeaseNotFound']);
 /** Users speak of what they made lately: what is older may be pruned. */
 const MEMORY_MS = 1_800_000;
 
@@ -50,6 +55,7 @@ export class Users {
     const request: CreateRequest = {
       minCount, maxCount: minCount + (dice.chance(0.2) ? dice.int(1, 2) : 0), image: 'guest', durationS: dice.chance(0.5) ? dice.int(5, 60) : dice.int(60, 3_600),
       ...(dice.chance(this.greedy ? 0.7 : 0.2) ? { type: 'm1.large' } : {}), ...(dice.chance(0.8) ? { clientToken: dice.bytes(6).toString('hex') } : {}),
+      ...this.site.more?.wishes(),
     };
     this.#send({ user, request, at: this.site.time.now });
   }
@@ -73,6 +79,49 @@ export class Users {
   extend(): void {
     const seconds = this.#dice.int(10, 600);
     this.#onLease('extend', (m, user, id) => m.leases.setEnd(user, [id], { durationS: seconds }));
+  }
+
+  stop(): void {
+    const hard = this.#dice.chance(0.3);
+    this.#onLease('stop', (m, user, id) => m.leases.stop(user, [id], { hard }));
+  }
+
+  start(): void {
+    this.#onLease('start', (m, user, id) => m.leases.start(user, [id]));
+  }
+
+  makeImage(): void {
+    const name = `image-${this.#dice.bytes(4).toString('hex')}`;
+    this.#onLease('make image', async (m, user, id) => { this.site.more?.promised.push(await m.images.make(user, id, { name, description: '', tags: {} })); });
+  }
+
+  /** As grid clients do: the VM ends for it. */
+  save(): void {
+    this.#onLease('save', async (m, user, id) => {
+      const found = (await m.workspaces.list(user)).find((w) => w.id === id);
+      if (found === undefined) return;
+      await m.workspaces.change(user, { number: found.number }, { to: 'save', name: null }).catch((e: unknown) => {
+        if (!isFault(e) || !OVER.has(e.code)) throw e;
+      });
+    });
+  }
+
+  /** An administrator does it, and it holds for the next request. */
+  limit(): void {
+    const { more } = this.site;
+    if (more === undefined) return;
+    const [name, bounds] = [this.#dice.pick(POLICIES), more.limits()];
+    this.#ask('limit', (_m, service) => service.policies.set(name, { bounds, replace: true }), () => undefined);
+  }
+
+  /** What waits for room gets none any more. */
+  cancel(): void {
+    for (const user of this.site.users) {
+      this.#ask('cancel', async (m) => {
+        const requests = await m.spot.list(user);
+        if (requests.length > 0) await m.spot.cancel(user, requests.map((r) => r.id));
+      }, () => undefined);
+    }
   }
 
   describe(): void {
@@ -122,10 +171,11 @@ export class Users {
   }
 
   /** False when nobody was there to be asked. */
-  #ask<T>(what: string, how: (m: Manager) => Promise<T>, onAnswer: (answer: T) => void): boolean {
+  #ask<T>(what: string, how: (m: Manager, service: Service) => Promise<T>, onAnswer: (answer: T) => void): boolean {
     const ready = this.site.ready();
     if (ready.length === 0) return false;
-    const { manager, process } = this.#dice.pick(ready);
+    const service = this.#dice.pick(ready);
+    const { manager, process } = service;
     const { trace, time } = this.site;
     let heard = false;
     const silence = time.after(PATIENCE_MS, () => { heard = true; });
@@ -137,7 +187,7 @@ export class Users {
       trace.add('is answered', what, how_);
       return true;
     };
-    awake(process).then(() => how(manager)).then(
+    awake(process).then(() => how(manager, service)).then(
       (answer) => {
         if (!done('yes')) return;
         this.answered += 1;
