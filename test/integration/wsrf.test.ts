@@ -61,7 +61,7 @@ describe.skipIf(!hasPart('zeep') || !hasPart('openssl'))('zeep', () => {
     const file = credentials[kind] ?? '';
     const { stdout } = await run('/usr/bin/python3', ['-W', 'ignore', SCRIPT, base, 'http://127.0.0.1:9/', file, file, join(dir, 'ca.pem')], { timeout: 110_000 });
     const { out } = JSON.parse(stdout) as { out: Record<string, unknown> };
-    expect(out).toMatchObject({ 'running': 'Running', 'Pause': 'Paused', 'Reboot': 'Running', 'Normal': 'Propagated', 'destroyed': 'ResourceUnknownFault', 'report': 2, 'bad-image': 'WorkspaceResourceRequestDeniedFault' });
+    expect(out).toMatchObject({ 'running': 'Running', 'Pause': 'Paused', 'Reboot': 'Running', 'Normal': 'Propagated', 'Serialize': 'Propagated', 'destroyed': 'ResourceUnknownFault', 'report': 2, 'bad-image': 'WorkspaceResourceRequestDeniedFault' });
   }, 120_000);
 });
 

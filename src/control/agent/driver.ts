@@ -38,7 +38,7 @@ export interface MemoryKeeper {
   kept(place: VmPlace): Promise<boolean>;
   /** Goes on where `save` stopped. Rejects with AgentFault and leaves no process; what is kept stays, unless the guest may have run. */
   restore(place: VmPlace, spec: VmSpec, signal: AbortSignal): Promise<RunningVm>;
-  /** Of a VM that runs, or shall boot. */
+  /** Of a VM that runs, shall boot, or is removed. Harmless when nothing is kept. */
   drop(place: VmPlace): Promise<void>;
 }
 
@@ -59,7 +59,7 @@ export interface Driver {
   reboot(place: VmPlace): Promise<void>;
   pause(place: VmPlace): Promise<void>;
   resume(place: VmPlace): Promise<void>;
-  /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port). Harmless when it does not run. */
+  /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port); memory that is kept stays. Harmless when it does not run. */
   end(place: VmPlace): Promise<void>;
   /**
    * Makes the disk of a VM that does not run one file that needs no other; its path, absolute. Breaks off when `signal` fires.

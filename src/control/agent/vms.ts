@@ -227,6 +227,7 @@ export class Vms {
     const { lease } = op.request;
     await this.#off(op);
     this.#saved.delete(lease);
+    await this.#parts.driver.memory?.drop(this.place(lease));
     await rm(this.place(lease).dir, { recursive: true, force: true });
     return { ...this.#parts.records.of(lease), state: 'removed', sha256: null, pid: null, reach: null };
   }

@@ -106,7 +106,7 @@ class SimulatedDriver implements Driver {
   async end(place: VmPlace): Promise<void> {
     this.#hanging.get(place.lease)?.();
     const vm = this.#vms.get(place.lease);
-    if (vm === undefined) return;
+    if (vm === undefined || vm.state === 'serialized') return;
     if (this.#options.stopMs > 0) await sleep(this.#options.clock, this.#options.stopMs);
     await this.#strike('end', place);
     this.#change({ ...vm, state: 'gone' });
@@ -149,7 +149,11 @@ class SimulatedDriver implements Driver {
         if (vm === undefined || !kept(place)) throw new AgentFault('WrongState', `no memory of ${place.lease} is kept`);
         return running(this.#change({ ...vm, state: 'running' }));
       },
-      drop: () => Promise.resolve(),
+      drop: (place) => {
+        const vm = this.#vms.get(place.lease);
+        if (vm !== undefined && kept(place)) this.#change({ ...vm, state: 'gone' });
+        return Promise.resolve();
+      },
     };
   }
 

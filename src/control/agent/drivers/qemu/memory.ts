@@ -21,6 +21,7 @@ const MIB = 1024 * 1024;
 /** What a VM's state may have besides its memory: devices, and a word for each page (QEMU, "Migration framework"). */
 const BESIDES_MIB = 64;
 const PIECE = 1024 * 1024;
+const BROKEN_OFF = 'the writing of the memory was broken off';
 /** The VM's uid connects; the directory above lets nobody else through (disk.ts, `closeParent`). */
 const ANYONE = 0o666;
 
@@ -30,7 +31,7 @@ export const largestState = (memoryMb: number): number => Math.ceil(memoryMb * M
 export const memoryIsKept = (dir: string): Promise<boolean> => exists(join(dir, FILES.memory));
 
 export async function dropMemory(dir: string): Promise<void> {
-  for (const name of [FILES.memoryNew, FILES.memory, FILES.memorySpent, FILES.memorySocket]) await rm(join(dir, name), { force: true });
+  for (const name of [FILES.memoryNew, FILES.memory, FILES.memorySpent, FILES.memorySocket, FILES.memoryInlet]) await rm(join(dir, name), { force: true });
 }
 
 /** From here on the guest may have run. */
@@ -59,7 +60,7 @@ export async function receiveMemory(dir: string, most: number, signal: AbortSign
   const counted = counter(most);
   const received = new Promise<number>((resolve, reject) => {
     server.once('error', reject);
-    signal.addEventListener('abort', () => reject(new AgentFault('DriverFailed', 'the writing of the memory was broken off')), { once: true });
+    signal.addEventListener('abort', () => reject(new AgentFault('DriverFailed', BROKEN_OFF)), { once: true });
     server.once('connection', (socket) => {
       server.close();
       pipeline(socket, counted.stream, file.createWriteStream({ autoClose: false, highWaterMark: PIECE }), { signal })
@@ -141,6 +142,7 @@ function counter(most: number): { stream: Transform; bytes: () => number } {
 
 function asFault(e: unknown): AgentFault {
   if (e instanceof AgentFault) return e;
+  if ((e as Error).name === 'AbortError') return new AgentFault('DriverFailed', BROKEN_OFF);
   const full = ['ENOSPC', 'EDQUOT'].includes((e as NodeJS.ErrnoException).code ?? '');
   return new AgentFault(full ? 'DiskFull' : 'DriverFailed', `the memory could not be written to its file: ${(e as Error).message}`, { cause: e });
 }
