@@ -1,6 +1,6 @@
 /** Real VMs whose memory is written to a file, and which go on from it. */
 import { existsSync } from 'node:fs';
-import { readdir, rename, stat, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -81,6 +81,15 @@ describe.skipIf(!hasPart('qemu'))('a VM that is serialized', { timeout: 90_000 }
     expect(await memoryOf(next).kept(c.place)).toBe(true);
     await memoryOf(next).restore(c.place, c.spec, never);
     await counts(next, c.place);
+  });
+
+  it('goes on with the accelerator that it had, whatever would be chosen now', async () => {
+    const c = await counting();
+    await save(c);
+    const facts = join(c.place.dir, 'serialized.json');
+    expect(JSON.parse(await readFile(facts, 'utf8'))).toEqual({ accelerator: expect.stringMatching(/^(kvm|tcg)$/) as string });
+    await writeFile(facts, JSON.stringify({ accelerator: 'none' }));
+    await expect(memoryOf(c.driver).restore(c.place, c.spec, never)).rejects.toThrow(/QEMU ended with status 1: .*none/);
   });
 
   it('had stood still before: it goes on all the same', async () => {

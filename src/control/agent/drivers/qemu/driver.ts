@@ -16,7 +16,7 @@ import type { VmHost } from './host.ts';
 import { FILES } from './launch.ts';
 import type { Launch } from './launch.ts';
 import { VmLink } from './link.ts';
-import { dropMemory, memoryIsKept } from './memory.ts';
+import { dropMemory, memoryIsKept, readMemoryFacts } from './memory.ts';
 import { continueFrom, saveState } from './migrate.ts';
 import { showOnConsole } from './notices.ts';
 import { type ForwardPorts } from './ports.ts';
@@ -57,7 +57,8 @@ export class QemuDriver implements Driver {
 
   readonly memory: MemoryKeeper = {
     save: async (place, memoryMb, ms, signal) => {
-      await saveState(this.#link(place), this.#parts, { memoryMb, ms, signal, end: () => this.end(place) });
+      const facts = { accelerator: (await readRecord(place.dir))?.accelerator };
+      await saveState(this.#link(place), this.#parts, { memoryMb, ms, signal, facts, end: () => this.end(place) });
     },
     kept: (place) => memoryIsKept(place.dir),
     restore: async (place, spec, signal) => {
@@ -104,14 +105,15 @@ export class QemuDriver implements Driver {
   async #launch(place: VmPlace, spec: VmSpec, port: number | null, from: AbortSignal | null): Promise<RunningVm> {
     const { host, facts, bindAddress } = this.#parts;
     if (!(await exists(join(place.dir, FILES.disk)))) throw new AgentFault('WrongState', 'the VM has no disk; it was not prepared');
-    const [{ accelerator }, seed] = await Promise.all([facts.accelerator(), exists(join(place.dir, FILES.seed))]);
+    const [chosen, kept, seed] = await Promise.all([facts.accelerator(), from === null ? {} : readMemoryFacts(place.dir), exists(join(place.dir, FILES.seed))]);
+    const { accelerator } = { ...chosen, ...kept };
     const { memoryMb, cores, image, nics } = spec;
     const launch: Launch = {
       memoryMb, cores, accelerator, baseFormat: image.format, seed, nics,
       forward: port === null ? null : { address: bindAddress, port }, ...(from === null ? {} : { incoming: true }),
     };
     const reach = this.#reach(spec, port);
-    const record: VmRecord = { pid: null, reach, port, taps: nics.some((nic) => nic.kind === 'bridge') };
+    const record: VmRecord = { pid: null, reach, port, taps: nics.some((nic) => nic.kind === 'bridge'), accelerator };
     await writeRecord(place.dir, record);
     await makeOutputs(place.dir);
     if (seed && host.ownUids) await openSeed(join(place.dir, FILES.seed));

@@ -29,6 +29,7 @@ export const FILES = {
   copy: 'copy.qcow2',
   copied: 'copied.qcow2',
   memory: 'memory.state',
+  memoryFacts: 'serialized.json',
   memoryNew: 'memory.new',
   memorySpent: 'memory.spent',
   memorySocket: 'memory.sock',

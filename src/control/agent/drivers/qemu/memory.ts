@@ -7,7 +7,7 @@
  *   `memory.spent`  a guest goes on from it, or has: it must not be used again, the disk is another by now
  */
 import { constants } from 'node:fs';
-import { chmod, open, rename, rm, statfs } from 'node:fs/promises';
+import { chmod, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import { pipeline } from 'node:stream/promises';
 import { AgentFault } from '../../fault.ts';
 import { exists } from './disk.ts';
 import { FILES } from './launch.ts';
+import type { Accelerator } from './launch.ts';
 
 const MIB = 1024 * 1024;
 /** What a VM's state may have besides its memory: devices, and a word for each page (QEMU, "Migration framework"). */
@@ -31,7 +32,7 @@ export const largestState = (memoryMb: number): number => Math.ceil(memoryMb * M
 export const memoryIsKept = (dir: string): Promise<boolean> => exists(join(dir, FILES.memory));
 
 export async function dropMemory(dir: string): Promise<void> {
-  for (const name of [FILES.memoryNew, FILES.memory, FILES.memorySpent, FILES.memorySocket, FILES.memoryInlet]) await rm(join(dir, name), { force: true });
+  for (const name of [FILES.memoryNew, FILES.memory, FILES.memoryFacts, FILES.memorySpent, FILES.memorySocket, FILES.memoryInlet]) await rm(join(dir, name), { force: true });
 }
 
 /** From here on the guest may have run. */
@@ -87,8 +88,16 @@ export async function receiveMemory(dir: string, most: number, signal: AbortSign
   };
 }
 
+/** The VM goes on with what it ran with: a guest that was told of one processor cannot be given another. */
+export interface MemoryFacts {
+  readonly accelerator?: Accelerator | undefined;
+}
+
+export const readMemoryFacts = async (dir: string): Promise<MemoryFacts> => JSON.parse(await readFile(join(dir, FILES.memoryFacts), 'utf8')) as MemoryFacts;
+
 /** `memory.new` is whole: known by its name, also after a power cut. */
-export async function keepMemory(dir: string): Promise<void> {
+export async function keepMemory(dir: string, facts: MemoryFacts): Promise<void> {
+  await writeFile(join(dir, FILES.memoryFacts), JSON.stringify(facts), { mode: 0o600, flush: true });
   await rm(join(dir, FILES.memorySocket), { force: true });
   await rename(join(dir, FILES.memoryNew), join(dir, FILES.memory));
   const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);

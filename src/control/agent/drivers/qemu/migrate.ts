@@ -11,6 +11,7 @@ import type { Log } from '../../log.ts';
 import { FILES } from './launch.ts';
 import type { VmLink } from './link.ts';
 import { dropMemory, keepMemory, largestState, receiveMemory, requireRoom, sendMemory, spendMemory, unspendMemory } from './memory.ts';
+import type { MemoryFacts } from './memory.ts';
 import { findVmProcess } from './process.ts';
 import { lastWords } from './programs.ts';
 
@@ -25,13 +26,14 @@ export interface Saving {
   readonly memoryMb: number;
   readonly ms: number;
   readonly signal: AbortSignal;
+  readonly facts: MemoryFacts;
   /** Ends the process. */
   readonly end: () => Promise<void>;
 }
 
 type Parts = { readonly clock: Clock; readonly log: Log };
 
-export async function saveState(link: VmLink, { clock, log }: Parts, { memoryMb, ms, signal, end }: Saving): Promise<void> {
+export async function saveState(link: VmLink, { clock, log }: Parts, { memoryMb, ms, signal, facts, end }: Saving): Promise<void> {
   const { dir, lease } = link.place;
   const late = new AbortController();
   const timer = clock.after(ms, () => late.abort(), true);
@@ -39,7 +41,7 @@ export async function saveState(link: VmLink, { clock, log }: Parts, { memoryMb,
   try {
     await dropMemory(dir);
     await requireRoom(dir, memoryMb);
-    const bytes = await write(link, clock, memoryMb, AbortSignal.any([signal, late.signal]));
+    const bytes = await write(link, clock, { memoryMb, facts }, AbortSignal.any([signal, late.signal]));
     log.info('the memory of a VM was written to its file', { lease, bytes, ms: Math.round(clock.monotonic() - begun) });
     await end();
   } catch (e) {
@@ -51,7 +53,7 @@ export async function saveState(link: VmLink, { clock, log }: Parts, { memoryMb,
 }
 
 /** Bytes that the state has. */
-async function write(link: VmLink, clock: Clock, memoryMb: number, signal: AbortSignal): Promise<number> {
+async function write(link: VmLink, clock: Clock, { memoryMb, facts }: Pick<Saving, 'memoryMb' | 'facts'>, signal: AbortSignal): Promise<number> {
   const { dir } = link.place;
   await link.execute('stop', COMMAND_MS);
   const receiver = await receiveMemory(dir, largestState(memoryMb), signal);
@@ -59,7 +61,7 @@ async function write(link: VmLink, clock: Clock, memoryMb: number, signal: Abort
     await link.execute('migrate-set-parameters', COMMAND_MS, { 'max-bandwidth': UNBOUNDED });
     await link.execute('migrate', COMMAND_MS, { uri: `unix:${FILES.memorySocket}` });
     const [bytes] = await Promise.all([receiver.received, migrated(link, clock, signal)]);
-    await keepMemory(dir);
+    await keepMemory(dir, facts);
     return bytes;
   } finally {
     receiver.close();
