@@ -101,7 +101,7 @@ describe.skipIf(!hasPart('openssl'))('a client', () => {
     await once(socket, 'secureConnect');
     socket.write('POST /wsrf/services/WorkspaceService HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked\r\n\r\n');
     const chunk = Buffer.from(`10000\r\n${'<'.repeat(0x10000)}\r\n`);
-    const closed = once(socket, 'close');
+    const closed = new Promise<void>((resolve) => void socket.once('close', () => resolve()));
     const send = (): void => {
       while (!socket.destroyed && socket.write(chunk));
       if (!socket.destroyed) socket.once('drain', send);
