@@ -38,6 +38,8 @@ export interface AgentHello {
   readonly bootId: string;
   readonly pid: number;
   readonly driver: DriverName;
+  /** What not every driver can; absent in the hello of older agents. */
+  readonly can?: readonly Ability[];
   /** Agent's wall clock, ms, for the estimate of its offset. */
   readonly at: number;
 }
@@ -49,6 +51,10 @@ export interface ServiceHello {
 }
 
 export type DriverName = 'qemu' | 'simulated';
+
+/** `serialize`: to keep a VM's memory while the VM does not run. */
+export const ABILITIES = ['serialize'] as const;
+export type Ability = (typeof ABILITIES)[number];
 
 // ---------------------------------------------------------------- requests
 
@@ -95,6 +101,7 @@ interface LeaseRequestBase extends RequestBase {
   readonly generation: number;
 }
 
+/** Makes and boots the VM; one that was serialized goes on where it was stopped. */
 export interface StartRequest extends LeaseRequestBase { readonly op: 'start'; readonly vm: VmSpec }
 export interface PropagateRequest extends LeaseRequestBase { readonly op: 'propagate'; readonly vm: VmSpec }
 export interface LeaseOpRequest extends LeaseRequestBase {
@@ -102,9 +109,9 @@ export interface LeaseOpRequest extends LeaseRequestBase {
    * `remove` ends the VM and removes every trace of it but the generation; `unpropagate` removes the disk of a stopped VM; `save`
    * ends the VM and makes its disk one file, an image in itself, that `read-saved` reads until the lease is removed; `copy` makes such a file of
    * the disk of a VM that goes on, as it is at one moment, readable for a while; `shutdown`
-   * ends the VM and keeps its disk, for another start.
+   * ends the VM and keeps its disk, for another start; `serialize` keeps its memory too. A VM that cannot be serialized runs on.
    */
-  readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'copy' | 'shutdown';
+  readonly op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'copy' | 'shutdown' | 'serialize';
   /** With `remove`, `save` and `shutdown`: the guest is asked to power down and has so many ms to do it. */
   readonly graceMs?: number;
   /** With a grace: a line for the guest and its user, shown before the guest is asked. */
@@ -140,8 +147,13 @@ export type AgentRequest =
 
 // ---------------------------------------------------------------- results
 
-/** `saving`: off, its disk is being made one file; `saved`: that file can be read. */
-export const VM_STATES = ['propagated', 'starting', 'running', 'paused', 'stopped', 'saving', 'saved', 'removed'] as const;
+/**
+ * `saving`: off, its disk is being made one file; `saved`: that file can be read. `serializing`: stands still, its memory is being
+ * written down; `serialized`: off, its memory is kept; `restoring`: on its way from there to `running`.
+ */
+export const VM_STATES = [
+  'propagated', 'starting', 'running', 'paused', 'stopped', 'saving', 'saved', 'serializing', 'serialized', 'restoring', 'removed',
+] as const;
 export type VmState = (typeof VM_STATES)[number];
 
 export interface VmInfo {

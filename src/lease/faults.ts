@@ -62,6 +62,7 @@ export const FAULTS = {
   SubscriptionNotFound: f('InvalidParameterValue', 400, 'ResourceUnknownFault', 'No subscription of yours has this key.'),
   ConsumerRefused: f('InvalidParameterValue', 400, 'SubscribeCreationFailedFault', 'Notifications are not sent to this address.'),
   StateRefused: f('IncorrectInstanceState', 400, 'OperationDisabledFault', 'The lease is in a state that does not allow the operation.'),
+  SerializeUnsupported: f('UnsupportedOperation', 400, 'WorkspaceShutdownFault', 'The VMM of the lease’s node cannot keep the memory of a VM that does not run.'),
   EndProtected: f('OperationNotPermitted', 400, 'OperationDisabledFault', 'The lease is protected: its user must take the protection back before it can be ended.'),
   StopProtected: f('OperationNotPermitted', 400, 'OperationDisabledFault', 'The lease is protected: its user must take the protection back before it can be stopped.'),
   DryRun: f('DryRunOperation', 412, 'WorkspaceCreationFault', 'Request would have succeeded, but DryRun flag is set.'),

@@ -7,7 +7,8 @@
  * transport; each of these has a transitional state that ends when the agent reports. Every lease has an end: by its
  * owner, an administrator, the sweeper at the end of its time, or its VM's own exit, it goes through `Ending` to
  * `Terminated`. A VM whose user wants it so comes to rest at its own exit (`powered-off`), with its disk, as after a
- * shutdown. What fails goes to `Corrupted`, whose only way out is the end.
+ * shutdown. A serialized lease goes on where it was stopped, through `Starting`, and is `Serialized` again when it cannot.
+ * What fails goes to `Corrupted`, whose only way out is the end.
  *
  * `originals` are the internal state numbers of the original service (Nimbus 2.10.1) that a state stands for;
  * `visible` is what its WSRF clients see (`wt:state`); `ec2` is the EC2 instance state (name and code).
@@ -31,7 +32,7 @@ export interface StateFacts {
   readonly visible: VisibleState;
   readonly ec2: Ec2State;
   readonly originals: readonly number[];
-  /** A VM process may exist on the node. */
+  /** A VM process may exist on the node. Of a serialized one the memory is there. */
   readonly vm: boolean;
   /** The lease is over; nothing changes any more but its visibility. */
   readonly final: boolean;
@@ -120,7 +121,7 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Resuming'], trigger: 'resumed', to: 'Running', by: ['agent'] },
   { from: ['Running', 'Rebooting', 'Paused'], trigger: 'shutdown', to: 'ShuttingDown', by: ASKING, intent: 'shutdown' },
   { from: ['ShuttingDown'], trigger: 'shut-down', to: 'Propagated', by: ['agent'] },
-  { from: ['Starting', 'Running', 'Rebooting', 'Pausing', 'Paused', 'Resuming'], trigger: 'powered-off', to: 'Propagated', by: ['agent', 'service'] },
+  { from: ['Starting', 'Running', 'Rebooting', 'Pausing', 'Paused', 'Resuming', 'Serializing', 'Serialized'], trigger: 'powered-off', to: 'Propagated', by: ['agent', 'service'] },
   { from: ['Propagated'], trigger: 'start', to: 'Starting', by: ASKING, intent: 'start' },
   { from: ['Unpropagated'], trigger: 'start', to: 'Unpropagated', by: ASKING, intent: 'start' },
   { from: ['Running', 'Paused'], trigger: 'serialize', to: 'Serializing', by: ASKING, intent: 'serialize' },
@@ -138,9 +139,10 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['Pausing'], trigger: 'refused', to: 'Running', by: ['agent', 'service'] },
   { from: ['Resuming'], trigger: 'refused', to: 'Paused', by: ['agent', 'service'] },
   { from: ['ShuttingDown', 'Serializing'], trigger: 'refused', to: 'Running', by: ['agent', 'service'] },
+  { from: ['Starting'], trigger: 'refused', to: 'Serialized', by: ['agent', 'service'] },
   { from: ['ReadyingForTransport'], trigger: 'refused', to: 'Propagated', by: ['agent', 'service'] },
   { from: ['Pending', ...TRANSITIONAL_ON_NODE], trigger: 'failed', to: 'Corrupted', by: ['agent', 'slot', 'service'], intent: 'remove' },
-  { from: LIVE.filter((s) => STATES[s].vm && s !== 'Ending' && s !== 'Corrupted' && s !== 'ReadyingForTransport'), trigger: 'vm-exited', to: 'Ending', by: ['agent', 'service'], intent: 'remove' },
+  { from: [...LIVE.filter((s) => STATES[s].vm && s !== 'Ending' && s !== 'Corrupted' && s !== 'ReadyingForTransport'), 'Serialized'], trigger: 'vm-exited', to: 'Ending', by: ['agent', 'service'], intent: 'remove' },
   { from: LIVE.filter((s) => s !== 'Ending'), trigger: 'end', to: 'Ending', by: ['user', 'admin', 'sweeper', 'service', 'slot'], intent: 'remove' },
   { from: ['Ending'], trigger: 'ended', to: 'Terminated', by: ['agent', 'service'] },
   { from: LIVE, trigger: 'forget', to: 'Terminated', by: ['admin'] },

@@ -34,7 +34,7 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
       const held = await db.query(leasesHeldOn, [nodeId]);
       const vms = await list();
       const now = new Date(ctx.clock.now());
-      await db.query(recordNodeUp, [nodeId, now, hello.version, hello.driver, hello.bootId, self?.id() ?? null]);
+      await db.query(recordNodeUp, [nodeId, now, hello.version, hello.driver, hello.bootId, self?.id() ?? null, hello.can?.includes('serialize') === true]);
       pool.setReachable(nodeId, true);
       const orphans = await compare(nodeId, held, vms);
       await db.query(wakeIntents, [nodeId, now, self?.id() ?? null]);
@@ -74,9 +74,11 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
 /** The lease should have a VM on its node, and `vm`, which the node has, is none that lives. */
 export function isGone(lease: HeldLease, vm: VmInfo | undefined): boolean {
   if (vm?.state === 'running' || vm?.state === 'paused' || vm?.state === 'starting') return false;
+  // Its memory is kept, and what was asked for is sent until it is answered.
+  if (vm?.state === 'serializing' || vm?.state === 'serialized' || vm?.state === 'restoring') return false;
   // Its end is what was asked for, and its disk is there: the answer did not come, and the request is sent again.
   if (lease.state === 'ShuttingDown' && (vm?.state === 'propagated' || vm?.state === 'stopped')) return false;
-  return EXPECTS_VM(lease.state) || (MAY_HAVE_RUN(lease) && vm?.state === 'stopped' && vm.generation === lease.generation);
+  return EXPECTS_VM(lease.state) || lease.state === 'Serialized' || (MAY_HAVE_RUN(lease) && vm?.state === 'stopped' && vm.generation === lease.generation);
 }
 
 const isOrphan = (lease: HeldLease | undefined): boolean => lease === undefined || isFinal(lease.state);

@@ -30,6 +30,8 @@ export function start(batch: TransitionBatch, lease: LockedLease, cause: Asked):
       return batch.apply(lease, { ...cause, trigger: 'start' });
     case 'Paused':
       return batch.apply(lease, { ...cause, trigger: 'resume' });
+    case 'Serialized':
+      return batch.apply(lease, { ...cause, trigger: 'unserialize' });
     default:
       return false;
   }

@@ -65,9 +65,9 @@ const ON_DONE: Readonly<Record<IntentKind, Trigger>> = {
   start: 'started', reboot: 'rebooted', pause: 'paused', resume: 'resumed', shutdown: 'shut-down', serialize: 'serialized',
   unserialize: 'started', save: 'transportable', copy: 'copy-done', remove: 'ended',
 };
-/** A failed start is the end of the VM; a refused reboot, pause or resume leaves it as it was. */
+/** A failed start is the end of the VM; a refused reboot, pause or resume leaves it as it was, and so does one whose memory is kept. */
 const ON_FAILED: Readonly<Record<IntentKind, readonly Trigger[]>> = {
-  start: ['failed'], unserialize: ['failed'], save: [], copy: [], remove: [],
+  start: ['failed'], unserialize: ['refused'], save: [], copy: [], remove: [],
   reboot: ['refused'], pause: ['refused'], resume: ['refused'], shutdown: ['refused'], serialize: ['refused'],
 };
 
@@ -265,7 +265,7 @@ function vmExited(batch: TransitionBatch, lease: LockedLease, r: Report & { kind
   if (lease.running_at === null) for (const before of missed) batch.apply(lease, cause(before, ''));
   const outcome = { reasonCode: 'Client.InstanceInitiatedShutdown', reason: r.reason };
   if (rests && batch.apply(lease, cause('powered-off', r.reason), outcome)) return;
-  if (STATES[lease.state].vm) batch.apply(lease, cause('vm-exited', r.reason), outcome);
+  if (STATES[lease.state].vm || lease.state === 'Serialized') batch.apply(lease, cause('vm-exited', r.reason), outcome);
 }
 
 function finishDone(

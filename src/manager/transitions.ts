@@ -184,7 +184,7 @@ export class TransitionBatch {
   private followUsage(lease: LockedLease, from: LeaseState, trigger: Trigger, at: number): void {
     const row = { lease_id: lease.id, node: lease.node, start_at: iso(at), memory_mb: lease.memory_mb, cores: lease.cores };
     if (lease.state === 'Running' && from !== 'Running') this.opened.push(row);
-    else if (trigger === 'vm-exited' || trigger === 'powered-off' || trigger === 'transportable' || trigger === 'image-made' || (lease.state === 'Propagated' && (from === 'ShuttingDown' || from === 'ReadyingForTransport'))) this.close(lease, at);
+    else if (trigger === 'vm-exited' || trigger === 'powered-off' || trigger === 'serialized' || trigger === 'transportable' || trigger === 'image-made' || (lease.state === 'Propagated' && (from === 'ShuttingDown' || from === 'ReadyingForTransport'))) this.close(lease, at);
   }
 
   /** The first stop counts: what comes after it was no use of the node. */

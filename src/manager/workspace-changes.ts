@@ -16,7 +16,7 @@ import { TransitionBatch, type Cause } from './transitions.ts';
 import type { Caller } from './types.ts';
 
 export type Change =
-  | { readonly to: 'start' | 'shutdown' | 'pause' | 'reboot' | 'end' }
+  | { readonly to: 'start' | 'shutdown' | 'pause' | 'serialize' | 'reboot' | 'end' }
   /** The VM ends, its disk becomes an image: of this name, or one that the service gives. */
   | { readonly to: 'save'; readonly name: string | null };
 
@@ -44,8 +44,13 @@ export async function changeWorkspaces(deps: ManagerDeps, caller: Caller, worksp
   if (refused.size > 0) throw refusal(workspaces, refused, change);
 }
 
+const CANNOT_SERIALIZE = 'is on a node whose agent cannot keep the memory of a VM that does not run';
+
 function refusal(workspaces: readonly Named[], refused: ReadonlyMap<number, string>, { to }: Change): Fault {
   const failures = [...refused].map(([number, why]) => `workspace ${number} ${why}`);
+  if (refused.size === workspaces.length && [...refused.values()].every((why) => why === CANNOT_SERIALIZE)) {
+    return new Fault('SerializeUnsupported', 'Serialize is not possible here: use Pause, which keeps the memory while the node runs, or ReadyForTransport, which keeps the disk', failures);
+  }
   if (refused.size === workspaces.length) return new Fault('StateRefused', `Operation ${to} is not possible now`, failures);
   const done = workspaces.filter((w) => !refused.has(w.number)).map((w) => `workspace ${w.number}: ${to} succeeded`);
   return new Fault('PartlyDone', `Operation ${to} succeeded for ${done.length} of ${workspaces.length} workspaces`, [...failures, ...done]);
@@ -54,13 +59,15 @@ function refusal(workspaces: readonly Named[], refused: ReadonlyMap<number, stri
 /** States that are what is asked for, or on the way there. */
 const ALREADY: Readonly<Record<Change['to'], readonly LeaseState[]>> = {
   start: STARTED,
-  shutdown: ['ShuttingDown', 'Propagated'],
+  // To its user a serialized one is shut down already; that its memory is kept besides is more than was asked for.
+  shutdown: ['ShuttingDown', 'Propagated', 'Serialized'],
   pause: ['Pausing', 'Paused'],
+  serialize: ['Serializing', 'Serialized'],
   reboot: ['Rebooting'],
   save: ['ReadyingForTransport', 'ReadyForTransport'],
   end: ['Ending', 'Terminated'],
 };
-const TRIGGER: Readonly<Record<Exclude<Change['to'], 'start'>, Trigger>> = { shutdown: 'shutdown', pause: 'pause', reboot: 'reboot', save: 'make-transportable', end: 'end' };
+const TRIGGER: Readonly<Record<Exclude<Change['to'], 'start'>, Trigger>> = { shutdown: 'shutdown', pause: 'pause', serialize: 'serialize', reboot: 'reboot', save: 'make-transportable', end: 'end' };
 
 /** Undefined when it was done; else why it cannot be. */
 function apply(deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, caller: Caller, change: Change, saveAs: string | null): string | undefined {
@@ -69,6 +76,7 @@ function apply(deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, ca
   if (to === 'start' && start(batch, lease, cause)) return undefined;
   if (ALREADY[to].includes(lease.state)) return undefined;
   if (to === 'start') return `is ${lease.state}`;
+  if (to === 'serialize' && !lease.serializes) return CANNOT_SERIALIZE;
   const protection = protectedFrom(lease, to, cause);
   if (protection !== undefined) return protection;
   const ended = { reasonCode: 'Client.UserInitiatedShutdown', reason: `ended by ${caller.name}` };
@@ -83,7 +91,7 @@ function apply(deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, ca
 function protectedFrom(lease: LockedLease, to: Change['to'], cause: Omit<Cause, 'trigger'>): string | undefined {
   try {
     if (to === 'end') requireEndable(lease, cause);
-    if (to === 'shutdown' || to === 'save') requireStoppable(lease, cause);
+    if (to === 'shutdown' || to === 'serialize' || to === 'save') requireStoppable(lease, cause);
     return undefined;
   } catch (e) {
     if (isFault(e)) return `is protected: ${e.text}`;

@@ -186,6 +186,8 @@ export interface LockedLease {
   rests: boolean;
   /** It may be displaced. */
   spot: boolean;
+  /** Its node's agent can keep its memory while it does not run. */
+  serializes: boolean;
   phases: Record<string, number>;
 }
 export interface SavedFor {
@@ -206,7 +208,7 @@ export const ownerOfLease = statement<SavedFor>('owner-of-lease', `
 export const lockLeases = statement<LockedLease>('lock-leases', `
   SELECT l.id, l.state, l.generation, l.account_id, l.node_id, n.name AS node, l.holding, l.final, l.memory_mb, l.cores,
          l.created_at, l.ends_at, l.running_at, l.duration_s, l.slot_node_id, sn.until_at, l.target, l.save_as, l.image_order,
-         l.end_protected, l.stop_protected, l.rests, l.spot_request_id IS NOT NULL AS spot,
+         l.end_protected, l.stop_protected, l.rests, l.spot_request_id IS NOT NULL AS spot, coalesce(n.serializes, false) AS serializes,
          coalesce(sn.phases, '{}') || l.phases AS phases
     FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);

@@ -34,13 +34,13 @@ export const changeNodeUse = statement<never>('change-node-use', `
   UPDATE vmm_node n SET memory_used = n.memory_used + x.memory, cores_used = n.cores_used + x.cores
     FROM unnest($1::bigint[], $2::int[], $3::int[]) AS x(id, memory, cores) WHERE n.id = x.id`);
 
-/** $1 id, $2 now, $3 agent version, $4 driver, $5 boot id, $6 the process that has the channel (null: there is but one) */
+/** $1 id, $2 now, $3 agent version, $4 driver, $5 boot id, $6 the process that has the channel (null: there is but one), $7 it keeps the memory of VMs */
 export const recordNodeUp = statement<never>('record-node-up', `
   WITH c AS (
     INSERT INTO node_channel (node_id, process_id, since) SELECT $1, p.id, $2 FROM process p WHERE p.id = $6 AND p.ended_at IS NULL
     ON CONFLICT (node_id, process_id) DO NOTHING
   )
-  UPDATE vmm_node SET reachable = true, last_seen = $2, last_error = NULL, agent_version = $3, driver = $4, boot_id = $5 WHERE id = $1`);
+  UPDATE vmm_node SET reachable = true, last_seen = $2, last_error = NULL, agent_version = $3, driver = $4, boot_id = $5, serializes = $7 WHERE id = $1`);
 
 /** $1 id, locked, $2 why, $3 the process whose channel is lost: the node is away when nobody else reaches it. */
 export const recordNodeDown = statement<never>('record-node-down', `

@@ -1,7 +1,7 @@
 /**
  * Sends intents to their nodes and their outcomes to the recorder. Intents come by hand-over, right after the commit that
  * wrote them, and by a poll that finds what a crash or an absent node left. A request whose answer was lost is sent again
- * with the same id until its time is over; `remove` is never given up.
+ * with the same id until its time is over; `remove`, and what is kept as memory only, is never given up.
  */
 import type { AgentRequest, Done, Stamps, VmInfo } from '../control/protocol.ts';
 import type { ControlClient, NodeAnswer } from '../control/types.ts';
@@ -24,6 +24,8 @@ const POLL_MOST = 256;
 const TAKEN_MS = 30_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 30_000;
+/** A VM must be removed however long that takes; one that is serialized may be so already, and would be lost as one that runs. */
+const NEVER_GIVEN_UP: ReadonlySet<IntentRow['kind']> = new Set(['remove', 'serialize', 'unserialize']);
 /** Intents under way at once; the rest waits in the table. */
 const MOST_UNDER_WAY = 10_000;
 
@@ -194,7 +196,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     if (others && row.attempts === 0) return leave([row]);
     const now = ctx.clock.now();
     const limit = row.kind === 'start' || row.kind === 'copy' || (row.kind === 'save' && row.grace_ends_at === null) ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
-    if (!others && row.kind !== 'remove' && now - row.created_at >= limit) {
+    if (!others && !NEVER_GIVEN_UP.has(row.kind) && now - row.created_at >= limit) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
       return;
     }

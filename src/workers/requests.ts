@@ -4,14 +4,16 @@ import type { IntentKind } from '../lease/states.ts';
 import type { Config } from '../platform/config.ts';
 import type { IntentRow } from '../store/intents.ts';
 
-const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save' | 'copy' | 'shutdown'>>> = {
-  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save', copy: 'copy', shutdown: 'shutdown',
+const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'pause' | 'resume' | 'save' | 'copy' | 'shutdown' | 'serialize'>>> = {
+  remove: 'remove', reboot: 'reboot', pause: 'pause', resume: 'resume', save: 'save', copy: 'copy', shutdown: 'shutdown', serialize: 'serialize',
 };
 
 export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string, now: number): AgentRequest {
   const base = {
     id: row.id, lease: row.lease_id, generation: row.generation, ...(row.request_id === null ? {} : { requestId: row.request_id }),
   };
+  // An agent knows itself whether the VM boots or goes on with the memory that it keeps.
+  if (row.kind === 'unserialize') return { ...base, op: 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
   if (row.kind === 'start') return { ...base, op: row.target === 'Propagated' ? 'propagate' : 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
   const op = OPERATION[row.kind];
   if (op === undefined) throw new Error(`no agent operation serves intents of kind ${row.kind}`);
@@ -19,8 +21,8 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   const notice = op === 'remove' && left === null && row.preempt_ends_at !== null ? row.preempt_ends_at - now : 0;
   // The guest has all of its notice; then it is ended within the time that ending takes.
   if (notice > 0) return { ...base, op, deadlineMs: notice + config.operation_deadline_ms, graceMs: notice, notice: displaced(now + notice) };
-  // A disk takes the time that there is.
-  const deadlineMs = op === 'copy' ? config.start_deadline_ms : op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
+  // A disk takes the time that there is, and so does memory.
+  const deadlineMs = op === 'copy' || op === 'serialize' ? config.start_deadline_ms : op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
   const given = row.hard ? { graceMs: 0 } : grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null));
   const told = row.preempt_ends_at !== null && (op === 'remove' || op === 'save') && (given.graceMs ?? 0) > 0 ? { notice: displaced(now + (given.graceMs ?? 0)) } : {};
   return { ...base, op, deadlineMs, ...given, ...told };

@@ -129,7 +129,7 @@ function initialState(resources: SoapObject): GridRequest['target'] {
 
 /** The disk is kept where the client says under which name. */
 function atTheEnd(resources: SoapObject): string | null {
-  if (resources['ShutdownMechanism'] === 'Serialize') throw creationFault('the VMs of this site cannot be serialized');
+  if (resources['ShutdownMechanism'] === 'Serialize') throw creationFault('nothing of a VM can stay serialized when its time is over: serialize it before with shutdown, and extend its time');
   const target = part(resources, 'PostShutdown');
   if (target === undefined) return null;
   if (resources['ShutdownMechanism'] === 'Trash') throw creationFault('a VM that is thrown away at its end cannot be saved: leave ShutdownMechanism or PostShutdown out');

@@ -13,6 +13,7 @@ import { configSchema } from '../../src/platform/config.ts';
 import { startService, type Service } from '../../src/service.ts';
 import { statement } from '../../src/store/db.ts';
 import { accountByName } from '../../src/store/users.ts';
+import { countedOn, countingGuestImage } from '../guests/counting.ts';
 import { hasPart } from '../parts.ts';
 import { callerOf } from '../support/caller.ts';
 import { testContext } from '../support/context.ts';
@@ -25,6 +26,7 @@ const AGENT = fileURLToPath(new URL('../../dist/workspace-control.cjs', import.m
 const FIXTURE = fileURLToPath(new URL('../fixtures/mortal-agent.cjs', import.meta.url));
 
 const CALLER = 'ada';
+const COUNTING = 'counting';
 const states = statement<{ id: string; state: string; reason: string | null }>('agent-crash-states', 'SELECT id, state, reason FROM lease WHERE id = ANY($1::text[]) ORDER BY id');
 const open = statement<{ n: number }>('agent-crash-open', "SELECT count(*)::int AS n FROM intent WHERE state = 'open'");
 const openUsage = statement<{ n: number }>('agent-crash-usage', 'SELECT count(*)::int AS n FROM usage_record WHERE closed_at IS NULL');
@@ -93,6 +95,37 @@ class Node {
     await expect.poll(() => this.database.db.query(open), { timeout: 30_000, interval: 10 }).toEqual([{ n: 0 }]);
   }
 
+  /** A lease is serialized and goes on. Tells how many steps there were when that was asked for, and when it ran again. */
+  async serialize(image: string): Promise<readonly [from: number, to: number]> {
+    const { leases, workspaces } = this.service.manager;
+    const caller = callerOf(this.account, { name: CALLER });
+    const request = { minCount: 1, maxCount: 1, image, clientToken: `life-${this.lives += 1}` };
+    const ids = (await vi.waitFor(() => leases.create(caller, request), { timeout: 30_000, interval: 20 })).leases.map((l) => l.id);
+    // Its answer may be the step at which the agent dies.
+    const said = (): Promise<string> => vi.waitFor(async () => (await leases.console(caller, ids[0] ?? '')).bytes.toString(), { timeout: 30_000, interval: 20 });
+    await this.until(ids, 'Running');
+    const [workspace] = await workspaces.list(caller);
+    const change = (to: 'serialize' | 'start'): Promise<void> => workspaces.change(caller, { number: workspace?.number ?? 0 }, { to });
+    await expect.poll(said, { timeout: 30_000 }).not.toBe('');
+    const from = this.steps().length;
+    await change('serialize');
+    await this.until(ids, 'Serialized');
+    const before = await said();
+    await change('start');
+    await this.until(ids, 'Running');
+    const to = this.steps().length;
+    const after = `what it said after a kill at ${this.died() ?? 'no step'}`;
+    if (image === COUNTING) {
+      await expect.poll(async () => (await said()).length, { timeout: 30_000, message: after }).toBeGreaterThan(before.length + 2);
+      expect(countedOn(await said()), `${after}: ${await said()}`).toBe(true);
+    } else {
+      expect(await said(), after).toBe(before);
+    }
+    await leases.end(caller, ids, '');
+    await this.until(ids, 'Terminated');
+    return [from, to];
+  }
+
   async expectTruth(what: string): Promise<void> {
     const { db } = this.database;
     await expectTablesAgree(db, what);
@@ -147,4 +180,29 @@ async function walk(driver: 'simulated' | 'qemu', every: number): Promise<void> 
 describe('an agent may be killed', () => {
   it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walk('simulated', 1));
   it.skipIf(!hasPart('qemu'))('at its steps with QEMU', { timeout: 300_000 }, () => walk('qemu', 9));
+});
+
+/** What happens between is the agent's and QEMU's: the VM goes on, with its memory, whenever the agent dies. */
+async function walkSerializing(driver: 'simulated' | 'qemu', every: number): Promise<void> {
+  node = await Node.open(driver);
+  const file = join(node.root, 'counting.img');
+  writeFileSync(file, countingGuestImage());
+  await node.service.admin.images.add({ name: COUNTING, owner: null, file, description: '' });
+  const image = driver === 'qemu' ? COUNTING : 'nimbus-guest';
+  await node.plan(0);
+  const [from, to] = await node.serialize(image);
+  expect(to - from).toBeGreaterThan(10);
+  let died = 0;
+  for (let k = from + 1; k <= to; k += every) {
+    await node.plan(k);
+    await node.serialize(image);
+    if (node.died() !== undefined) died += 1;
+    await node.expectTruth(`after a kill at step ${k}, ${node.died() ?? 'which it did not reach'}`);
+  }
+  expect(died).toBeGreaterThan(((to - from) / every) * 0.8);
+}
+
+describe('an agent may be killed while a VM is serialized and goes on', () => {
+  it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walkSerializing('simulated', 1));
+  it.skipIf(!hasPart('qemu'))('at its steps with QEMU', { timeout: 300_000 }, () => walkSerializing('qemu', 3));
 });

@@ -1,6 +1,6 @@
 /**
  * The service is killed before and after each statement, commit and message of what only grid clients do: an ensemble that is gathered
- * and started, a lease that rests, is started, shut down, paused and saved as an image, a subscription to it. A client that hears
+ * and started, a lease that rests, is started, shut down, paused and saved as an image, a subscription to it, a lease that is serialized. A client that hears
  * nothing asks again. Whatever it was told stands, and an ensemble runs as a whole or waits as a whole.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -79,6 +79,18 @@ async function rested(): Promise<void> {
   expect(await w.site.db.query(subscriptions, [told?.id])).toEqual([{ n: 1 }]);
 }
 
+/** A lease that is serialized and goes on. */
+async function serialized(): Promise<void> {
+  const [lease] = await create(request(`serialized-${walks += 1}`));
+  const number = lease?.number ?? 0;
+  await w.rest();
+  for (const [to, state] of [['serialize', 'Serialized'], ['start', 'Running']] as const) {
+    await insist(() => w.life.manager.workspaces.change(w.site.alice, { number }, { to }));
+    await w.rest();
+    expect(await find(number), to).toBe(state);
+  }
+}
+
 async function walk(life: () => Promise<void>, what: string): Promise<void> {
   await life().catch((e: unknown) => { throw new Error(`${what}: ${String(e)}`, { cause: e }); });
   w.dies = () => false;
@@ -101,7 +113,7 @@ async function moments(life: () => Promise<void>): Promise<Moment[]> {
   return all;
 }
 
-describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut down, paused and saved', rested]] as const)('%s', { timeout: 240_000 }, (_, life) => {
+describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut down, paused and saved', rested], ['a lease that is serialized', serialized]] as const)('%s', { timeout: 240_000 }, (_, life) => {
   it('survives a kill of the service at each moment', async () => {
     const all = await moments(life);
     expect(all.length).toBeGreaterThan(40);

@@ -45,7 +45,7 @@ const insertIntent = statement<never>('p-intent', `INSERT INTO intent (id, lease
 const claimOf = statement<{ process_id: number | null; due: boolean }>('p-claim', 'SELECT process_id, next_at <= clock_timestamp() AS due FROM intent WHERE id = $1');
 
 const take = (by: Made, node: number | null = null) => db.query(takeIntents, [new Date(), new Date(Date.now() + 30_000), 10, node, by.processes.id()]).then((rows) => rows.map((r) => r.id));
-const up = (by: Made, node: number) => db.query(recordNodeUp, [node, new Date(), 'v', 'd', 'b', by.processes.id()]);
+const up = (by: Made, node: number) => db.query(recordNodeUp, [node, new Date(), 'v', 'd', 'b', by.processes.id(), false]);
 /** As the timer does, for as long as it takes to judge others. */
 async function beatSteadily(who: Made): Promise<void> {
   for (let i = 0; i <= DEAD_MS / 1000; i += 1) {

@@ -29,7 +29,7 @@ const state = async (number: number): Promise<string> => {
   await site.settled();
   return (await site.manager.workspaces.find(site.alice, { number }))[0]?.state ?? '';
 };
-const change = (number: number, to: 'start' | 'shutdown' | 'pause' | 'reboot' | 'end'): Promise<void> => site.manager.workspaces.change(site.alice, { number }, { to });
+const change = (number: number, to: 'start' | 'shutdown' | 'pause' | 'serialize' | 'reboot' | 'end'): Promise<void> => site.manager.workspaces.change(site.alice, { number }, { to });
 const end = async (number: number): Promise<void> => {
   await change(number, 'end');
   await site.settled();

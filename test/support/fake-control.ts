@@ -17,6 +17,8 @@ export interface FakeControl extends ControlClient {
   node(nodeId: number): FakeNode;
   /** Nodes answer by this instead; undefined = as usual. */
   answer: (nodeId: number, request: AgentRequest) => AgentError | 'silent' | undefined;
+  /** Agents say that they keep the memory of VMs. */
+  serializes: boolean;
   /** What it says that a saved disk has. */
   savedBytes: number;
   /** Does what is asked without a word about it. */
@@ -32,7 +34,7 @@ export interface FakeControl extends ControlClient {
 /** More than one piece, the last one short. */
 export const SAVED_DISK = Buffer.alloc(1300 * 512, 'a saved disk ');
 
-const STATE_AFTER: Partial<Record<AgentRequest['op'], VmState>> = { remove: 'removed', pause: 'paused', save: 'saved', shutdown: 'propagated', propagate: 'propagated' };
+const STATE_AFTER: Partial<Record<AgentRequest['op'], VmState>> = { remove: 'removed', pause: 'paused', save: 'saved', shutdown: 'propagated', propagate: 'propagated', serialize: 'serialized' };
 
 export function createFakeControl(clock: Clock): FakeControl {
   const nodes = new Map<number, FakeNode & { up: boolean; reason: string | null }>();
@@ -49,7 +51,7 @@ export function createFakeControl(clock: Clock): FakeControl {
     const n = get(nodeId);
     return {
       nodeId, up: n.up, connecting: false, reason: n.up ? null : n.reason, clockOffsetMs: 0,
-      hello: n.up ? { program: 'workspace-control', version: '0.0.0', protocols: [1, 2], node: `n${nodeId}`, bootId: 'boot', pid: 1, driver: 'simulated', at: clock.now() } : null,
+      hello: n.up ? { program: 'workspace-control', version: '0.0.0', protocols: [1, 2], node: `n${nodeId}`, bootId: 'boot', pid: 1, driver: 'simulated', can: control.serializes ? ['serialize'] : [], at: clock.now() } : null,
     };
   };
 
@@ -100,6 +102,7 @@ export function createFakeControl(clock: Clock): FakeControl {
 
   const control: FakeControl = {
     answer: () => undefined,
+    serializes: true,
     savedBytes: SAVED_DISK.length,
     perform: (nodeId, r) => void perform(nodeId, r),
     node: get,

@@ -22,7 +22,7 @@ describe.skipIf(!hasPart('zeep'))('zeep', () => {
     const { out, seen } = JSON.parse(stdout) as { out: Record<string, unknown>; seen: Record<string, string[]> };
     expect(out).toEqual({
       'epr': `${wsrf.base}WorkspaceService`, 'nic': '192.168.0.10', 'no-group': true, 'running': 'Running', 'query': true, 'unsubscribed': 'ResourceUnknownFault',
-      'Pause': 'Paused', 'Reboot': 'Running', 'Normal': 'Propagated', 'Serialize': 'WorkspaceShutdownFault', 'termination': true, 'destroyed': 'ResourceUnknownFault',
+      'Pause': 'Paused', 'Reboot': 'Running', 'Normal': 'Propagated', 'Serialize': 'Propagated', 'termination': true, 'destroyed': 'ResourceUnknownFault',
       'times-before': false, 'report': 2, 'done-twice': 'WorkspaceEnsembleFault', 'current': 2, 'reserved': '1:00:00', 'bad-image': 'WorkspaceResourceRequestDeniedFault',
     });
     const all = [...wsrf.descriptions.services.values()].filter((s) => s.name !== OF_CLIENTS).map((s) => [s.name, [...s.operations.keys()].sort()]);

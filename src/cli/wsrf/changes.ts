@@ -22,7 +22,7 @@ export function addWsrfChanges(wsrf: Command, deps: CliDeps): void {
       return `${called(to)} is being started`;
     }));
 
-  change('shutdown', 'shut down, pause, reboot or save workspaces and groups', '  nimbus wsrf shutdown vm.epr\n  nimbus wsrf shutdown nodes.epr --kind pause\n  nimbus wsrf shutdown vm.epr --kind save --target file:///my-image')
+  change('shutdown', 'shut down, pause, serialize, reboot or save workspaces and groups', '  nimbus wsrf shutdown vm.epr\n  nimbus wsrf shutdown nodes.epr --kind pause\n  nimbus wsrf shutdown vm.epr --kind serialize\n  nimbus wsrf shutdown vm.epr --kind save --target file:///my-image')
     .option('--kind <kind>', `one of ${Object.keys(KINDS).join(', ')}`, 'normal')
     .option('--target <url>', 'with save: where the disk goes; its last part is the image’s name')
     .action((eprs: string[], o: { kind: string; target?: string }, command: Command) => {

@@ -8,7 +8,7 @@ import type { Check } from './validate.ts';
 export interface SimulatedFault {
   /** Beginning of the lease ids it strikes; empty = all */
   readonly lease: string;
-  readonly op: 'prepare' | 'start' | 'reboot' | 'pause' | 'resume' | 'powerDown' | 'notice' | 'end' | 'save' | 'copy' | 'console';
+  readonly op: 'prepare' | 'start' | 'reboot' | 'pause' | 'resume' | 'powerDown' | 'notice' | 'end' | 'save' | 'copy' | 'console' | 'serialize' | 'restore';
   /** How often it strikes; absent = always */
   readonly times?: number;
   /** The operation hangs instead of failing. */
@@ -29,6 +29,8 @@ export interface SimulatedConfig {
   readonly failureRate: number;
   readonly faults: readonly SimulatedFault[];
   readonly exits: readonly SimulatedExit[];
+  /** False: as a VMM that cannot keep the memory of VMs. */
+  readonly serializes: boolean;
 }
 
 export interface AgentConfig {
@@ -48,7 +50,7 @@ export const DEFAULTS: AgentConfig = {
   cacheMb: 20_480,
   forwardPorts: [42_000, 47_999],
   parallel: 0,
-  simulated: { startMs: 150, stopMs: 50, powerDownMs: 100, failureRate: 0, faults: [], exits: [] },
+  simulated: { startMs: 150, stopMs: 50, powerDownMs: 100, failureRate: 0, faults: [], exits: [], serializes: true },
   qemu: {},
   helper: {},
 };
@@ -63,7 +65,7 @@ const milliseconds = integer(0, 3_600_000);
 
 const simulatedFault = record<SimulatedFault>({
   lease: PREFIX,
-  op: oneOf('prepare', 'start', 'reboot', 'pause', 'resume', 'powerDown', 'notice', 'end', 'save', 'copy', 'console'),
+  op: oneOf('prepare', 'start', 'reboot', 'pause', 'resume', 'powerDown', 'notice', 'end', 'save', 'copy', 'console', 'serialize', 'restore'),
   times: optional(integer(1, 1_000_000)),
   hang: optional(flag),
 });
@@ -74,6 +76,7 @@ const simulated = record<Partial<SimulatedConfig>>({
   failureRate: optional(fraction),
   faults: optional(list(simulatedFault, 1000)),
   exits: optional(list(record<SimulatedExit>({ lease: PREFIX, afterMs: milliseconds }), 1000)),
+  serializes: optional(flag),
 });
 
 const FIELDS: { readonly [K in keyof AgentConfig]: Check<unknown> } = {

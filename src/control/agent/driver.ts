@@ -24,13 +24,33 @@ export interface DriverStatus {
   readonly missing: readonly string[];
 }
 
+/**
+ * What a driver does that can keep a VM's memory while the VM does not run, so that the node has it free. The memory is kept
+ * in the VM's directory, and outlives the node's restart as the disk does.
+ */
+export interface MemoryKeeper {
+  /**
+   * Stops the VM, writes its memory down within `ms`, less when `signal` fires, and ends it. When it rejects, the VM runs on and
+   * nothing is kept; unless it has ended all the same, see `kept`.
+   */
+  save(place: VmPlace, memoryMb: number, ms: number, signal: AbortSignal): Promise<void>;
+  /** The memory is there whole, and no guest has run since. */
+  kept(place: VmPlace): Promise<boolean>;
+  /** Goes on where `save` stopped. Rejects with AgentFault and leaves no process; what is kept stays, unless the guest may have run. */
+  restore(place: VmPlace, spec: VmSpec, signal: AbortSignal): Promise<RunningVm>;
+  /** Of a VM that runs, shall boot, or is removed. Harmless when nothing is kept. */
+  drop(place: VmPlace): Promise<void>;
+}
+
 export interface Driver {
   readonly name: DriverName;
+  /** Absent where VMs' memory cannot be written down. */
+  readonly memory?: MemoryKeeper;
   /** True when it needs neither a VM's directory nor a seed; else both, `seed/` in the directory, are there before `prepare`. */
   readonly fileless?: boolean;
   /** Makes the VM's own disk over the cached, read-only base image. Repeatable. */
   prepare(place: VmPlace, spec: VmSpec, baseImage: string): Promise<void>;
-  /** Starts a prepared VM; resolves when the VMM says that it runs. Rejects with AgentFault and leaves no process. */
+  /** Boots a prepared VM; memory that is kept of it is dropped. Resolves when the VMM says that it runs. Rejects with AgentFault and leaves no process. */
   start(place: VmPlace, spec: VmSpec): Promise<RunningVm>;
   /** The VM's truth now, also after the agent was restarted; null when it does not run. */
   find(place: VmPlace): Promise<RunningVm | null>;
@@ -39,7 +59,7 @@ export interface Driver {
   reboot(place: VmPlace): Promise<void>;
   pause(place: VmPlace): Promise<void>;
   resume(place: VmPlace): Promise<void>;
-  /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port). Harmless when it does not run. */
+  /** Ends the VM, its processes and what it holds on the node outside its directory (tap, port); memory that is kept stays. Harmless when it does not run. */
   end(place: VmPlace): Promise<void>;
   /**
    * Makes the disk of a VM that does not run one file that needs no other; its path, absolute. Breaks off when `signal` fires.

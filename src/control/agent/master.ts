@@ -179,7 +179,7 @@ export class Master implements Agent {
   #hello(): AgentHello {
     return {
       program: 'workspace-control', version: VERSION, protocols: PROTOCOLS, node: hostname(), bootId: bootId(), pid: process.pid,
-      driver: this.#options.driver.name, at: this.#options.clock.now(),
+      driver: this.#options.driver.name, can: this.#options.driver.memory === undefined ? [] : ['serialize'], at: this.#options.clock.now(),
     };
   }
 }

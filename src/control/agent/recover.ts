@@ -6,6 +6,7 @@ import { AgentFault } from './fault.ts';
 import { Lanes } from './lanes.ts';
 import type { Log } from './log.ts';
 import type { LeaseRecord, Records } from './records.ts';
+import { wasSerialized } from './serializing.ts';
 import type { Vms } from './vms.ts';
 
 const FIND_MS = 10_000;
@@ -31,6 +32,11 @@ export async function recoverVms(parts: RecoverParts): Promise<void> {
 async function recover({ clock, log, driver, records, vms }: RecoverParts, record: LeaseRecord): Promise<void> {
   const { lease } = record;
   try {
+    if (wasSerialized(record)) {
+      const late = (): Error => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`);
+      await within(clock, FIND_MS, vms.recoverSerialized(record), late);
+      return;
+    }
     const vm = await within(clock, FIND_MS, driver.find(vms.place(lease)), () => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`));
     if (vm === null && record.state === 'starting') {
       // It never ran: nothing has ended, and the request that was under way comes again.

@@ -71,7 +71,7 @@ const ofLease = { ...base, lease: name, generation };
 type Op = AgentRequest['op'];
 type RequestOf<O extends Op> = Extract<AgentRequest, { op: O }>;
 const leaseOp = record<LeaseOpRequest>({
-  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'copy', 'shutdown'), graceMs: optional(integer(0, DAY_MS)), notice: optional(text(MAX_NOTICE)),
+  ...ofLease, op: oneOf('remove', 'reboot', 'pause', 'resume', 'unpropagate', 'save', 'copy', 'shutdown', 'serialize'), graceMs: optional(integer(0, DAY_MS)), notice: optional(text(MAX_NOTICE)),
 });
 
 const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
@@ -85,6 +85,7 @@ const REQUESTS: { readonly [O in Op]: Check<AgentRequest> } = {
   save: leaseOp,
   copy: leaseOp,
   shutdown: leaseOp,
+  serialize: leaseOp,
   console: record<RequestOf<'console'>>({ ...base, op: oneOf('console'), lease: name, maxBytes: integer(0, MAX_CONSOLE) }),
   'read-saved': record<RequestOf<'read-saved'>>({
     ...base, op: oneOf('read-saved'), lease: name, offset: integer(0, MAX_IMAGE_BYTES), maxBytes: integer(1, PUT_CHUNK),

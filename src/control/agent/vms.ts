@@ -15,6 +15,8 @@ import type { Log } from './log.ts';
 import type { LeaseRequest, Operation } from './operation.ts';
 import type { LeaseRecord, Records } from './records.ts';
 import { writeSeed } from './seed.ts';
+import { recoverSerialized, restore, serialize, wasSerialized } from './serializing.ts';
+import type { SerializingParts } from './serializing.ts';
 
 /** A driver that does not end a VM in this time is left to itself and the failure reported. */
 const END_MS = 30_000;
@@ -64,6 +66,8 @@ export class Vms {
         return this.#copy(op);
       case 'shutdown':
         return this.#shutdown(op);
+      case 'serialize':
+        return this.#serialize(op);
       case 'reboot':
         return this.#reboot(op);
       case 'pause':
@@ -116,15 +120,39 @@ export class Vms {
     this.#parts.records.save({ ...record, state: 'removed', sha256: null, pid: null, reach: null });
   }
 
+  /** Of a VM that an agent before this one was serializing, had serialized or was restoring. */
+  async recoverSerialized(record: LeaseRecord): Promise<LeaseRecord> {
+    const found = await recoverSerialized(this.#serializing, record);
+    if (found.state === 'running') this.watch(record.lease);
+    return found;
+  }
+
+  /** What could not be found out when the agent began, or when an operation was broken off, is found out now. */
+  #settled(record: LeaseRecord): LeaseRecord | Promise<LeaseRecord> {
+    return record.state !== 'serialized' && wasSerialized(record) ? this.recoverSerialized(record) : record;
+  }
+
+  get #serializing(): SerializingParts {
+    const { clock, log, driver, records } = this.#parts;
+    return {
+      clock, log, driver, records, place: (lease) => this.place(lease), watch: (lease) => this.watch(lease),
+      stopWatching: (lease) => this.#stopWatching(lease), end: (lease) => this.#end(lease),
+    };
+  }
+
   close(): void {
     for (const { timer } of this.#copies.values()) timer.cancel();
     for (const lease of [...this.#unwatch.keys()]) this.#stopWatching(lease);
   }
 
   async #make(op: Operation<MakeRequest>, request: MakeRequest): Promise<LeaseRecord> {
-    const before = this.#parts.records.of(request.lease);
+    const before = await this.#settled(this.#parts.records.of(request.lease));
     if (request.op === 'start' && before.state === 'running' && sameVm(before, request.vm)) return before;
     if (before.state === 'running' || before.state === 'paused') throw wrongState(request, before);
+    if (before.state === 'serialized') {
+      if (request.op === 'propagate') throw wrongState(request, before);
+      return restore(this.#serializing, op, request.vm, before);
+    }
     await this.#dropSaved(request.lease);
     const { memoryMb, cores, image } = request.vm;
     // Written before anything is made: a crash from here on leaves a record that leads to what was made.
@@ -199,6 +227,7 @@ export class Vms {
     const { lease } = op.request;
     await this.#off(op);
     this.#saved.delete(lease);
+    await this.#parts.driver.memory?.drop(this.place(lease));
     await rm(this.place(lease).dir, { recursive: true, force: true });
     return { ...this.#parts.records.of(lease), state: 'removed', sha256: null, pid: null, reach: null };
   }
@@ -207,15 +236,17 @@ export class Vms {
   async #save(op: Operation): Promise<LeaseRecord> {
     const { records, driver } = this.#parts;
     const { lease, deadlineMs } = op.request;
-    if (this.#existing(op.request).state === 'saved') return records.of(lease);
+    const before = this.#existing(op.request);
+    if (before.state === 'saved') return before;
     await this.#off(op);
     const off = { ...records.of(lease), pid: null, reach: null };
     records.save({ ...off, state: 'saving' });
     try {
       this.#saved.set(lease, await op.step(() => driver.save(this.place(lease), deadlineMs, op.broken)));
+      await driver.memory?.drop(this.place(lease));
       return { ...records.of(lease), state: 'saved' };
     } catch (e) {
-      records.save({ ...off, state: 'stopped', reason: 'its disk was not saved' });
+      records.save(before.state === 'serialized' ? before : { ...off, state: 'stopped', reason: 'its disk was not saved' });
       throw e;
     }
   }
@@ -246,6 +277,14 @@ export class Vms {
     this.#copies.delete(lease);
     copy.timer.cancel();
     this.#removeOwn(lease, copy.file).catch((e: unknown) => this.#parts.log.warn('a copied disk was not removed', { lease, why: String(e) }));
+  }
+
+  /** Asked again, it is answered again. */
+  async #serialize(op: Operation): Promise<LeaseRecord> {
+    const before = await this.#settled(this.#existing(op.request));
+    if (before.state === 'serialized') return before;
+    if (before.state !== 'running' && before.state !== 'paused') throw wrongState(op.request, before);
+    return serialize(this.#serializing, op, before);
   }
 
   /** Asked again, there is nothing left to end. */

@@ -1,7 +1,7 @@
 /** Reads what agents say. An agent is not trusted: a line that is not exactly what the protocol allows ends its channel. */
 import { z } from 'zod';
 import { isName } from '../../lease/ids.ts';
-import { AGENT_PHASES, VM_STATES, type AgentHello, type AgentLine } from '../protocol.ts';
+import { ABILITIES, AGENT_PHASES, VM_STATES, type AgentHello, type AgentLine } from '../protocol.ts';
 
 const id = z.string().min(1).max(128);
 /** What becomes part of a statement, a command that users are shown or a log line holds nothing that steers any of them. */
@@ -24,6 +24,7 @@ const hello = z.object({
   bootId: plain(64),
   pid: count,
   driver,
+  can: z.array(plain(64)).max(64).transform((all) => ABILITIES.filter((a) => all.includes(a))).optional(),
   at: stamp,
 });
 

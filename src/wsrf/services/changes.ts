@@ -15,8 +15,8 @@ export function changeHandlers({ manager: { workspaces } }: WsrfParts, which: (c
   return { start: change(() => ({ to: 'start' })), shutdown: change(shutdownOf), Destroy: change(() => ({ to: 'end' })) };
 }
 
-const CHANGES: Readonly<Record<string, 'shutdown' | 'pause' | 'reboot' | 'end' | 'save'>> = {
-  Normal: 'shutdown', Pause: 'pause', Reboot: 'reboot', Trash: 'end', ReadyForTransport: 'save',
+const CHANGES: Readonly<Record<string, 'shutdown' | 'pause' | 'serialize' | 'reboot' | 'end' | 'save'>> = {
+  Normal: 'shutdown', Pause: 'pause', Serialize: 'serialize', Reboot: 'reboot', Trash: 'end', ReadyForTransport: 'save',
 };
 
 /** @throws BaseFault */
@@ -26,7 +26,7 @@ function shutdownOf(call: Call): Change {
   const target = (input['PostShutdown'] as SoapObject | undefined)?.['rootPartitionUnpropagationTarget'];
   const to = CHANGES[kind];
   const refused = (why: string): Error => baseFault(clark(TYPES, 'WorkspaceShutdownFault'), why, [{ description: why }]);
-  if (to === undefined) throw refused(kind === 'Serialize' ? 'the VMs of this site cannot be serialized; use Pause, or ReadyForTransport to keep the disk' : `no kind of shutdown is called ${kind.slice(0, 40)}`);
+  if (to === undefined) throw refused(`no kind of shutdown is called ${kind.slice(0, 40)}`);
   if (to !== 'save' && target !== undefined) throw refused(`a target for the disk goes with ReadyForTransport only, not with ${kind}`);
   return to === 'save' ? { to, name: typeof target === 'string' ? imageName(target) : null } : { to };
 }

@@ -140,12 +140,11 @@ call(manager, "SetTerminationTime", subscription, datetime.datetime.now(datetime
 call_mixed(instance, "GetCurrentMessage", epr, "Topic", "t:currentState", Topic={"Dialect": SIMPLE})
 call(manager, "Destroy", subscription)
 out["unsubscribed"] = refused(lambda: call(manager, "Destroy", subscription))
-for kind, after in (("Pause", "Paused"), ("Reboot", "Running"), ("Normal", "Propagated")):
+for kind, after in (("Pause", "Paused"), ("Reboot", "Running"), ("Serialize", "Propagated"), ("Normal", "Propagated")):
     call(instance, "shutdown", epr, kind)
     out[kind] = until(epr, after)
     call(instance, "start", epr)
     until(epr, "Running")
-out["Serialize"] = refused(lambda: call(instance, "shutdown", epr, "Serialize"))
 later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=40)
 out["termination"] = str(call(instance, "SetTerminationTime", epr, later)["NewTerminationTime"]) != ""
 call(instance, "Destroy", epr)
@@ -155,12 +154,13 @@ out["destroyed"] = refused(lambda: call(instance, "Destroy", epr))
 many = create(count=2)
 for w in many["CreatedWorkspace"]:
     until(w["epr"], "Running")
-call(group, "shutdown", many["GroupEPR"], "Pause")
-for w in many["CreatedWorkspace"]:
-    until(w["epr"], "Paused")
-call(group, "start", many["GroupEPR"])
-for w in many["CreatedWorkspace"]:
-    until(w["epr"], "Running")
+for kind, after in (("Pause", "Paused"), ("Serialize", "Propagated")):
+    call(group, "shutdown", many["GroupEPR"], kind)
+    for w in many["CreatedWorkspace"]:
+        until(w["epr"], after)
+    call(group, "start", many["GroupEPR"])
+    for w in many["CreatedWorkspace"]:
+        until(w["epr"], "Running")
 call(group, "Destroy", many["GroupEPR"])
 
 # An ensemble, in two parts.

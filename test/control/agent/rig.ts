@@ -46,7 +46,7 @@ export function start(lease: string, generation: number, image: ImageRef, id = o
   return { op: 'start', id, lease, generation, deadlineMs, vm: specOf(image, lease) };
 }
 
-export function leaseOp(op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'copy', lease: string, generation: number, id = opId(), deadlineMs = 20_000): AgentRequest {
+export function leaseOp(op: 'remove' | 'reboot' | 'pause' | 'resume' | 'unpropagate' | 'save' | 'copy' | 'shutdown' | 'serialize', lease: string, generation: number, id = opId(), deadlineMs = 20_000): AgentRequest {
   return { op, id, lease, generation, deadlineMs };
 }
 

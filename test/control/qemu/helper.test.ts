@@ -107,6 +107,7 @@ describe('the helper\'s requests', () => {
 
   it('are read whole', () => {
     expect(read({})).toEqual(start);
+    expect(launch({ incoming: true })).toMatchObject({ launch: { incoming: true } });
     expect(launch({ nics: [nic], forward: { address: '127.0.0.1', port: 42_000 } })).toMatchObject({ launch: { nics: [nic] } });
     expect(readHelperRequest('{"op":"check"}')).toEqual({ op: 'check' });
   });

@@ -20,7 +20,7 @@ async function sshWith(key: string, reach: Reach, command: string): Promise<stri
 }
 
 describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () => {
-  it('is logged into with the leased key, knows its seed, and its own shutdown is told', { timeout: TEST_MS }, async () => {
+  it('is logged into with the leased key, knows its seed, goes on after it was serialized, and its own shutdown is told', { timeout: TEST_MS }, async () => {
     const image = linuxGuest();
     const key = join(await temporaryDir(), 'id');
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', key]);
@@ -38,12 +38,14 @@ describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () 
     atEnd(() => driver.end(place));
     writeSeed(place.dir, spec);
     await driver.prepare(place, spec, image);
-    const { reach } = await driver.start(place, spec);
-    if (reach === null) throw new Error('no reach');
+    let { reach } = await driver.start(place, spec);
     const reasons: string[] = [];
     driver.watch(place, (reason) => reasons.push(reason));
 
-    const say = (command: string): Promise<string> => sshWith(key, reach, command);
+    const say = (command: string): Promise<string> => {
+      if (reach === null) throw new Error('no reach');
+      return sshWith(key, reach, command);
+    };
     const hostname = await until('an answer of sshd', () => say('hostname').catch(() => null), 120_000);
     expect(hostname).toBe('guest-77\n');
     expect(await say('cat /seed/user-data')).toBe(userData);
@@ -55,6 +57,19 @@ describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () 
     await driver.notice(place, 'this node ends in 8 s');
     const port = (await say('grep -l org.nimbus-workspace.notice /sys/class/virtio-ports/*/name')).split('/')[4] ?? '';
     expect(await say(`head -n 1 /dev/${port}`)).toBe('this node ends in 8 s\n');
+
+    const alive = 'cat /proc/sys/kernel/random/boot_id; cat /only-in-memory';
+    await say('echo kept > /only-in-memory');
+    const before = await say(alive);
+    const { memory } = driver;
+    if (memory === undefined) throw new Error('the driver keeps no memory');
+    const never = new AbortController().signal;
+    await memory.save(place, spec.memoryMb, 60_000, never);
+    expect(await driver.find(place)).toBeNull();
+    ({ reach } = await memory.restore(place, spec, never));
+    driver.watch(place, (reason) => reasons.push(reason));
+    expect(await until('the guest', () => say(alive).catch(() => null), 60_000)).toBe(before);
+    expect(reasons).toEqual([]);
 
     await say('poweroff -f').catch(() => undefined);
     await until('the exit', async () => reasons.length > 0);

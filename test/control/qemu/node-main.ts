@@ -27,9 +27,15 @@ export interface NodeSight {
   readonly linksAfter: readonly { readonly ifname: string }[];
   readonly found: boolean;
   readonly foundAfter: boolean;
+  /** `quiet`: it has not booted again. */
+  readonly serialized: { readonly owner: number; readonly mode: number; readonly state: string; readonly quiet: boolean };
 }
 
 const linksNow = (): NodeSight['links'] => JSON.parse(execFileSync('ip', ['-json', 'link'], { encoding: 'utf8' })) as NodeSight['links'];
+
+function unserializable(): never {
+  throw new Error('the driver keeps no memory');
+}
 
 async function perform(task: NodeTask): Promise<NodeSight> {
   const place = { lease: task.lease, dir: join(task.stateDir, 'vms', task.lease) };
@@ -59,13 +65,19 @@ async function perform(task: NodeTask): Promise<NodeSight> {
       links: linksNow(),
       found: (await driver.find(place)) !== null,
     };
+    // Its memory passes between the agent and the VM's uid, both ways.
+    const memory = driver.memory ?? unserializable();
+    await memory.save(place, spec.memoryMb, 30_000, new AbortController().signal);
+    const kept = statSync(join(place.dir, 'memory.state'));
+    const restored = await memory.restore(place, spec, new AbortController().signal);
+    const serialized = { owner: kept.uid, mode: kept.mode & 0o777, state: restored.state, quiet: await banner() };
     await driver.end(place);
     // A VM that was stopped is started again on the same disk.
     await driver.start(place, spec);
     await driver.end(place);
     // The executor's part: whatever the VM's uid left behind, the agent can remove.
     rmSync(place.dir, { recursive: true });
-    return { ...seen, linksAfter: linksNow(), foundAfter: (await driver.find(place)) !== null };
+    return { ...seen, serialized, linksAfter: linksNow(), foundAfter: (await driver.find(place)) !== null };
   } finally {
     await driver.end(place);
   }

@@ -70,7 +70,7 @@ describe.skipIf(!here)('as root', () => {
 
   it('joins a VM to a bridge and removes its tap at the end', async () => {
     const seen = await inNamespaces(NODE, { stateDir: '/mnt/state', lease: newLease(), nics: [bridgeNic], settings: {}, helper: {} });
-    expect(seen).toMatchObject({ banner: true, found: true, foundAfter: false });
+    expect(seen).toMatchObject({ banner: true, found: true, foundAfter: false, serialized: { owner: 0, mode: 0o600, state: 'running', quiet: true } });
     expect(seen.links.filter((link) => link.master === 'br-test').length).toBe(1);
     expect(seen.linksAfter.map((link) => link.ifname).sort()).toEqual(['br-test', 'lo']);
   });
@@ -82,6 +82,7 @@ describe.skipIf(!here)('as root', () => {
     expect(seen).toMatchObject({ banner: true, found: true, foundAfter: false });
     expect(isVmUid(seen.uid)).toBe(true);
     expect(seen.diskOwner).toBe(seen.uid);
+    expect(seen.serialized).toEqual({ owner: NOBODY, mode: 0o600, state: 'running', quiet: true });
     expect(seen.linksAfter.map((link) => link.ifname).sort()).toEqual(['br-test', 'lo']);
   });
 });

@@ -6,7 +6,7 @@ import type { VmSpec } from '../../protocol.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { sleep } from '../clock.ts';
 import type { SimulatedConfig, SimulatedFault } from '../config.ts';
-import type { Driver, DriverStatus, RunningVm, VmPlace } from '../driver.ts';
+import type { Driver, DriverStatus, MemoryKeeper, RunningVm, VmPlace } from '../driver.ts';
 import { AgentFault } from '../fault.ts';
 import { Journal } from '../journal.ts';
 
@@ -19,7 +19,7 @@ export interface SimulatedOptions extends SimulatedConfig {
 
 interface SimulatedVm {
   readonly lease: string;
-  readonly state: 'running' | 'paused' | 'off' | 'gone';
+  readonly state: 'running' | 'paused' | 'off' | 'serialized' | 'gone';
   /** How often the guest has booted; its console shows each. */
   readonly boots: number;
   /** Lines that it was told; its console shows the last ones. */
@@ -31,7 +31,7 @@ const MAX_NOTICES = 8;
 const OFF_AGAIN_MS = 1_000;
 
 /** An end that fails by chance would leave a VM for good, and nothing is learnt from that. */
-const FAILS_BY_CHANCE: ReadonlySet<SimulatedFault['op']> = new Set(['start', 'reboot', 'pause', 'resume']);
+const FAILS_BY_CHANCE: ReadonlySet<SimulatedFault['op']> = new Set(['start', 'reboot', 'pause', 'resume', 'serialize', 'restore']);
 const STATUS: DriverStatus = { accelerator: null, qemuVersion: null, missing: [] };
 
 export function createSimulatedDriver(options: SimulatedOptions): Driver {
@@ -41,6 +41,7 @@ export function createSimulatedDriver(options: SimulatedOptions): Driver {
 class SimulatedDriver implements Driver {
   readonly name = 'simulated' as const;
   readonly fileless = true;
+  readonly memory?: MemoryKeeper;
   readonly #journal: Journal;
   readonly #vms = new Map<string, SimulatedVm>();
   readonly #options: SimulatedOptions;
@@ -54,6 +55,7 @@ class SimulatedDriver implements Driver {
 
   constructor(options: SimulatedOptions) {
     this.#options = options;
+    if (options.serializes) this.memory = this.#memory();
     this.#journal = new Journal(options.file);
     for (const vm of this.#journal.read()) if (vm !== undefined) this.#keep(vm as SimulatedVm);
     this.#journal.rewrite(this.#vms.values());
@@ -72,7 +74,7 @@ class SimulatedDriver implements Driver {
 
   find(place: VmPlace): Promise<RunningVm | null> {
     const vm = this.#vms.get(place.lease);
-    return Promise.resolve(vm === undefined || vm.state === 'off' ? null : running(vm));
+    return Promise.resolve(vm === undefined || !isUp(vm) ? null : running(vm));
   }
 
   watch(place: VmPlace, onExit: (reason: string) => void): () => void {
@@ -104,7 +106,7 @@ class SimulatedDriver implements Driver {
   async end(place: VmPlace): Promise<void> {
     this.#hanging.get(place.lease)?.();
     const vm = this.#vms.get(place.lease);
-    if (vm === undefined) return;
+    if (vm === undefined || vm.state === 'serialized') return;
     if (this.#options.stopMs > 0) await sleep(this.#options.clock, this.#options.stopMs);
     await this.#strike('end', place);
     this.#change({ ...vm, state: 'gone' });
@@ -122,6 +124,37 @@ class SimulatedDriver implements Driver {
     await this.#strike('copy', place);
     this.#need(place);
     return this.save(place, ms, signal);
+  }
+
+  /** What is kept is the VM's entry, which knows all that the guest does. */
+  #memory(): MemoryKeeper {
+    const kept = (place: VmPlace): boolean => this.#vms.get(place.lease)?.state === 'serialized';
+    return {
+      kept: (place) => Promise.resolve(kept(place)),
+      save: async (place, _memoryMb, _ms, signal) => {
+        signal.addEventListener('abort', () => this.#hanging.get(place.lease)?.(), { once: true });
+        try {
+          await this.#strike('serialize', place);
+        } catch (e) {
+          this.#change({ ...this.#need(place), state: 'running' });
+          throw e;
+        }
+        if (this.#options.stopMs > 0) await sleep(this.#options.clock, this.#options.stopMs);
+        this.#change({ ...this.#need(place), state: 'serialized' });
+      },
+      restore: async (place) => {
+        if (this.#options.startMs > 0) await sleep(this.#options.clock, this.#options.startMs);
+        await this.#strike('restore', place);
+        const vm = this.#vms.get(place.lease);
+        if (vm === undefined || !kept(place)) throw new AgentFault('WrongState', `no memory of ${place.lease} is kept`);
+        return running(this.#change({ ...vm, state: 'running' }));
+      },
+      drop: (place) => {
+        const vm = this.#vms.get(place.lease);
+        if (vm !== undefined && kept(place)) this.#change({ ...vm, state: 'gone' });
+        return Promise.resolve();
+      },
+    };
   }
 
   async powerDown(place: VmPlace, ms: number, signal?: AbortSignal): Promise<boolean> {
@@ -198,7 +231,7 @@ class SimulatedDriver implements Driver {
 
   #need(place: VmPlace): SimulatedVm {
     const vm = this.#vms.get(place.lease);
-    if (vm === undefined || vm.state === 'off') throw new AgentFault('WrongState', `the VM ${place.lease} does not run`);
+    if (vm === undefined || !isUp(vm)) throw new AgentFault('WrongState', `the VM ${place.lease} does not run`);
     return vm;
   }
 
@@ -229,3 +262,5 @@ class SimulatedDriver implements Driver {
 function running(vm: SimulatedVm): RunningVm {
   return { pid: null, state: vm.state === 'paused' ? 'paused' : 'running', reach: null };
 }
+
+const isUp = ({ state }: SimulatedVm): boolean => state === 'running' || state === 'paused';

@@ -3,7 +3,7 @@ import { isIPv4 } from 'node:net';
 import { isName } from '../../../lease/ids.ts';
 import type { VmPlace } from '../driver.ts';
 import type { Launch, LaunchNic } from '../drivers/qemu/launch.ts';
-import { bad, fieldsOf, flag, integer, list, nullable, oneOf, record, text } from '../validate.ts';
+import { bad, fieldsOf, flag, integer, list, nullable, oneOf, optional, record, text } from '../validate.ts';
 import type { Check } from '../validate.ts';
 import { bridgeName } from './policy.ts';
 
@@ -41,6 +41,7 @@ const launch = record<Launch>({
   seed: flag,
   nics: list(nic, 16),
   forward: nullable(record<{ address: string; port: number }>({ address: ipv4, port: integer(LEAST_PORT, 65_535) })),
+  incoming: optional(flag),
 });
 
 /** @throws AgentFault BadRequest */

@@ -40,6 +40,7 @@ export function qemuArguments(lease: string, launch: Launch, memPath: string | n
     ...disk(launch.baseFormat),
     ...(launch.seed ? seed() : []),
     ...launch.nics.flatMap((nic, i) => network(lease, launch, nic, i)),
+    ...(launch.incoming === true ? ['-incoming', 'defer'] : []),
   ];
 }
 

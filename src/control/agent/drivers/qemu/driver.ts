@@ -6,7 +6,7 @@ import type { Reach } from '../../../../lease/types.ts';
 import type { VmSpec } from '../../../protocol.ts';
 import { within } from '../../clock.ts';
 import type { Clock, Timer } from '../../clock.ts';
-import type { Driver, DriverStatus, RunningVm, VmPlace } from '../../driver.ts';
+import type { Driver, DriverStatus, MemoryKeeper, RunningVm, VmPlace } from '../../driver.ts';
 import { AgentFault } from '../../fault.ts';
 import type { Log } from '../../log.ts';
 import { readConsole, trimConsole } from './console.ts';
@@ -16,6 +16,8 @@ import type { VmHost } from './host.ts';
 import { FILES } from './launch.ts';
 import type { Launch } from './launch.ts';
 import { VmLink } from './link.ts';
+import { dropMemory, memoryIsKept, readMemoryFacts } from './memory.ts';
+import { continueFrom, saveState } from './migrate.ts';
 import { showOnConsole } from './notices.ts';
 import { type ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
@@ -53,6 +55,19 @@ export class QemuDriver implements Driver {
   readonly #copying = new Set<string>();
   #trimming: Timer | null = null;
 
+  readonly memory: MemoryKeeper = {
+    save: async (place, memoryMb, ms, signal) => {
+      const facts = { accelerator: (await readRecord(place.dir))?.accelerator };
+      await saveState(this.#link(place), this.#parts, { memoryMb, ms, signal, facts, end: () => this.end(place) });
+    },
+    kept: (place) => memoryIsKept(place.dir),
+    restore: async (place, spec, signal) => {
+      if (!(await memoryIsKept(place.dir))) throw new AgentFault('WrongState', `no memory of ${place.lease} is kept`);
+      return this.#begin(place, spec, signal);
+    },
+    drop: (place) => dropMemory(place.dir),
+  };
+
   constructor(parts: QemuDriverParts) {
     this.#parts = parts;
   }
@@ -69,11 +84,17 @@ export class QemuDriver implements Driver {
   async start(place: VmPlace, spec: VmSpec): Promise<RunningVm> {
     const running = await this.find(place);
     if (running !== null) return running;
+    await dropMemory(place.dir);
+    return this.#begin(place, spec, null);
+  }
+
+  /** `from`: goes on with the memory that is kept, until the signal fires; null = boots. */
+  async #begin(place: VmPlace, spec: VmSpec, from: AbortSignal | null): Promise<RunningVm> {
     const forwarded = spec.nics.some((nic) => nic.kind === 'user');
     for (let attempt = 1; ; attempt++) {
       const port = forwarded ? await this.#parts.ports.take(place.lease) : null;
       try {
-        return await this.#launch(place, spec, port);
+        return await this.#launch(place, spec, port, from);
       } catch (e) {
         await this.#undo(place, port);
         if (port === null || attempt === PORT_ATTEMPTS || !isPortRefusal(e)) throw e;
@@ -81,23 +102,25 @@ export class QemuDriver implements Driver {
     }
   }
 
-  async #launch(place: VmPlace, spec: VmSpec, port: number | null): Promise<RunningVm> {
+  async #launch(place: VmPlace, spec: VmSpec, port: number | null, from: AbortSignal | null): Promise<RunningVm> {
     const { host, facts, bindAddress } = this.#parts;
     if (!(await exists(join(place.dir, FILES.disk)))) throw new AgentFault('WrongState', 'the VM has no disk; it was not prepared');
-    const [{ accelerator }, seed] = await Promise.all([facts.accelerator(), exists(join(place.dir, FILES.seed))]);
+    const [chosen, kept, seed] = await Promise.all([facts.accelerator(), from === null ? {} : readMemoryFacts(place.dir), exists(join(place.dir, FILES.seed))]);
+    const { accelerator } = { ...chosen, ...kept };
     const { memoryMb, cores, image, nics } = spec;
     const launch: Launch = {
       memoryMb, cores, accelerator, baseFormat: image.format, seed, nics,
-      forward: port === null ? null : { address: bindAddress, port },
+      forward: port === null ? null : { address: bindAddress, port }, ...(from === null ? {} : { incoming: true }),
     };
     const reach = this.#reach(spec, port);
-    const record: VmRecord = { pid: null, reach, port, taps: nics.some((nic) => nic.kind === 'bridge') };
+    const record: VmRecord = { pid: null, reach, port, taps: nics.some((nic) => nic.kind === 'bridge'), accelerator };
     await writeRecord(place.dir, record);
     await makeOutputs(place.dir);
     if (seed && host.ownUids) await openSeed(join(place.dir, FILES.seed));
     const { pid } = await host.start(place, launch);
     await writeRecord(place.dir, { ...record, pid });
     const link = this.#link(place);
+    if (from !== null) await continueFrom(link, this.#parts.clock, from);
     const state = await link.state(COMMAND_MS);
     if (state === null) throw new AgentFault('DriverFailed', 'QEMU ended right after its start');
     return { pid, state, reach };

@@ -16,6 +16,8 @@ export interface Launch {
   readonly nics: readonly LaunchNic[];
   /** Address and port of the node that lead to port 22 of the first NIC of kind `user`. */
   readonly forward: { readonly address: string; readonly port: number } | null;
+  /** It waits for the state of the VM that it continues, and runs nothing before. */
+  readonly incoming?: boolean;
 }
 
 /** Names inside a VM's directory. `run` belongs to the VM's own uid, the rest to the agent. */
@@ -26,6 +28,12 @@ export const FILES = {
   /** The overlay at one moment; `.part` while the VM stands still for it. */
   copy: 'copy.qcow2',
   copied: 'copied.qcow2',
+  memory: 'memory.state',
+  memoryFacts: 'serialized.json',
+  memoryNew: 'memory.new',
+  memorySpent: 'memory.spent',
+  memorySocket: 'memory.sock',
+  memoryInlet: 'run/memory.sock',
   console: 'console.log',
   olderConsole: 'console.log.1',
   errors: 'qemu.err',

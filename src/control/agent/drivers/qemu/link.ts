@@ -17,7 +17,7 @@ const CONNECT_MS = 5_000;
 const RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 /** A VM that QEMU itself stopped (an I/O error, a panic) does not run; `paused` is the nearest truth. */
-const RUNNING = new Set(['running', 'finish-migrate', 'postmigrate', 'colo']);
+const RUNNING = new Set(['running', 'colo']);
 
 /** QEMU's reasons for an orderly end (QAPI, ShutdownCause), as sentences. */
 const CAUSES: Readonly<Record<string, string>> = {
@@ -46,15 +46,19 @@ export class VmLink {
     this.#log = log;
   }
 
-  async execute(command: string, ms: number): Promise<unknown> {
-    return (await this.#connected()).execute(command, {}, ms);
+  async execute(command: string, ms: number, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    return (await this.#connected()).execute(command, args, ms);
+  }
+
+  /** QEMU's own word for what it does (QAPI, RunState). */
+  async status(ms: number): Promise<string> {
+    return ((await this.execute('query-status', ms)) as { status: string }).status;
   }
 
   /** null when the VM does not run. Rejects when it does but QMP is silent. */
   async state(ms: number): Promise<'running' | 'paused' | null> {
     try {
-      const { status } = (await this.execute('query-status', ms)) as { status: string };
-      return RUNNING.has(status) ? 'running' : 'paused';
+      return RUNNING.has(await this.status(ms)) ? 'running' : 'paused';
     } catch (e) {
       if ((await findVmProcess(this.place, null)) === null) return null;
       throw e;

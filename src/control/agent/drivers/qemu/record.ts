@@ -3,6 +3,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Reach } from '../../../../lease/types.ts';
 import { FILES } from './launch.ts';
+import type { Accelerator } from './launch.ts';
 
 export interface VmRecord {
   /** null between the start of QEMU and its first answer. */
@@ -12,6 +13,8 @@ export interface VmRecord {
   readonly port: number | null;
   /** The VM holds taps. */
   readonly taps: boolean;
+  /** Absent in the records of older agents. */
+  readonly accelerator?: Accelerator;
 }
 
 export async function writeRecord(dir: string, record: VmRecord): Promise<void> {
