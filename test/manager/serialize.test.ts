@@ -1,5 +1,6 @@
 /** Leases whose VMs' memory is kept while they do not run: their room, their charge, their end, and what may go wrong. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { rmSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { AgentError, AgentRequest } from '../../src/control/protocol.ts';
 import { ec2State } from '../../src/lease/states.ts';
 import type { CreateRequest, GridRequest } from '../../src/lease/types.ts';
@@ -8,6 +9,9 @@ import { statement } from '../../src/store/db.ts';
 import { checkedSite } from '../fsck/site.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
+
+/** The monitor hears of a node by itself. */
+const WAIT = { timeout: 30_000, interval: 20 };
 
 let site: TestSite;
 beforeAll(async () => {
@@ -152,7 +156,7 @@ describe('a node', () => {
     await site.control.reached((_, r) => r.op === 'serialize');
     site.control.answer = () => undefined;
     await returns();
-    expect((await seen(lease.number)).state).toBe('Serialized');
+    await vi.waitFor(async () => expect((await seen(lease.number)).state).toBe('Serialized'), WAIT);
   });
 
   it('that has lost its memory ends it', async () => {
@@ -163,14 +167,15 @@ describe('a node', () => {
     vms.set(lease.id, { ...vm, state: 'stopped', reason: 'its memory is not there any more' });
     const checked = await checkedSite(site);
     expect((await checked.fsck({ serving: true })).problems.map((p) => p.rule)).toContain('vm-gone');
-    await checked.close();
+    rmSync(checked.directory, { recursive: true });
     await returns();
-    await expect(seen(lease.number)).rejects.toMatchObject({ code: 'LeaseNotFound' });
+    await vi.waitFor(() => expect(seen(lease.number)).rejects.toMatchObject({ code: 'LeaseNotFound' }), WAIT);
   });
 
   it('whose agent cannot is not asked: an older one, or one of another VMM', async () => {
     site.control.serializes = false;
     await returns();
+    await vi.waitFor(async () => expect(await site.db.query(statement('serialize-can', 'SELECT serializes FROM vmm_node'))).toEqual([{ serializes: false }]), WAIT);
     const [one, other] = await create({}, 2);
     await site.settled();
     await expect(change(one?.number ?? 0, 'serialize')).rejects.toMatchObject({ code: 'SerializeUnsupported' });
