@@ -3,7 +3,7 @@ import { checkReference, findImage, imageNotFound } from '../images/lookup.ts';
 import { Fault } from '../lease/faults.ts';
 import type { Queryable } from '../store/db.ts';
 import {
-  accountsByOwnerIds, addImageGrants, changeImage, forgetImageOrder, imageGrants, removeAllImageGrants, removeImageGrants, seenImages,
+  accountsByOwnerIds, addImageGrants, changeImage, forgetImageOrder, imageGrants, imagesRemovedSince, removeAllImageGrants, removeImageGrants, seenImages,
   type ImageRow, type SeenImageRow,
 } from '../store/images.ts';
 import { lockBelongings, removeAllTags } from '../store/tags.ts';
@@ -14,6 +14,7 @@ import type { Caller, GrantChange, ImageView, Manager, SeenImage } from './types
 /** Accounts that one image is opened to. */
 const MOST_GRANTS = 1000;
 const MOST_DESCRIPTION = 255;
+const GONE_MS = 3_600_000;
 
 export function imageCases(deps: ManagerDeps): Manager['images'] {
   const { db } = deps;
@@ -25,7 +26,9 @@ export function imageCases(deps: ManagerDeps): Manager['images'] {
       const called = (i: SeenImage): string[] => (i.owner === null || i.ownerId === caller.ownerId ? [i.id, i.name] : [i.id]);
       if (query.ids !== undefined) {
         const missing = query.ids.filter((id) => !images.some((i) => called(i).includes(id)));
-        if (missing.length > 0) throw imageNotFound(missing);
+        const gone = missing.length > 0 && query.gone === 'none' ? (await db.query(imagesRemovedSince, [caller.accountId, missing, new Date(deps.ctx.clock.now() - GONE_MS)])).map((i) => i.id) : [];
+        const unknown = missing.filter((id) => !gone.includes(id));
+        if (unknown.length > 0) throw imageNotFound(unknown);
       }
       return images.filter((i) => matches(query.ids, called(i)) && matches(query.names, [i.name]));
     },

@@ -293,8 +293,8 @@ export interface Manager {
     events(caller: Caller, id: string): Promise<EventView[]>;
   };
   readonly images: {
-    /** `ids` may hold names too; an unknown one is ImageNotFound. `names` only narrows. */
-    list(caller: Caller, query?: { ids?: readonly string[]; names?: readonly string[] }): Promise<SeenImage[]>;
+    /** `ids` may hold names too; an unknown one is ImageNotFound, unless `gone` says that the caller's own of the last hour count as none. `names` only narrows. */
+    list(caller: Caller, query?: { ids?: readonly string[]; names?: readonly string[]; gone?: 'none' }): Promise<SeenImage[]>;
     /** Of a lease that runs or is stopped. What runs is shut down for it, and runs on afterwards; `live`: its disk is copied as it is while it runs. Returns the image's id at once. */
     make(caller: Caller, lease: string, image: { name: string; description: string; tags: Readonly<Record<string, string>>; live?: boolean }, options?: { dryRun?: boolean }): Promise<string>;
     /** The caller's own. @throws Fault ImageNotFound, NotAuthorized, ImageInUse */

@@ -145,6 +145,10 @@ export const insertImage = statement<{ id: string }>('insert-image', `
 /** $1 id, $2 now */
 export const markImageRemoved = statement<never>('mark-image-removed', 'UPDATE image SET removed_at = $2 WHERE id = $1');
 
+/** $1 account, $2 ids, $3 since when: its own */
+export const imagesRemovedSince = statement<{ id: string }>('images-removed-since', `
+  SELECT id FROM image WHERE account_id = $1 AND id = ANY($2::text[]) AND removed_at > $3`);
+
 /** Files of removed images that no live lease needs any more. */
 export const removedImageFiles = statement<{ id: string; file: string }>('removed-image-files', `
   SELECT i.id, i.file FROM image i WHERE i.removed_at IS NOT NULL

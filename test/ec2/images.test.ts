@@ -294,7 +294,11 @@ describe('an image', () => {
     await door.settled({ 'Action': 'TerminateInstances', 'InstanceId.1': instance });
     expect((await door.ask({ Action: 'DeregisterImage', ImageId: id, DryRun: 'true' })).code).toBe('DryRunOperation');
     expect(first(await door.ask({ Action: 'DeregisterImage', ImageId: id }), 'return')).toBe('true');
-    expect((await images({ 'ImageId.1': id })).code).toBe('InvalidAMIID.NotFound');
+    // As in EC2, its owner is told of no fault at first; it is in no answer all the same.
+    expect((await images({ 'ImageId.1': id })).body).toContain('<imagesSet/>');
+    expect((await images({ 'ImageId.1': id }, BOB)).code).toBe('InvalidAMIID.NotFound');
+    expect((await door.ask({ Action: 'DescribeImageAttribute', ImageId: id, Attribute: 'description' })).code).toBe('InvalidAMIID.NotFound');
+    expect((await door.ask({ Action: 'RunInstances', ImageId: id, MinCount: '1', MaxCount: '1' })).code).toBe('InvalidAMIID.NotFound');
     expect(door.site.saving.files()).toHaveLength(files - 1);
     expect((await door.ask({ Action: 'DeregisterImage', ImageId: door.site.imageId })).code).toBe('AuthFailure');
   });

@@ -16,6 +16,8 @@ const run = promisify(execFile);
 const PAGE = join(import.meta.dirname, '../../docs/clients.md');
 const [BEGIN, END] = ['<!-- begin: written by npm run test:more-clients -->', '<!-- end of more clients -->'];
 const GO = '/usr/share/gocode';
+/** The SDKs take minutes to compile. */
+const GOCACHE = join(import.meta.dirname, '../../node_modules/.cache/nimbus-go');
 const SERVICE = `
 [[local_nodes]]
 name = "n1"
@@ -45,7 +47,7 @@ beforeAll(async () => {
   const keys = await serve.user('ada');
   env = {
     PATH: '/usr/bin:/bin', HOME: serve.root, LC_ALL: 'C.UTF-8', TMPDIR: serve.root, ENDPOINT: serve.ec2, AWS_ACCESS_KEY_ID: keys.accessKey, AWS_SECRET_ACCESS_KEY: keys.secretKey, AWS_REGION: 'nimbus',
-    AWS_EC2_METADATA_DISABLED: 'true', GO111MODULE: 'off', GOPATH: GO, GOCACHE: join(serve.root, 'go-cache'), CHECKPOINT_DISABLE: '1', ANSIBLE_NOCOLOR: '1', ANSIBLE_LOCALHOST_WARNING: 'false',
+    AWS_EC2_METADATA_DISABLED: 'true', GO111MODULE: 'off', GOPATH: GO, GOCACHE, CHECKPOINT_DISABLE: '1', ANSIBLE_NOCOLOR: '1', ANSIBLE_LOCALHOST_WARNING: 'false',
   };
 }, 180_000);
 afterAll(async () => {

@@ -46,7 +46,7 @@ func main() {
 	which := &ec2.DescribeInstancesInput{InstanceIds: []*string{made.Instances[0].InstanceId}}
 	must(client.WaitUntilInstanceRunning(which))
 	must(client.WaitUntilInstanceStatusOk(&ec2.DescribeInstanceStatusInput{InstanceIds: which.InstanceIds}))
-	must(client.DescribeInstancesPages(&ec2.DescribeInstancesInput{Filters: []*ec2.Filter{{Name: aws.String("tag:Name"), Values: aws.StringSlice([]string{"go é *"})}}},
+	must(client.DescribeInstancesPages(&ec2.DescribeInstancesInput{Filters: []*ec2.Filter{{Name: aws.String("tag:Name"), Values: aws.StringSlice([]string{"go ? 1*"})}}},
 		func(page *ec2.DescribeInstancesOutput, last bool) bool {
 			for _, reservation := range page.Reservations {
 				fmt.Println("found", *reservation.Instances[0].InstanceId == *which.InstanceIds[0], *reservation.Instances[0].State.Name)

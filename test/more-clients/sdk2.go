@@ -51,7 +51,7 @@ func main() {
 	ids := []string{*made.Instances[0].InstanceId}
 	which := &ec2.DescribeInstancesInput{InstanceIds: ids}
 	must(ec2.NewInstanceRunningWaiter(client).Wait(ctx, which, patience))
-	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []types.Filter{{Name: aws.String("tag:Name"), Values: []string{"go é *"}}}})
+	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []types.Filter{{Name: aws.String("tag:Name"), Values: []string{"go ? 2*"}}}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		must(err)

@@ -85,7 +85,8 @@ export const describeImages = operation({
   errors: ['ImageIdMalformed', 'ImageNotFound', 'TokenPageInvalid'],
   mutates: false,
   async run({ manager, caller }, p) {
-    const images = await manager.images.list(caller, p.ImageId.length === 0 ? {} : { ids: p.ImageId });
+    // As EC2: one that has just been deregistered is in no answer, and no fault (Ansible waits for it so).
+    const images = await manager.images.list(caller, p.ImageId.length === 0 ? {} : { ids: p.ImageId, gone: 'none' });
     const keep = filterBy(p.Filter, imageFilters, (i) => i.tags);
     const found = images.filter((i) => owned(i, p.Owner, caller) && executable(i, p.ExecutableBy, caller) && keep(i));
     const { items, nextToken } = page('DescribeImages', found, (i) => i.id, p);
