@@ -1,12 +1,13 @@
 /** What is over is kept for as long as the configuration says, then removed: a batch of each kind in a transaction of its own. */
 import type { Statement } from '../store/db.ts';
 import {
-  mayPrune, pruneEnsembles, pruneImageOrders, pruneLeases, pruneSlots, pruneSpotRequests, pruneUsage, whatIsOld, type PrunedRows,
+  mayPrune, pruneEnsembles, pruneImageOrders, pruneLeases, pruneSlots, pruneSpotRequests, pruneUsage, whatIsOld, type Old, type PrunedRows,
 } from '../store/retention.ts';
 import type { ManagerDeps } from './deps.ts';
 
 /** Rows that one transaction removes, as many as are removed in some ten milliseconds. */
 const BATCH = 200;
+const NOTHING: Old = { leases: false, ensembles: false, orders: false, spot: false, slots: false, usage: false };
 
 export interface Pruned {
   readonly leases: number;
@@ -28,14 +29,15 @@ export async function prune({ ctx, db, config }: Pick<ManagerDeps, 'ctx' | 'db' 
     return (await tx.query(kind, [old, BATCH]))[0]?.pruned ?? 0;
   });
   // Most of the time there is nothing, and one question finds it out.
-  const [is] = await db.query(whatIsOld, [leasesBefore, madeBefore, slotsBefore, usageBefore]);
-  const leases = is?.leases === true ? await batch(pruneLeases, leasesBefore) : 0;
+  const look = async (): Promise<Old> => (await db.query(whatIsOld, [leasesBefore, madeBefore, slotsBefore, usageBefore]))[0] ?? NOTHING;
+  const first = await look();
+  const leases = first.leases ? await batch(pruneLeases, leasesBefore) : 0;
   // What leases referred to may be old with them.
-  const after = leases > 0;
-  if (is?.ensembles === true || (after && madeBefore !== null)) await batch(pruneEnsembles, madeBefore);
-  if (is?.orders === true || (after && madeBefore !== null)) await batch(pruneImageOrders, madeBefore);
-  if (is?.spot === true || (after && madeBefore !== null)) await batch(pruneSpotRequests, madeBefore);
-  const slots = is?.slots === true || (after && slotsBefore !== null) ? await batch(pruneSlots, slotsBefore) : 0;
-  const usage = is?.usage === true || (after && usageBefore !== null) ? await batch(pruneUsage, usageBefore) : 0;
+  const is = leases > 0 ? await look() : first;
+  if (is.ensembles) await batch(pruneEnsembles, madeBefore);
+  if (is.orders) await batch(pruneImageOrders, madeBefore);
+  if (is.spot) await batch(pruneSpotRequests, madeBefore);
+  const slots = is.slots ? await batch(pruneSlots, slotsBefore) : 0;
+  const usage = is.usage ? await batch(pruneUsage, usageBefore) : 0;
   return { leases, slots, usage, more: leases >= BATCH || slots >= BATCH || usage >= BATCH };
 }

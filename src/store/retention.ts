@@ -29,8 +29,18 @@ const OLD_SPOT_REQUESTS = (before: string): string => `FROM spot_request s
      WHERE s.created_at < ${before} AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.spot_request_id = s.id)
        AND (s.cancelled_at < ${before} OR s.failed_at < ${before} OR s.valid_until < ${before} OR (NOT s.persistent AND s.launches > 0))`;
 
-/** $1 to $4, null = never: leases ended; ensembles, orders of images and spot requests made; slots ended; usage records closed before. Whether there are any. */
-export const whatIsOld = statement<{ leases: boolean; ensembles: boolean; orders: boolean; spot: boolean; slots: boolean; usage: boolean }>('what-is-old', `
+/** Whether there are any of each. */
+export interface Old {
+  leases: boolean;
+  ensembles: boolean;
+  orders: boolean;
+  spot: boolean;
+  slots: boolean;
+  usage: boolean;
+}
+
+/** $1 to $4, null = never: leases ended; ensembles, orders of images and spot requests made; slots ended; usage records closed before. */
+export const whatIsOld = statement<Old>('what-is-old', `
   SELECT EXISTS (SELECT 1 ${OLD_LEASES('$1::timestamptz')}) AS leases, EXISTS (SELECT 1 ${OLD_ENSEMBLES('$2::timestamptz')}) AS ensembles, EXISTS (SELECT 1 ${OLD_IMAGE_ORDERS('$2::timestamptz')}) AS orders,
          EXISTS (SELECT 1 ${OLD_SPOT_REQUESTS('$2::timestamptz')}) AS spot, EXISTS (SELECT 1 ${OLD_SLOTS('$3::timestamptz')}) AS slots, EXISTS (SELECT 1 ${OLD_USAGE('$4::timestamptz')}) AS usage`);
 

@@ -1,9 +1,10 @@
 /** The service's end of its channels to agents: one channel a node, kept open. */
+import { isDeepStrictEqual } from 'node:util';
 import type { AgentRequest, Done, VmEvent } from '../protocol.ts';
 import type { Context } from '../../platform/context.ts';
 import { newOperationId } from '../../platform/ids.ts';
 import { Fault } from '../../lease/faults.ts';
-import type { CallHandlers, ChannelState, ControlClient, ImageSource, NodeAccess, NodeRef } from '../types.ts';
+import type { CallHandlers, ChannelState, ControlClient, ImageSource, NodeRef } from '../types.ts';
 import { openChannel, type Channel, type ChannelOptions } from './channel.ts';
 import type { Outcome, RequestHandlers } from './exchange.ts';
 import { createSlots } from './slots.ts';
@@ -100,7 +101,7 @@ export function createControlClient(ctx: Context, options: ControlOptions): Cont
       const wanted = new Map(nodes.map((n) => [n.id, n]));
       for (const [id, { node, channel }] of kept) {
         const next = wanted.get(id);
-        if (next !== undefined && sameWay(next.access, node.access)) continue;
+        if (next !== undefined && isDeepStrictEqual(next.access, node.access)) continue;
         kept.delete(id);
         void channel.close(next === undefined ? 'the node was removed' : 'the node is reached another way now');
       }
@@ -152,8 +153,4 @@ function groupCall(
       });
     }
   });
-}
-
-function sameWay(a: NodeAccess, b: NodeAccess): boolean {
-  return JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
 }

@@ -38,14 +38,16 @@ const OLD = statement<Old>('sim-old', `
   SELECT (SELECT min(at) FROM (SELECT max(ended_at) AS at FROM lease GROUP BY group_id HAVING bool_and(final AND NOT holding)) g) AS lease,
          (SELECT min(ended_at) FROM slot s WHERE final AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)) AS slot,
          (SELECT min(closed_at) FROM usage_record u WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)) AS usage`);
+/** What has ended since the last question has done so no longer ago than this before it, whatever clocks and late messages say. */
+const LATE_MS = 3_600_000;
 
 const UNTOLD = statement<{ waits: boolean }>('sim-untold', 'SELECT EXISTS (SELECT FROM usage_event) AS waits');
 
 export class Idle {
   #due: Due = { sweep: null, intent: null, lives: 0, restless: 0, waiting_since: null };
   #asked = -1;
-  #old: Old = { lease: null, slot: null, usage: null };
-  #askedForOld = -1;
+  /** The oldest of each that there was or can have come since; undefined: something was pruned. */
+  #oldest: Record<keyof Old, number> | undefined;
   #untold = true;
   #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
@@ -90,8 +92,9 @@ export class Idle {
 
   #look(): Due {
     const { database, batch } = this.site;
-    if (this.#asked !== database.writes) [this.#due = this.#due] = database.postgres.query(batch === undefined ? DUE : DUE_OF_PILOTS);
-    this.#asked = database.writes;
+    const writes = database.writesTo(batch === undefined ? DUE_TABLES : DUE_TABLES_OF_PILOTS);
+    if (this.#asked !== writes) [this.#due = this.#due] = database.postgres.query(batch === undefined ? DUE : DUE_OF_PILOTS);
+    this.#asked = writes;
     return this.#due;
   }
 
@@ -116,12 +119,17 @@ export class Idle {
   }
 
   #nothingOld(now: number): boolean {
-    const { database, config: { retention, ec2 } } = this.site;
-    if (this.#askedForOld !== database.writes) [this.#old = this.#old] = database.postgres.query(OLD);
-    this.#askedForOld = database.writes;
-    const { lease, slot, usage } = this.#old;
-    const isKept = (since: number | null, seconds: number): boolean => since === null || seconds === 0 || since + seconds * 1000 > now;
-    return isKept(lease, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible)) && isKept(slot, retention.slots) && isKept(usage, retention.usage);
+    const { retention, ec2 } = this.site.config;
+    const isKept = (since: number, seconds: number): boolean => seconds === 0 || since + seconds * 1000 > now;
+    const allKept = ({ lease, slot, usage }: Record<keyof Old, number>): boolean =>
+      isKept(lease, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible)) && isKept(slot, retention.slots) && isKept(usage, retention.usage);
+    if (this.#oldest !== undefined && allKept(this.#oldest)) return true;
+    const [old] = this.site.database.postgres.query(OLD);
+    const [lease, slot, usage] = [old?.lease, old?.slot, old?.usage].map((at) => at ?? Infinity) as [number, number, number];
+    const kept = allKept({ lease, slot, usage });
+    const since = now - LATE_MS;
+    this.#oldest = kept ? { lease: Math.min(lease, since), slot: Math.min(slot, since), usage: Math.min(usage, since) } : undefined;
+    return kept;
   }
 
   #slotsRest(now: number): boolean {
@@ -131,4 +139,6 @@ export class Idle {
 }
 
 const NODES = ['vmm_node', 'node_channel'];
+const DUE_TABLES = ['lease', 'intent', 'process'];
+const DUE_TABLES_OF_PILOTS = [...DUE_TABLES, 'slot', 'slot_node', 'slot_message', 'vmm_node'];
 const isLater = (due: number | null, now: number): boolean => due === null || due > now;

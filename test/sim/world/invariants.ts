@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
-import { EMPTY, FACTS, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, type Rule } from './rules.ts';
+import { EMPTY, FACTS, OF_GROUPS, OF_INTERVALS, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
 
@@ -17,11 +17,13 @@ interface Broken { rule: number; id: string }
 const all = (name: string, rules: readonly Rule[]): Statement<Broken> =>
   statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken}) x`).join(' UNION ALL '));
 /** Each lease is looked at once for all of its rules. */
-const ofLeases = (name: string, which: string): Statement<Broken> => statement(`sim-${name}`, `
-  SELECT rule, id FROM (SELECT id, CASE ${OF_LEASES.map((r, i) => `WHEN ${r.broken} THEN ${i}`).join(' ')} END AS rule
-    FROM (${FACTS} WHERE ${which} OFFSET 0) facts OFFSET 0) found WHERE rule IS NOT NULL`);
-const EVERY = { rules: OF_LEASES, sql: ofLeases('each', 'true') };
-const CHANGED = { rules: OF_LEASES, sql: ofLeases('changed', 'l.id = ANY($1::text[])') };
+const ofLeases = (name: string, which: string, rules: readonly Rule[]): { rules: readonly Rule[]; sql: Statement<Broken> } => ({ rules, sql: statement(`sim-${name}`, `
+  SELECT rule, id FROM (SELECT id, CASE ${rules.map((r, i) => `WHEN ${r.broken} THEN ${i}`).join(' ')} END AS rule
+    FROM (${FACTS} WHERE ${which} OFFSET 0) l OFFSET 0) found WHERE rule IS NOT NULL`) });
+const EVERY = ofLeases('each', 'true', [...OF_LEASES, OF_INTERVALS, OF_GROUPS]);
+const THESE = 'l.id = ANY($1::text[])';
+const CHANGED = ofLeases('changed', THESE, OF_LEASES);
+const CHANGED_WITH_INTERVALS = ofLeases('changed-with-intervals', THESE, [...OF_LEASES, OF_INTERVALS]);
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
 const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
@@ -35,8 +37,8 @@ const LEASES = statement<LeaseFact>('sim-leases', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE l.id = ANY($1::text[])`);
 const LIVE = statement<LeaseFact>('sim-live', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE NOT final`);
-const GROUPS = statement<{ id: string; request_id: string; leases: number; spot: boolean }>('sim-groups', `
-  SELECT l.group_id AS id, min(e.request_id) AS request_id, count(*)::int AS leases, bool_and(l.spot_request_id IS NOT NULL) AS spot FROM lease l JOIN event e ON e.lease_id = l.id AND e.from_state IS NULL
+const GROUPS = statement<{ id: string; request_id: string; leases: number; places: number; spot: boolean }>('sim-groups', `
+  SELECT l.group_id AS id, min(e.request_id) AS request_id, count(*)::int AS leases, max(l.launch_index) + 1 AS places, bool_and(l.spot_request_id IS NOT NULL) AS spot FROM lease l JOIN event e ON e.lease_id = l.id AND e.from_state IS NULL
    WHERE l.group_id IN (SELECT group_id FROM lease WHERE id = ANY($1::text[])) GROUP BY l.group_id`);
 const OVERDUE = statement<{ id: string }>('sim-overdue', "SELECT id || ' ' || state AS id FROM lease WHERE NOT final AND ends_at < $1");
 const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: Array<{ start: number; stop: number }> }>('sim-usage', `
@@ -91,9 +93,10 @@ export class Invariants {
     const trail = this.#changed(['event']) ? this.#trail() : { found: [], leases: [] };
     // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.
     const all = this.#looks % ALL_EVERY === 0;
+    const changed = this.#changed(['usage_interval']) ? CHANGED_WITH_INTERVALS : CHANGED;
     return [
       ...trail.found,
-      ...(all ? [...this.#tables(NODES), ...this.#tables(EVERY)] : trail.leases.length > 0 ? this.#tables(CHANGED, [trail.leases]) : []),
+      ...(all ? [...this.#tables(NODES), ...this.#tables(EVERY)] : trail.leases.length > 0 ? this.#tables(changed, [trail.leases]) : []),
       ...(!all && this.#changed(['vmm_node', ROOM]) ? this.#tables(NODES) : []),
       ...(this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node']) ? this.#tables(SLOTS) : []),
       ...(this.site.more !== undefined && this.#changed(['lease', 'policy']) ? [...this.#tables(SPOT), ...this.site.more.look()] : []),
@@ -156,7 +159,8 @@ export class Invariants {
 
   /** Whether anybody hears of it or not. */
   #groups(created: readonly string[]): Violation[] {
-    return this.site.database.postgres.query(GROUPS, [created]).flatMap(({ id, request_id, leases, spot }) => {
+    return this.site.database.postgres.query(GROUPS, [created]).flatMap(({ id, request_id, leases, places, spot }) => {
+      if (leases !== places) return [{ says: OF_GROUPS.says, of: id }];
       const wish = this.site.wishes.get(request_id) ?? (spot ? ONE : undefined);
       if (wish !== undefined && leases >= wish.minCount && leases <= wish.maxCount) return [];
       return [{ says: 'a group is created whole or not at all', of: `${id} has ${leases} leases, ${wish?.minCount ?? 0} to ${wish?.maxCount ?? 0} were asked for` }];

@@ -23,12 +23,29 @@ function isOfItsClock({ name, text }: Statement<unknown>): boolean {
   return known;
 }
 /** What the server says of a statement that found no row. */
-const NOTHING = /^(?:UPDATE|DELETE|SELECT|INSERT 0) 0$/;
+const NOTHING = /^(?:BEGIN|(?:UPDATE|DELETE|SELECT|INSERT 0) 0)$/;
+const RUN = serialize.execute({});
+const DONE = serialize.sync();
+
+const [BEGIN, COMMIT, ROLLBACK] = ['BEGIN', 'COMMIT', 'ROLLBACK'].map((text): Statement<unknown> => ({ name: text, text })) as [Statement<unknown>, Statement<unknown>, Statement<unknown>];
+const BEGINS = serialize.bind({ statement: BEGIN.name });
+
+function rowOf(columns: readonly Column[], fields: ReadonlyArray<string | null>): Record<string, unknown> {
+  const row: Record<string, unknown> = {};
+  for (let i = 0; i < columns.length; i += 1) {
+    const [name, read] = columns[i] as Column;
+    const text = fields[i] ?? null;
+    row[name] = text === null ? null : read(text);
+  }
+  return row;
+}
 
 export class Postgres {
   readonly #columns = new Map<string, readonly Column[]>();
   #feed: (bytes: Buffer) => void = () => undefined;
   #answer: Message[] = [];
+  /** A transaction begins with its first statement. */
+  #begins = false;
   #reset = '';
   #vacuum = '';
   /** What its clock shows, ms since the epoch. */
@@ -74,33 +91,31 @@ export class Postgres {
   }
 
   begin(): void {
-    this.#command('BEGIN');
+    if (!this.#columns.has(BEGIN.name)) this.#prepare(BEGIN);
+    this.#begins = true;
   }
 
   commit(): void {
-    this.#command('COMMIT');
+    this.#end(COMMIT);
   }
 
   rollback(): void {
-    this.#command('ROLLBACK');
+    this.#end(ROLLBACK);
   }
 
   /** @throws pg.DatabaseError */
   query<Row>(s: Statement<Row>, values: readonly unknown[] = []): Row[] {
     const columns = this.#columns.get(s.name) ?? this.#prepare(s);
     if (isOfItsClock(s)) this.simple(`SET sim.now = '${this.now()}'`);
-    const answer = this.#send(
-      serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) }), serialize.execute({}), serialize.sync());
-    this.changed = answer.some((m) => m.name === 'commandComplete' && !NOTHING.test(m.text ?? ''));
+    const bound = serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) });
+    const begins = this.#begins;
+    this.#begins = false;
+    const answer = begins ? this.#send(BEGINS, RUN, bound, RUN, DONE) : this.#send(bound, RUN, DONE);
+    this.changed = false;
     const rows: Row[] = [];
     for (const m of answer) {
-      if (m.name !== 'dataRow') continue;
-      const row: Record<string, unknown> = {};
-      columns.forEach(([name, read], i) => {
-        const text = (m.fields as Array<string | null>)[i] ?? null;
-        row[name] = text === null ? null : read(text);
-      });
-      rows.push(row as Row);
+      if (m.name === 'dataRow') rows.push(rowOf(columns, m.fields as Array<string | null>) as Row);
+      else if (m.name === 'commandComplete' && !NOTHING.test(m.text ?? '')) this.changed = true;
     }
     return rows;
   }
@@ -110,10 +125,12 @@ export class Postgres {
     return this.#send(serialize.query(sql)).filter((m) => m.name === 'dataRow').map((m) => m.fields as Array<string | null>);
   }
 
-  /** Prepared, as its statements are. */
-  #command(text: string): void {
-    if (!this.#columns.has(text)) this.#prepare({ name: text, text });
-    this.#send(serialize.bind({ statement: text }), serialize.execute({}), serialize.sync());
+  #end(how: Statement<unknown>): void {
+    const empty = this.#begins;
+    this.#begins = false;
+    if (empty) return;
+    if (!this.#columns.has(how.name)) this.#prepare(how);
+    this.#send(serialize.bind({ statement: how.name }), RUN, DONE);
   }
 
   #prepare(s: Statement<unknown>): readonly Column[] {

@@ -14,17 +14,13 @@ export const OF_NODES: readonly Rule[] = [
 ];
 
 const counted = (from: string, where: string): string => `(SELECT count(*) FROM ${from} WHERE ${where})`;
-/** What the rules of each lease speak of. Counted and not asked with EXISTS, for which a plan would read whole tables. */
-export const FACTS = `SELECT l.*,
+/** What the rules of each lease `l` speak of. Counted and not asked with EXISTS, for which a plan would read whole tables. */
+export const FACTS = `SELECT l.*, i.*,
     ${counted('network_address a', 'a.lease_id = l.id')} AS addresses,
     ${counted('usage_record u', 'u.lease_id = l.id AND (u.closed_at IS NULL) = l.holding')} AS records,
-    ${counted('usage_interval i', 'i.lease_id = l.id AND i.stop_at IS NULL')} AS open_intervals,
-    ${counted('usage_interval i JOIN usage_interval o ON o.lease_id = i.lease_id AND i.id < o.id',
-      "i.lease_id = l.id AND i.start_at < coalesce(o.stop_at, 'infinity') AND o.start_at < coalesce(i.stop_at, 'infinity')")} AS overlapping,
-    ${counted('intent i', "i.lease_id = l.id AND i.state = 'open'")} AS open_intents,
-    ${counted('intent i', "i.lease_id = l.id AND i.state = 'open' AND (l.final OR i.generation <> l.generation)")} AS strange_intents,
-    (SELECT count(*) = max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id) AS group_is_whole
-  FROM lease l`;
+    ${counted('usage_interval u', 'u.lease_id = l.id AND u.stop_at IS NULL')} AS open_intervals
+  FROM lease l CROSS JOIN LATERAL (
+    SELECT count(*) AS open_intents, count(*) FILTER (WHERE l.final OR i.generation <> l.generation) AS strange_intents FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') i`;
 
 /** Conditions on the facts of a lease: one for which it is true breaks the rule. */
 export const OF_LEASES: readonly Rule[] = [
@@ -32,11 +28,15 @@ export const OF_LEASES: readonly Rule[] = [
   { says: 'a lease has the addresses that it was promised, as long as it holds', broken: 'holding AND jsonb_array_length(nics) <> addresses' },
   { says: 'each lease has one usage record, closed when it holds nothing any more', broken: 'records <> 1' },
   { says: 'a lease that runs is counted, and one that holds nothing is not', broken: "(state = 'Running' AND open_intervals = 0) OR (NOT holding AND open_intervals > 0)" },
-  { says: 'intervals of a usage record never overlap', broken: 'overlapping > 0' },
   { says: 'a lease waits for one intent at most, of its own generation', broken: 'open_intents > 1 OR strange_intents > 0' },
   { says: 'what is passing has an intent that will end it', broken: "state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'ShuttingDown', 'ReadyingForTransport', 'Ending') AND node_id IS NOT NULL AND open_intents = 0" },
-  { says: 'a group is there whole', broken: 'NOT group_is_whole' },
 ];
+
+/** It begins to be broken only where an interval is written. */
+export const OF_INTERVALS: Rule = { says: 'intervals of a usage record never overlap', broken: `${counted('usage_interval i JOIN usage_interval o ON o.lease_id = i.lease_id AND i.id < o.id',
+  "i.lease_id = l.id AND i.start_at < coalesce(o.stop_at, 'infinity') AND o.start_at < coalesce(i.stop_at, 'infinity')")} > 0` };
+/** It begins to be broken only where leases are created or removed. */
+export const OF_GROUPS: Rule = { says: 'a group is there whole', broken: '(SELECT count(*) <> max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id)' };
 
 /** In pilot mode. */
 export const OF_SLOTS: readonly Rule[] = [
