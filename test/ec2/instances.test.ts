@@ -307,7 +307,7 @@ describe('attributes', () => {
       [{ 'DisableApiStop.Value': 'perhaps' }, 'InvalidParameterValue'], [{ 'InstanceInitiatedShutdownBehavior.Value': 'hibernate' }, 'InvalidParameterValue'],
       [{ 'SourceDestCheck.Value': 'true' }, 'UnsupportedOperation'], [{ 'EbsOptimized.Value': 'true' }, 'UnsupportedOperation'],
       [{ 'Kernel.Value': 'aki-1' }, 'UnsupportedOperation'], [{ Attribute: 'rootDeviceName', Value: '/dev/sda' }, 'UnsupportedOperation'],
-      [{ 'GroupId.1': 'sg-99999999' }, 'UnsupportedOperation'], [{ 'Colour.Value': 'red' }, 'UnknownParameter'],
+      [{ 'GroupId.1': 'sg-99999999' }, 'InvalidGroup.NotFound'], [{ 'Colour.Value': 'red' }, 'UnknownParameter'],
     ];
     for (const [change, code] of refusals) expect((await modify(id, change)).code, JSON.stringify(change)).toBe(code);
     for (const same of [{ 'SourceDestCheck.Value': 'false' }, { 'EbsOptimized.Value': 'false' }]) expect((await modify(id, same)).status).toBe(200);
