@@ -122,7 +122,7 @@ class Node {
       expect(await said(), after).toBe(before);
     }
     await leases.end(caller, ids, '');
-    await this.until(ids, 'Terminated');
+    await this.until(ids, 'Terminated', `ended by ${CALLER}`);
     return [from, to];
   }
 

@@ -108,12 +108,17 @@ export async function keepMemory(dir: string, facts: MemoryFacts): Promise<void>
   }
 }
 
-/** Gives QEMU, which listens at `run/memory.sock`, what `memory.state` has. */
+/** QEMU knows by itself where the state ends, and may hang up before it hears so. */
+const HUNG_UP = new Set(['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET']);
+
+/** Gives QEMU, which listens at `run/memory.sock`, what `memory.state` has. Whether it took all of that, its status says. */
 export async function sendMemory(dir: string, signal: AbortSignal): Promise<void> {
   const file = await open(join(dir, FILES.memory), 'r');
   try {
     const socket = await inside(dir, (path) => connect(join(path, FILES.memoryInlet)));
     await pipeline(file.createReadStream({ highWaterMark: PIECE, autoClose: false }), socket, { signal });
+  } catch (e) {
+    if (!HUNG_UP.has((e as NodeJS.ErrnoException).code ?? '')) throw e;
   } finally {
     await file.close();
   }
