@@ -3,7 +3,7 @@
  * agent's protocol. Lost, it is opened again until the pilot ends; leases go on meanwhile.
  */
 import { IncomingMessage } from 'node:http';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../control/agent/clock.ts';
 import type { Peer } from '../../control/agent/connection.ts';
@@ -80,9 +80,10 @@ export class ServiceChannel {
     this.#complained = '';
     log.info('the channel to the service is open', { contact: further ? `${base} over SSH` : base });
     // ssh sees to its own; the agent ends a connection on which nothing comes.
-    if (socket instanceof Socket) {
-      socket.setNoDelay(true);
-      socket.setTimeout(SILENCE_MS, () => socket.destroy());
+    if (!further) {
+      const own = socket as Socket;
+      own.setNoDelay(true);
+      own.setTimeout(SILENCE_MS, () => own.destroy());
     }
     const since = clock.monotonic();
     socket.on('error', () => undefined);
