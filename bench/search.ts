@@ -3,16 +3,26 @@
  * autovacuum has been), and by a wildcard that 20 of them match (each at most 150 ms), beside reading all of it to find them;
  * and what another user's reads take while one client sends the two searches in turns without a pause (p99 at most 50 ms).
  */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { connectPrivate } from '../test/support/contents.ts';
 import { createSignedClient, type SignedClient } from './support/signed.ts';
 import { median, simulatedNodes, startBenchService } from './support/service.ts';
 
 const INSTANCES = Number(process.argv[2] ?? 100_000);
-const [GROUP, NEEDLES, PAGE, ROUNDS, OTHERS] = [100, 20, 1000, 15, 400];
+const [GROUP, NEEDLES, PAGE, ROUNDS, OTHERS] = [100, 20, 1000, 15, 2000];
 const TARGET_MS = 150;
 const OTHERS_TARGET_MS = 50;
 
+/** Whose requests are the load: in a process of its own, so that reading long answers does not keep others from being measured. */
+const LOAD = 'search-load';
+
 type Parameters = Readonly<Record<string, string>>;
+const filter = (name: string, value: string): Parameters => ({ 'Filter.1.Name': name, 'Filter.1.Value.1': value });
+const production = filter('tag:env', 'production');
+const heads = filter('tag:Name', '*ad n*');
+
+if (process.argv[2] === LOAD) await searchUntilKilled();
 
 const service = await startBenchService(`[lease]\nmax_per_user = 1000000\n${simulatedNodes(4, Math.ceil(INSTANCES / 4) + 100)}`);
 const client = createSignedClient(service.ec2, service.credentials, 4);
@@ -65,25 +75,31 @@ async function measure(what: string, parameters: Parameters, expected: number, t
   if (target !== undefined && ms > target) process.exitCode = 1;
 }
 
-const filter = (name: string, value: string): Parameters => ({ 'Filter.1.Name': name, 'Filter.1.Value.1': value });
-const production = filter('tag:env', 'production');
-const heads = filter('tag:Name', '*ad n*');
+async function searchUntilKilled(): Promise<never> {
+  const [[url, credentials]] = await once(process, 'message') as [[string, typeof service.credentials]];
+  const from = createSignedClient(url, credentials, 1);
+  for (let i = 0; ; i++) {
+    await ask(from, { Action: 'DescribeInstances', ...(i % 2 === 0 ? production : heads), MaxResults: String(PAGE) });
+    process.send?.(i);
+  }
+}
 
 async function othersMeanwhile(): Promise<void> {
-  let going = true;
-  const load = (async () => {
-    for (let i = 0; going; i++) await ask(client, { Action: 'DescribeInstances', ...(i % 2 === 0 ? production : heads), MaxResults: String(PAGE) });
-  })();
+  const load = fork(process.argv[1] ?? '', [LOAD]);
+  let searches = 0;
+  load.on('message', () => { searches++; });
+  load.send([service.ec2, service.credentials]);
+  await once(load, 'message');
   const times: number[] = [];
   for (let i = 0; i < OTHERS; i++) {
     const begun = performance.now();
     await ask(other, i % 2 === 0 ? { Action: 'DescribeInstances' } : { Action: 'DescribeKeyPairs' });
     times.push(performance.now() - begun);
   }
-  going = false;
-  await load;
+  load.kill();
+  await once(load, 'exit');
   const p99 = times.sort((a, b) => a - b)[Math.floor(times.length * 0.99)] as number;
-  console.log(`other reads meanwhile: median ${median(times).toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (target ${OTHERS_TARGET_MS} ms)`);
+  console.log(`other reads meanwhile, beside ${searches} searches: median ${median(times).toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (target ${OTHERS_TARGET_MS} ms)`);
   if (p99 > OTHERS_TARGET_MS) process.exitCode = 1;
 }
 

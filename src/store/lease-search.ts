@@ -5,7 +5,7 @@
  */
 import type { LeaseState } from '../lease/states.ts';
 import type { LeasesJson } from './leases.ts';
-import { leasesView, listed } from './leases.ts';
+import { leasesView, listed, OF_ACCOUNT, OF_ALL } from './leases.ts';
 import { statement, type Statement } from './db.ts';
 
 /** A text that is one of `equal`, or LIKE one of `like` (`\` takes the next character literally). */
@@ -50,15 +50,16 @@ export function leaseSearch(where: LeaseSearch, match: LeaseMatch, among?: reado
   // The first five are those of the statements that list leases.
   const values: unknown[] = [where.account, where.endedAfter, where.live, where.afterSeq, where.limit];
   const value = (v: unknown): string => `$${values.push(v)}`;
+  const { which, order } = where.account === null ? OF_ALL : OF_ACCOUNT;
   const conditions = [
-    ofAccount(where.account),
+    which,
     ...(among === undefined ? [] : [`id = ANY(${value(among)}::text[])`]),
     ...match.columns.map(({ column, match: m }) => matches(column, m, values)),
     ...(match.states === undefined ? [] : [`state = ANY(${value(match.states)}::text[])`]),
     // OFFSET keeps it a question asked of each lease.
     ...match.tags.map(({ key, match: m }) => `EXISTS (SELECT 1 FROM tag t WHERE t.resource_id = lease.id AND t.key = ${value(key)} AND ${matches('t.value', m, values)} OFFSET 0)`),
   ];
-  return { statement: { name: 'lease-search', text: leasesView(listed(conditions.join(' AND ')), 'l.seq'), replan: true }, values };
+  return { statement: { name: 'lease-search', text: leasesView(listed({ which: conditions.join(' AND '), order }), 'l.seq'), replan: true }, values };
 }
 
 /** For the rest of a transaction: leases are walked in their order. A planner that knows little of a table that grew fast sorts all of it instead. */

@@ -81,20 +81,29 @@ export interface LeasesJson {
 export const leasesByIds = statement<LeasesJson>('leases-by-ids', leasesView(
   '(SELECT * FROM lease WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2))', 'l.seq'));
 
+/** Whose leases, and their order. */
+export interface Whose { readonly which: string; readonly order: string }
+
 /**
- * Live ones and ended ones by an index each. $2 ended after, $3 live only, $4 after seq, $5 limit; `which` may use $1.
+ * $1 account. Of the indices only that of accounts has this order: a planner that does not know whose leases it plans for
+ * takes `account_id = $1 … ORDER BY seq` for a walk over everybody's (16 of 60,000 leases: 52 ms).
  */
-export const listed = (which: string): string => `(
-  (SELECT * FROM lease WHERE ${which} AND NOT final AND seq > $4 ORDER BY seq LIMIT $5)
+export const OF_ACCOUNT: Whose = { which: 'account_id BETWEEN $1 AND $1', order: 'account_id, seq' };
+/** $1 is null. */
+export const OF_ALL: Whose = { which: '$1::bigint IS NULL', order: 'seq' };
+
+/** Live ones and ended ones by an index each. $2 ended after, $3 live only, $4 after seq, $5 limit. */
+export const listed = ({ which, order }: Whose): string => `(
+  (SELECT * FROM lease WHERE ${which} AND NOT final AND seq > $4 ORDER BY ${order} LIMIT $5)
    UNION ALL
-  (SELECT * FROM lease WHERE ${which} AND final AND NOT $3::boolean AND ended_at > $2 AND seq > $4 ORDER BY seq LIMIT $5)
-   ORDER BY seq LIMIT $5)`;
+  (SELECT * FROM lease WHERE ${which} AND final AND NOT $3::boolean AND ended_at > $2 AND seq > $4 ORDER BY ${order} LIMIT $5)
+   ORDER BY ${order} LIMIT $5)`;
 
 /** $1 account, $2 ended after, $3 live only, $4 after seq, $5 limit */
-export const leasesOfAccount = statement<LeasesJson>('leases-of-account', leasesView(listed('account_id = $1'), 'l.seq'));
+export const leasesOfAccount = statement<LeasesJson>('leases-of-account', leasesView(listed(OF_ACCOUNT), 'l.seq'));
 
 /** As leasesOfAccount, of every account: $1 is null. */
-export const leasesOfAll = statement<LeasesJson>('leases-of-all', leasesView(listed('$1::bigint IS NULL'), 'l.seq'));
+export const leasesOfAll = statement<LeasesJson>('leases-of-all', leasesView(listed(OF_ALL), 'l.seq'));
 
 /** $1 group */
 export const leasesOfGroup = statement<LeasesJson>('leases-of-group', leasesView('(SELECT * FROM lease WHERE group_id = $1)', 'l.launch_index'));
