@@ -123,9 +123,9 @@ describe('several at once', () => {
     const others = Array.from({ length: 8 }, async () => {
       while (on) await find(site.admin, all[0] ?? 0);
     });
-    for (const [to, after] of [['pause', 'Paused'], ['start', 'Running'], ['shutdown', 'Propagated'], ['end', 'LeaseNotFound']] as const) {
+    for (const [before, to, after] of [['Running', 'pause', 'Paused'], ['Paused', 'start', 'Running'], ['Running', 'shutdown', 'Propagated'], ['Propagated', 'end', 'LeaseNotFound']] as const) {
       await change(mine[0], to);
-      expect(await find(site.alice, mine[0]), to).not.toMatch(/ Running$/);
+      expect(await find(site.alice, mine[0]), to).not.toMatch(new RegExp(` ${before}$`));
       await site.settled();
       expect(await find(site.alice, mine[0]), to).toMatch(new RegExp(`${after}$`));
     }
