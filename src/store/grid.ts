@@ -1,7 +1,7 @@
 /** Statements on leases as grid clients name them: by number, by the key of their group, by that of their ensemble. */
 import type { RestingState } from '../lease/types.ts';
 import { statement } from './db.ts';
-import { leasesView, type LeaseRow } from './leases.ts';
+import { leasesView, ofOneAccount, type LeaseRow } from './leases.ts';
 
 export interface GridLeaseRow extends LeaseRow {
   duration_s: number;
@@ -15,6 +15,7 @@ interface GridLeasesJson {
 
 const MORE = `, l.duration_s, l.target,
            (SELECT json_build_object('key', gg.key, 'ensemble', gg.ensemble_id, 'facts', gg.facts) FROM grid_group gg WHERE gg.group_id = l.group_id) AS grid`;
+const MINE = ofOneAccount('$2');
 const OF_ACCOUNT = '($2::bigint IS NULL OR account_id = $2)';
 const gridLeases = (name: string, which: string): ReturnType<typeof statement<GridLeasesJson>> =>
   statement<GridLeasesJson>(name, leasesView(`(SELECT * FROM lease WHERE ${which})`, 'l.seq', MORE));
@@ -35,7 +36,7 @@ export const gridLeasesOfGroupId = gridLeases('grid-leases-of-group-id', `group_
 
 /** $1 limit, $2 account: those that live */
 export const gridLeasesOfAccount = statement<GridLeasesJson>('grid-leases-of-account',
-  leasesView('(SELECT * FROM lease WHERE account_id = $2 AND NOT final ORDER BY seq LIMIT $1)', 'l.seq', MORE));
+  leasesView(`(SELECT * FROM lease WHERE ${MINE.which} AND NOT final ORDER BY ${MINE.order} LIMIT $1)`, 'l.seq', MORE));
 
 /** $1 jsonb array of the groups' keys and facts */
 export const insertGridGroups = statement<never>('insert-grid-groups', `

@@ -5,7 +5,7 @@
  */
 import type { LeaseState } from '../lease/states.ts';
 import type { LeasesJson } from './leases.ts';
-import { leasesView, listed, OF_ACCOUNT, OF_ALL } from './leases.ts';
+import { leasesView, listed, OF_ALL, ofOneAccount } from './leases.ts';
 import { statement, type Statement } from './db.ts';
 
 /** A text that is one of `equal`, or LIKE one of `like` (`\` takes the next character literally). */
@@ -50,7 +50,7 @@ export function leaseSearch(where: LeaseSearch, match: LeaseMatch, among?: reado
   // The first five are those of the statements that list leases.
   const values: unknown[] = [where.account, where.endedAfter, where.live, where.afterSeq, where.limit];
   const value = (v: unknown): string => `$${values.push(v)}`;
-  const { which, order } = where.account === null ? OF_ALL : OF_ACCOUNT;
+  const { which, order } = where.account === null ? OF_ALL : ofOneAccount('$1');
   const conditions = [
     which,
     ...(among === undefined ? [] : [`id = ANY(${value(among)}::text[])`]),

@@ -1,5 +1,8 @@
 /** Statements on accounts, their access keys and the names of their grid certificates. A removed account keeps its row, for its usage records. */
 import { statement } from './db.ts';
+import { ofOneAccount } from './leases.ts';
+
+const MINE = ofOneAccount('$1');
 
 export interface CredentialsRow {
   secret: string;
@@ -110,7 +113,7 @@ export const allUsers = statement<UserRow>('all-users', `
 
 /** $1 account: its live leases, a few of them */
 export const liveLeasesOfAccount = statement<{ id: string }>('live-leases-of-account', `
-  SELECT id FROM lease WHERE account_id = $1 AND NOT final ORDER BY seq LIMIT 10`);
+  SELECT id FROM lease WHERE ${MINE.which} AND NOT final ORDER BY ${MINE.order} LIMIT 10`);
 
 /**
  * $1 account, $2 now. The secrets are erased, and the name is free for another account: `alice` becomes `alice~12`, which no
