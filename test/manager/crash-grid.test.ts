@@ -9,8 +9,8 @@ import type { Change } from '../../src/manager/workspace-changes.ts';
 import type { Workspace } from '../../src/manager/workspaces.ts';
 import { statement } from '../../src/store/db.ts';
 import { checkedSite, type Checked } from '../fsck/site.ts';
-import { expectInvariants } from '../support/invariants.ts';
-import { CrashWorld, different, type Moment } from './crash-world.ts';
+import { expectAgreed, killAgain, killAtEach, lived } from './crash-walk.ts';
+import { CrashWorld, type Moment } from './crash-world.ts';
 
 let w: CrashWorld;
 let checked: Checked;
@@ -26,7 +26,6 @@ const images = statement<{ name: string; n: number }>('crash-images', 'SELECT na
 const states = statement<{ state: string; placed: boolean; done: boolean }>('crash-ensemble', `
   SELECT l.state, l.node_id IS NOT NULL AS placed, e.done_at IS NOT NULL AS done
     FROM ensemble e JOIN grid_group g ON g.ensemble_id = e.id JOIN lease l ON l.group_id = g.group_id WHERE e.id = $1`);
-const live = statement<{ id: string }>('crash-grid-live', 'SELECT id FROM lease WHERE NOT final');
 const subscriptions = statement<{ n: number }>('crash-subscriptions', 'SELECT count(*)::int AS n FROM subscription WHERE id = $1');
 
 const insist = <T>(what: () => Promise<T>, before: readonly string[] = []): Promise<T | undefined> => w.insist(what, before);
@@ -92,18 +91,8 @@ async function serialized(): Promise<void> {
 }
 
 async function walk(life: () => Promise<void>, what: string): Promise<void> {
-  await life().catch((e: unknown) => { throw new Error(`${what}: ${String(e)}`, { cause: e }); });
-  w.dies = () => false;
-  await w.rest();
-  await w.life.monitor.reload();
-  await w.rest();
-  await expectInvariants(w.site, what);
-  expect(await checked.fsck({ serving: false }).then((r) => r.problems.filter((p) => !p.rule.startsWith('image'))), what).toEqual([]);
-  const left = await w.site.db.query(live);
-  if (left.length > 0) await w.life.manager.leases.end(w.site.admin, left.map((l) => l.id), 'the end of a walk');
-  await w.rest();
-  expect(await w.site.db.query(live), what).toEqual([]);
-  await expectInvariants(w.site, `${what}, ended`);
+  await lived(life, what);
+  await expectAgreed(w, checked, what);
 }
 
 /** Of a life without a fault, after which all agrees. */
@@ -117,21 +106,10 @@ describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut do
   it('survives a kill of the service at each moment', async () => {
     const all = await moments(life);
     expect(all.length).toBeGreaterThan(40);
-    const once = different(all);
-    let died = 0;
-    for (const k of once) {
-      const at = w.killAt(k);
-      await walk(life, `after a kill at moment ${k}, ${all[k - 1]}`);
-      died += at.length;
-    }
-    expect(died).toBeGreaterThan(once.length * 0.9);
+    await killAtEach(w, all, (what) => walk(life, what));
   });
 
   it('survives another kill while it recovers', async () => {
-    const all = await moments(life);
-    for (let k = 1; k <= all.length; k += 9) {
-      w.killAt(k, k + 2, k + 9, k + 10);
-      await walk(life, `after kills at moment ${k} and in the recovery from it`);
-    }
+    await killAgain(w, await moments(life), 9, (what) => walk(life, what));
   });
 });

@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
 import { SAVED_DISK } from '../support/fake-control.ts';
-import { expectInvariants } from '../support/invariants.ts';
-import { CrashWorld, different } from './crash-world.ts';
+import { expectRest, killAtEach, lived } from './crash-walk.ts';
+import { CrashWorld } from './crash-world.ts';
 
 let w: CrashWorld;
 let walks = 0;
@@ -31,25 +31,14 @@ async function image(live: boolean): Promise<void> {
 }
 
 async function walk(live: boolean, what: string): Promise<void> {
-  await image(live).catch((e: unknown) => { throw new Error(`${what}: ${String(e)}`, { cause: e }); });
-  w.dies = () => false;
-  await w.rest();
-  await w.life.monitor.reload();
-  await w.rest();
-  await expectInvariants(w.site, what);
+  await lived(() => image(live), what);
+  await expectRest(w, what);
 }
 
 describe.each([['copied while it runs', true], ['shut down for it', false]] as const)('an image of a VM that is %s', { timeout: 240_000 }, (_, live) => {
   it('survives a kill of the service at each moment', async () => {
     const all = await w.moments(() => image(live));
     await walk(live, 'a life without a fault');
-    const once = different(all);
-    let died = 0;
-    for (const k of once) {
-      const at = w.killAt(k);
-      await walk(live, `after a kill at moment ${k}, ${all[k - 1]}`);
-      died += at.length;
-    }
-    expect(died).toBeGreaterThan(once.length * 0.9);
+    await killAtEach(w, all, (what) => walk(live, what));
   });
 });

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SpotRequestView } from '../../src/manager/types.ts';
 import { statement } from '../../src/store/db.ts';
 import { checkedSite, type Checked } from '../fsck/site.ts';
-import { expectInvariants } from '../support/invariants.ts';
-import { CrashWorld, different, type Moment } from './crash-world.ts';
+import { endAll, expectAgreed, killAgain, killAtEach, lived } from './crash-walk.ts';
+import { CrashWorld, type Moment } from './crash-world.ts';
 
 let w: CrashWorld;
 let checked: Checked;
@@ -23,7 +23,6 @@ beforeEach(() => { w.dies = () => false; });
 const due = statement<never>('crash-spot-due', 'UPDATE spot_request SET next_at = created_at');
 const longAgo = statement<never>('crash-spot-ago', "UPDATE lease SET ended_at = ended_at - interval '31 s' WHERE preempted_at IS NOT NULL AND final");
 const leasesOf = statement<{ id: string; state: string; reason_code: string | null }>('crash-spot-leases', 'SELECT id, state, reason_code FROM lease WHERE spot_request_id = $1 ORDER BY seq');
-const live = statement<{ id: string }>('crash-spot-live', 'SELECT id FROM lease WHERE NOT final');
 
 const standing = async (id: string): Promise<unknown> => {
   const [r]: SpotRequestView[] = await w.insist(() => w.life.manager.spot.list(w.site.alice, [id])) ?? [];
@@ -63,23 +62,14 @@ async function displaced(): Promise<void> {
 }
 
 async function walk(what: string): Promise<void> {
-  await displaced().catch((e: unknown) => { throw new Error(`${what}: ${String(e)}`, { cause: e }); });
-  w.dies = () => false;
-  await w.rest();
-  await w.life.monitor.reload();
-  await w.rest();
-  await expectInvariants(w.site, what);
-  expect(await checked.fsck({ serving: false }).then((r) => r.problems.filter((p) => !p.rule.startsWith('image'))), what).toEqual([]);
-  await w.life.manager.leases.end(w.site.admin, (await w.site.db.query(live)).map((l) => l.id), 'the end of a walk');
-  await w.rest();
-  expect(await w.site.db.query(live), what).toEqual([]);
+  await lived(displaced, what);
+  await expectAgreed(w, checked, what);
 }
 
 /** Of a life without a fault, after which all agrees. */
 async function moments(): Promise<Moment[]> {
   const all = await w.moments(displaced);
-  await w.life.manager.leases.end(w.site.admin, (await w.site.db.query(live)).map((l) => l.id), 'counted');
-  await w.rest();
+  await endAll(w);
   await walk('a life without a fault');
   return all;
 }
@@ -88,21 +78,10 @@ describe('spot requests and whom they give way to', { timeout: 240_000 }, () => 
   it('survive a kill of the service at each moment', async () => {
     const all = await moments();
     expect(all.length).toBeGreaterThan(100);
-    const once = different(all);
-    let died = 0;
-    for (const k of once) {
-      const at = w.killAt(k);
-      await walk(`after a kill at moment ${k}, ${all[k - 1]}`);
-      died += at.length;
-    }
-    expect(died).toBeGreaterThan(once.length * 0.9);
+    await killAtEach(w, all, walk);
   });
 
   it('survive another kill while the service recovers', async () => {
-    const all = await moments();
-    for (let k = 1; k <= all.length; k += 13) {
-      w.killAt(k, k + 2, k + 9, k + 10);
-      await walk(`after kills at moment ${k} and in the recovery from it`);
-    }
+    await killAgain(w, await moments(), 13, walk);
   });
 });

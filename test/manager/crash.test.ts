@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isFault } from '../../src/lease/faults.ts';
 import { statement } from '../../src/store/db.ts';
 import { expectInvariants } from '../support/invariants.ts';
+import { expectRest, killAgain } from './crash-walk.ts';
 import { CrashWorld, type Moment } from './crash-world.ts';
 
 let w: CrashWorld;
@@ -70,12 +71,7 @@ async function liveOnce(): Promise<Told> {
 
 async function walk(what: string): Promise<void> {
   const told = await liveOnce();
-  w.dies = () => false;
-  await w.rest();
-  // A sign of life, and a look at the nodes, as timers have them.
-  await w.life.monitor.reload();
-  await w.rest();
-  await expectInvariants(w.site, what);
+  await expectRest(w, what);
   if (told.ids !== undefined && told.ids.length > 0) {
     expect(await w.site.db.query(groups, [told.token]), `the client token ${what}`).toEqual([{ token: told.token, n: 1, ids: told.ids }]);
     const again = await w.life.manager.leases.create(w.site.alice, { minCount: 2, maxCount: 2, image: 'guest', clientToken: told.token });
@@ -115,11 +111,7 @@ describe('the service', { timeout: 240_000 }, () => {
   });
 
   it('may be killed again while it recovers', async () => {
-    const all = await moments();
-    for (let k = 1; k <= all.length; k += 9) {
-      w.killAt(k, k + 2, k + 9, k + 10);
-      await walk(`after kills at moment ${k} and in the recovery from it`);
-    }
+    await killAgain(w, await moments(), 9, walk);
   });
 });
 

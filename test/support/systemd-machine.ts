@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { vi } from 'vitest';
 import { cgroupRoot } from '../parts.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
@@ -110,21 +111,19 @@ export class SystemdMachine {
 /** systemd's pid here: the one child of unshare, which `child` became. */
 async function firstChild(child: ChildProcess, said: () => string): Promise<number> {
   const children = `/proc/${child.pid ?? 0}/task/${child.pid ?? 0}/children`;
-  const deadline = performance.now() + END_MS;
-  for (;;) {
-    if (child.exitCode !== null) throw new Error(`the machine ended with ${child.exitCode}: ${said()}`);
+  const found = await vi.waitFor(() => {
+    if (child.exitCode !== null) return undefined;
     const pid = Number(readFileSync(children, 'utf8').trim().split(' ')[0]);
     if (pid > 0 && readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'systemd' && existsSync(`/proc/${pid}/root/run/systemd/private`)) return pid;
-    if (performance.now() > deadline) throw new Error(`systemd did not start: ${said()}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    throw new Error(`systemd did not start: ${said()}`);
+  }, { timeout: END_MS });
+  if (found === undefined) throw new Error(`the machine ended with ${child.exitCode ?? 'a signal'}: ${said()}`);
+  return found;
 }
 
 /** The kernel takes processes out of their cgroup a moment after their end. */
 async function removeCgroup(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
   for (const entry of readdirSync(dir, { withFileTypes: true })) if (entry.isDirectory()) await removeCgroup(join(dir, entry.name));
-  const deadline = performance.now() + END_MS;
-  while (readFileSync(join(dir, 'cgroup.events'), 'utf8').includes('populated 1') && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
-  rmdirSync(dir);
+  await vi.waitFor(() => rmdirSync(dir), { timeout: END_MS });
 }
