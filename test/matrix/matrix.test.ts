@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, type ExpectStatic } from 'vitest';
 import { linuxGuest } from '../guests/linux.ts';
 import { hasPart } from '../parts.ts';
-import { BRIDGE_OPTIONS, openBridge, type Bridge } from '../support/bridge.ts';
+import { addWire, openBridge, WIRED_TYPES, type Bridge } from '../support/bridge.ts';
 import { processesWith } from '../support/processes.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 import { argv, CLIENTS, found, REFUSALS, REFUSED, STEPS, type Found, type MatrixClient } from './clients.ts';
@@ -26,14 +26,7 @@ const SERVICE = `
 name = "n1"
 memory_mb = 8192
 cores = 64
-[types."m1.small"]
-memory_mb = 128
-cores = 1
-[types."m1.wired"]
-memory_mb = 128
-cores = 1
-networks = ["wire"]
-`;
+${WIRED_TYPES}`;
 const entered = hasPart('qemu') && hasPart('linuxguest');
 /** Where nobody may make a bridge, clients that need an address of the guest's own do not enter one. */
 const wired = entered && hasPart('root');
@@ -45,10 +38,7 @@ let env: NodeJS.ProcessEnv;
 beforeAll(async () => {
   if (wired) bridge = await openBridge();
   serve = await startServe(SERVICE, undefined, bridge?.within);
-  if (wired) {
-    await serve.admin('network', 'add', 'wire', ...BRIDGE_OPTIONS);
-    await serve.admin('network', 'address', 'add', 'wire', '10.77.0.10-10.77.0.29');
-  }
+  if (wired) await addWire(serve);
   const keys = await serve.user('ada');
   env = {
     PATH: '/usr/bin:/bin', HOME: serve.root, LC_ALL: 'C.UTF-8', PYTHONDONTWRITEBYTECODE: '1', AWS_ACCESS_KEY_ID: keys.accessKey, AWS_SECRET_ACCESS_KEY: keys.secretKey,

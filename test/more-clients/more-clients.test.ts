@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { linuxGuest } from '../guests/linux.ts';
 import { findProgram } from '../parts.ts';
-import { BRIDGE_OPTIONS, openBridge, type Bridge } from '../support/bridge.ts';
+import { addWire, openBridge, WIRED_TYPES, type Bridge } from '../support/bridge.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
 const run = promisify(execFile);
@@ -23,14 +23,7 @@ const SERVICE = `
 name = "n1"
 memory_mb = 4096
 cores = 32
-[types."m1.small"]
-memory_mb = 128
-cores = 1
-[types."m1.wired"]
-memory_mb = 128
-cores = 1
-networks = ["wire"]
-`;
+${WIRED_TYPES}`;
 
 let bridge: Bridge;
 let serve: Serve;
@@ -41,8 +34,7 @@ beforeAll(async () => {
   if (process.getuid?.() !== 0) throw new Error('Run as root: packer enters its guest over a bridge.');
   bridge = await openBridge();
   serve = await startServe(SERVICE, undefined, bridge.within);
-  await serve.admin('network', 'add', 'wire', ...BRIDGE_OPTIONS);
-  await serve.admin('network', 'address', 'add', 'wire', '10.77.0.10-10.77.0.29');
+  await addWire(serve);
   await serve.admin('image', 'add', 'tiny-linux', linuxGuest());
   const keys = await serve.user('ada');
   env = {

@@ -1,6 +1,7 @@
 /** A network namespace with a bridge, for VMs with addresses of their own: root only. What is to see it runs `within`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Serve } from './serve.ts';
 
 /** A tun device as udev makes it, a bridge with the gateway's address, then nothing until the input ends. */
 const SET_UP = `
@@ -11,6 +12,23 @@ ip link add br-lease type bridge && ip address add 10.77.0.1/24 dev br-lease && 
 echo ready; exec cat`;
 
 export const BRIDGE_OPTIONS = ['--bridge', 'br-lease', '--netmask', '255.255.255.0', '--gateway', '10.77.0.1', '--dns', '10.77.0.1'];
+
+/** Types of a service whose guests may stand on the bridge. */
+export const WIRED_TYPES = `
+[types."m1.small"]
+memory_mb = 128
+cores = 1
+[types."m1.wired"]
+memory_mb = 128
+cores = 1
+networks = ["wire"]
+`;
+
+/** The network `wire`, on the bridge. */
+export async function addWire({ admin }: Pick<Serve, 'admin'>): Promise<void> {
+  await admin('network', 'add', 'wire', ...BRIDGE_OPTIONS);
+  await admin('network', 'address', 'add', 'wire', '10.77.0.10-10.77.0.29');
+}
 
 export interface Bridge {
   /** Goes before a command. */
