@@ -15,7 +15,7 @@ import type { Context, Timer } from '../platform/context.ts';
 import { reasonText } from '../platform/errors.ts';
 import { isUnavailable, type Db } from '../store/db.ts';
 import { intentsByIds, postponeIntents, takeIntents, type IntentRow } from '../store/intents.ts';
-import { agentRequest } from './requests.ts';
+import { agentRequest, timeFor } from './requests.ts';
 import type { Saver } from './saving.ts';
 
 const POLL_MS = 1_000;
@@ -195,8 +195,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
     if (others && row.attempts === 0) return leave([row]);
     const now = ctx.clock.now();
-    const limit = row.kind === 'start' || row.kind === 'copy' || (row.kind === 'save' && row.grace_ends_at === null) ? deps.config.control.start_deadline_ms : deps.config.control.operation_deadline_ms;
-    if (!others && !NEVER_GIVEN_UP.has(row.kind) && now - row.created_at >= limit) {
+    if (!others && !NEVER_GIVEN_UP.has(row.kind) && now - row.created_at >= timeFor(row, deps.config.control)) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
       return;
     }

@@ -21,11 +21,17 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   const notice = op === 'remove' && left === null && row.preempt_ends_at !== null ? row.preempt_ends_at - now : 0;
   // The guest has all of its notice; then it is ended within the time that ending takes.
   if (notice > 0) return { ...base, op, deadlineMs: notice + config.operation_deadline_ms, graceMs: notice, notice: displaced(now + notice) };
-  // A disk takes the time that there is, and so does memory.
-  const deadlineMs = op === 'copy' || op === 'serialize' ? config.start_deadline_ms : op !== 'save' ? config.operation_deadline_ms : left !== null ? Math.max(1, left) : config.start_deadline_ms;
+  const deadlineMs = op === 'save' && left !== null ? Math.max(1, left) : timeFor(row, config);
   const given = row.hard ? { graceMs: 0 } : grace(op, left ?? (op === 'save' || op === 'shutdown' ? deadlineMs : null));
   const told = row.preempt_ends_at !== null && (op === 'remove' || op === 'save') && (given.graceMs ?? 0) > 0 ? { notice: displaced(now + (given.graceMs ?? 0)) } : {};
   return { ...base, op, deadlineMs, ...given, ...told };
+}
+
+const LONG: ReadonlySet<IntentKind> = new Set(['start', 'unserialize', 'copy', 'serialize', 'save']);
+
+/** ms that a node has for what an intent wants: images, disks and memory take long, unless the batch system is about to take the node. */
+export function timeFor({ kind, grace_ends_at: graceEndsAt }: Pick<IntentRow, 'kind' | 'grace_ends_at'>, config: Config['control']): number {
+  return LONG.has(kind) && !(kind === 'save' && graceEndsAt !== null) ? config.start_deadline_ms : config.operation_deadline_ms;
 }
 
 /** A line for people whose end a program can read: it is what EC2's metadata service answers as `spot/instance-action`. */
