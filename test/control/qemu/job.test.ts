@@ -1,7 +1,7 @@
 /** VMs of a batch system's job: what the job is told does not end them, what ends the pilot does. */
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -122,52 +122,54 @@ describe.skipIf(!hasPart('qemu'))('a VM in a job', () => {
   });
 });
 
+const qemuIo = findProgram('qemu-io') ?? 'qemu-io';
+
+/** A guest that runs, on a disk with 64 KiB of that byte. */
+async function bootMarked(job: Job, mark: string): Promise<{ lease: string; pid: number | null; disk: string }> {
+  const lease = newLease();
+  const spec = { ...specOf(await job.image(powerGuestImage(), 'raw'), lease), diskMb: 4 };
+  await job.agent.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: spec });
+  const disk = join(job.stateDir, 'vms', lease, 'disk.qcow2');
+  // As a guest with a disk driver would.
+  await run(qemuIo, ['-f', 'qcow2', '-c', `write -P ${mark} 1M 64k`, disk], { ms: 30_000 });
+  const { pid } = vmOf(await job.agent.ask({ op: 'start', id: opId(), lease, generation: 2, deadlineMs: 60_000, vm: spec }));
+  await until('the guest', async () => (await says(job.agent, lease)).includes(POWER_GUEST_SAYS));
+  return { lease, pid, disk };
+}
+
+/** What is read of its disk has the mark, needs no other file, and boots as another VM. */
+async function expectBoots(job: Job, lease: string, mark: string): Promise<string> {
+  const file = join(job.stateDir, 'copy.qcow2');
+  await writeFile(file, await saved(job.agent, lease));
+  await run(qemuIo, ['-r', '-f', 'qcow2', '-c', `read -P ${mark} 1M 64k`, file], { ms: 30_000 });
+  expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
+  const again = await job.start(await readFile(file), 'qcow2');
+  await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
+  return file;
+}
+
 describe.skipIf(!hasPart('qemu'))('a disk that is saved', () => {
   it('is one file with all that was written, which boots elsewhere', async () => {
     const job = await newJob();
-    const lease = newLease();
-    const spec = { ...specOf(await job.image(powerGuestImage(), 'raw'), lease), diskMb: 4 };
-    await job.agent.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: spec });
-    const disk = join(job.stateDir, 'vms', lease, 'disk.qcow2');
-    // As a guest with a disk driver would.
-    await run(findProgram('qemu-io') ?? 'qemu-io', ['-f', 'qcow2', '-c', 'write -P 0xa5 1M 64k', disk], { ms: 30_000 });
-    const { pid } = vmOf(await job.agent.ask({ op: 'start', id: opId(), lease, generation: 2, deadlineMs: 60_000, vm: spec }));
-    await until('the guest', async () => (await says(job.agent, lease)).includes(POWER_GUEST_SAYS));
+    const { lease, pid, disk } = await bootMarked(job, '0xa5');
     expect(vmOf(await job.agent.ask({ ...leaseOp('save', lease, 3, opId(), 120_000), graceMs: 60_000 } as AgentRequest))).toMatchObject({ state: 'saved', pid: null });
     expect(await runs(pid ?? 0)).toBe(false);
     expect(job.agent.lines.filter((line) => 'event' in line)).toEqual([]);
-
-    const file = join(job.stateDir, 'copy.qcow2');
-    await writeFile(file, await saved(job.agent, lease));
+    const file = await expectBoots(job, lease, '0xa5');
     await run(qemuImg, ['compare', '-f', 'qcow2', '-F', 'qcow2', file, disk], { ms: 30_000 });
-    await run(findProgram('qemu-io') ?? 'qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -P 0xa5 1M 64k', file], { ms: 30_000 });
-    expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
-    const again = await job.start(await readFile(file), 'qcow2');
-    await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
   });
 });
 
 describe.skipIf(!hasPart('qemu'))('a disk that is copied', () => {
   it('is one file with all that was written so far, which boots elsewhere, and its VM goes on', async () => {
     const job = await newJob();
-    const lease = newLease();
-    const spec = { ...specOf(await job.image(powerGuestImage(), 'raw'), lease), diskMb: 4 };
-    await job.agent.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: spec });
-    const vmDir = join(job.stateDir, 'vms', lease);
-    await run(findProgram('qemu-io') ?? 'qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x5a 1M 64k', join(vmDir, 'disk.qcow2')], { ms: 30_000 });
-    const { pid } = vmOf(await job.agent.ask({ op: 'start', id: opId(), lease, generation: 2, deadlineMs: 60_000, vm: spec }));
-    await until('the guest', async () => (await says(job.agent, lease)).includes(POWER_GUEST_SAYS));
+    const { lease, pid, disk } = await bootMarked(job, '0x5a');
     expect(vmOf(await job.agent.ask(leaseOp('copy', lease, 3, opId(), 120_000)))).toMatchObject({ state: 'running', pid });
-    const file = join(job.stateDir, 'copy.qcow2');
-    await writeFile(file, await saved(job.agent, lease));
-    await run(findProgram('qemu-io') ?? 'qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -P 0x5a 1M 64k', file], { ms: 30_000 });
-    expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
-    const again = await job.start(await readFile(file), 'qcow2');
-    await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
+    await expectBoots(job, lease, '0x5a');
     // It runs on, and nothing of the copy stays once something else is asked of it.
     expect((await listed(job.agent)).find((vm) => vm.lease === lease)).toMatchObject({ state: 'running', pid });
     expect(vmOf(await job.agent.ask(leaseOp('pause', lease, 4)))).toMatchObject({ state: 'paused', pid });
-    await until('the end of the copy', async () => (await readdir(vmDir)).every((name) => !name.startsWith('cop')));
+    await until('the end of the copy', async () => (await readdir(dirname(disk))).every((name) => !name.startsWith('cop')));
   });
 
   it('a VM that stood still for it when its agent died goes on with the next one', async () => {
