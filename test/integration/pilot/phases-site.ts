@@ -66,11 +66,11 @@ export class PhasesSite {
     this.serve = await startServe(this.#toml);
   }
 
-  /** A command that says when it is called, and waits where the test holds it. */
+  /** A command that says when it is called and has heard all of its input (whoever is killed then has said everything), and waits where the test holds it. */
   #holdable(verb: string, real: string): string {
     const at = (where: string): string => `while [ -e '${this.#control}/${verb}-${where}' ]; do sleep 0.05; done\n`;
-    return this.#program(verb, `case " $* " in *" --version "*) exec '${real}' "$@";; esac\n: >'${this.#control}/${verb}-called'\n${at('before')}`
-      + `[ -e '${this.#control}/${verb}-dies' ] && exit 1\nout=$('${real}' "$@" 2>'${this.#control}/${verb}-errors')\n: >'${this.#control}/${verb}-done'\n${at('after')}`
+    return this.#program(verb, `case " $* " in *" --version "*) exec '${real}' "$@";; esac\ninput=$(mktemp -p '${this.#control}')\ncat >"$input"\n: >'${this.#control}/${verb}-called'\n${at('before')}`
+      + `[ -e '${this.#control}/${verb}-dies' ] && exit 1\nout=$('${real}' "$@" <"$input" 2>'${this.#control}/${verb}-errors')\n: >'${this.#control}/${verb}-done'\n${at('after')}`
       + `cat '${this.#control}/${verb}-errors' >&2\nprintf '%s\\n' "$out"\n`);
   }
 
