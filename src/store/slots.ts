@@ -197,8 +197,8 @@ export const returningNodes = statement<{ id: number; slot_id: string; node_id: 
      AND (EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = n.node_id AND c.process_id = $1) OR NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = n.node_id)) ORDER BY n.id LIMIT 2000`);
 
 /** $1 id (null = all), $2 live only, $3 user (null = all), $4 limit */
-export const slotsForAdmin = statement<SlotRow & { lrm: string; user: string; duration_s: number; walltime_s: number }>('slots-for-admin', `
-  SELECT ${SLOT.split(',').map((c) => `s.${c.trim()}`).join(', ')}, s.lrm, a.name AS user, s.duration_s, s.walltime_s
+export const slotsForAdmin = statement<SlotRow & { lrm: string; user: string; duration_s: number; walltime_s: number; spot: boolean }>('slots-for-admin', `
+  SELECT ${SLOT.split(',').map((c) => `s.${c.trim()}`).join(', ')}, s.lrm, a.name AS user, s.duration_s, s.walltime_s, s.spot
     FROM slot s JOIN account a ON a.id = s.account_id
    WHERE ($1::text IS NULL OR s.id = $1) AND (NOT $2::boolean OR NOT s.final) AND ($3::text IS NULL OR a.name = $3)
    ORDER BY s.created_at DESC, s.id LIMIT $4`);

@@ -3,6 +3,7 @@
  * pilots to go, cancels and shrinks jobs, applies what pilots have said. Everything it does may be done twice; what a crash
  * leaves undone is found again by the next tick, poll or start.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ControlClient } from '../control/types.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink, ToSubmit } from '../manager/slots/types.ts';
 import type { CancelAnswer, Lrm, LrmFacts } from '../pilot/lrm/types.ts';
@@ -18,6 +19,8 @@ const TELL_AGAIN_MS = 3_000;
 /** A batch system is asked at most for this share of the time. */
 const BUSY_SHARE = 0.2;
 const LONGEST_PAUSE_MS = 300_000;
+/** How often it is asked what it is and how it is configured: an administrator may change the grace, the epilogue, the nodes. */
+const FACTS_MS = 600_000;
 /** How often it is asked whether the duty is free, ms. */
 const DUTY_MS = 2_000;
 /** Commands that submit, and commands that end jobs, at a time: batch systems do not like to be flooded. */
@@ -66,6 +69,7 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   const timers = new Map<string, Timer>();
   const running = new Set<Promise<void>>();
   let facts: LrmFacts | null = null;
+  let factsAskedAt = -Infinity;
   let stopped = false;
   let failures = 0;
   let listed = true;
@@ -203,7 +207,7 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   }
 
   async function poll(): Promise<void> {
-    polling ??= keep((facts === null ? readFacts() : Promise.resolve()).then(list).catch((e: unknown) => failed('the batch system’s list could not be followed', e)))
+    polling ??= keep(readFacts().then(list).catch((e: unknown) => failed('the batch system’s list could not be followed', e)))
       .finally(() => {
         polling = undefined;
         arm('poll', pause(), () => void poll());
@@ -219,10 +223,14 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
     return Math.min(LONGEST_PAUSE_MS, Math.max(period * 2 ** Math.min(failures, 5), (status.listMs ?? 0) / BUSY_SHARE));
   }
 
+  /** Until it has said so at each poll, then now and then; what it said last holds until it says something else. */
   async function readFacts(): Promise<void> {
+    if (facts !== null && ctx.clock.monotonic() - factsAskedAt < FACTS_MS) return;
+    factsAskedAt = ctx.clock.monotonic();
     try {
-      facts = await lrm.facts();
-      ctx.log.info('batch system', { ...facts });
+      const said = await lrm.facts();
+      if (!isDeepStrictEqual(said, facts)) ctx.log.info('batch system', { ...said });
+      facts = said;
     } catch (e) {
       failed('the batch system does not say what it is', e);
     }

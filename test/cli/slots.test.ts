@@ -45,7 +45,7 @@ const aNode = (over: Partial<SlotNodeView> = {}): SlotNodeView => ({
   graceEnds: null, reason: null, phases: {}, ...over,
 });
 const aSlot = (over: Partial<SlotView> = {}): SlotView => ({
-  id: ID, user: 'alice', state: 'Ready', lrm: 'slurm', jobId: '4711', nativeState: 'RUNNING', position: null, waitsFor: null, expectedStart: null,
+  id: ID, user: 'alice', preemptible: false, state: 'Ready', lrm: 'slurm', jobId: '4711', nativeState: 'RUNNING', position: null, waitsFor: null, expectedStart: null,
   nodes: [aNode()], durationS: 3600, walltimeS: 3750, graceS: 30, createdAt: 0, submittedAt: 10, readyAt: 900, endedAt: null, reasonCode: null, reason: null, ...over,
 });
 const waiting = aSlot({ id: OTHER, state: 'Queued', nativeState: 'PENDING', position: 3, waitsFor: 'Resources', nodes: [aNode({ state: 'Waiting', host: null, lastHeard: null, until: null })] });
@@ -67,12 +67,12 @@ describe('slot', () => {
   test('show: job, nodes, steps, what pilots said; nothing of it steers the terminal', async () => {
     const moments: Moments = { 'submit-begun': 10, 'pilot-start': 700, notify: 880, reported: 900 };
     const slot: SlotDetails = {
-      ...aSlot({ waitsFor: 'evil\u001b[2J' }), nodes: [{ ...aNode({ state: 'Preempted', graceEnds: NOW + 12_000, reason: 'odd' }), breakdown: breakdown(moments) }],
+      ...aSlot({ preemptible: true, waitsFor: 'evil\u001b[2J' }), nodes: [{ ...aNode({ state: 'Preempted', graceEnds: NOW + 12_000, reason: 'odd' }), breakdown: breakdown(moments) }],
       messages: [{ id: 'a', host: 'n1', seq: 1, at: 880, receivedAt: 900, state: 'reserved', code: 4, text: 'only 100 MiB', applied: false }],
     };
     site.on('slots.show', () => slot);
     const { out } = await nimbus(['slot', 'show', ID]);
-    expect(out).toContain('job       4711 of slurm, which says RUNNING\n');
+    expect(out).toContain('job       4711 of slurm, which says RUNNING; preemptible\n');
     expect(out).toMatch(/n1 {4}Preempted .* 4s ago {2}grace 12s/);
     expect(out).toMatch(/ {2}torque +690 /);
     expect(out).toMatch(/0\.900 {2}n1 {4} 1 {2}reserved \(code 4\), not applied yet {2}only 100 MiB/);

@@ -55,6 +55,13 @@ describe('shown', () => {
     expect(await admin().slots.list({ live: true, node: 'n1' })).toEqual([]);
   });
 
+  it('whether the leases of a slot are preemptible', async () => {
+    p = await openPilotSite({ pilot_spot: { partition: 'low' } });
+    await create(1);
+    await p.site.manager.leases.create(p.site.alice, { minCount: 1, maxCount: 1, image: 'guest', spot: { price: 1, persistent: false } });
+    expect((await admin().slots.list({ live: true })).map((s) => s.preemptible).sort()).toEqual([false, true]);
+  });
+
   it('a slot that runs: its nodes, what pilots said, where time went; found by its node', async () => {
     p = await openPilotSite();
     const id = await running('n1', 'n2');

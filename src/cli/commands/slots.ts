@@ -60,7 +60,7 @@ function describe(env: Env, s: SlotDetails): string {
     ['slot', s.id],
     ['user', s.user],
     ['state', `${s.state}${s.reason === null ? '' : `: ${s.reason}${s.reasonCode === null ? '' : ` (${s.reasonCode})`}`}`],
-    ['job', `${s.jobId ?? 'none yet'} of ${s.lrm}${s.nativeState === null ? '' : `, which says ${s.nativeState}`}`],
+    ['job', `${s.jobId ?? 'none yet'} of ${s.lrm}${s.nativeState === null ? '' : `, which says ${s.nativeState}`}${s.preemptible ? '; preemptible' : ''}`],
     ['place', s.position === null ? null : `${s.position} of the queue`],
     ['waits for', s.waitsFor],
     ['start', s.expectedStart === null ? null : `${time(s.expectedStart)} expected (in ${left(s.expectedStart, env.clock.now())})`],

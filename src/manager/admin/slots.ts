@@ -109,7 +109,7 @@ function grouped<K, T>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
 
 function slotView(r: AdminSlotRow, nodes: readonly SlotNodeView[]): SlotView {
   return {
-    id: r.id, user: r.user, state: r.state, lrm: r.lrm, jobId: r.job_id, nativeState: r.native_state, position: r.queue_position,
+    id: r.id, user: r.user, preemptible: r.spot, state: r.state, lrm: r.lrm, jobId: r.job_id, nativeState: r.native_state, position: r.queue_position,
     waitsFor: r.queue_reason, expectedStart: r.expected_start, nodes, durationS: r.duration_s, walltimeS: r.walltime_s, graceS: r.grace_s,
     createdAt: r.created_at, submittedAt: r.submitted_at, readyAt: r.ready_at, endedAt: r.ended_at, reasonCode: r.reason_code, reason: r.reason,
   };

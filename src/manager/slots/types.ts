@@ -85,6 +85,8 @@ export interface SlotNodeView {
 export interface SlotView {
   readonly id: string;
   readonly user: string;
+  /** Its leases are preemptible, and its job is one of lower standing. */
+  readonly preemptible: boolean;
   readonly state: SlotState;
   readonly lrm: string;
   readonly jobId: string | null;
