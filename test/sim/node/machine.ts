@@ -5,6 +5,7 @@
 import type { Agent } from '../../../src/control/agent/agent.ts';
 import { streamEnds, type Network } from '../world/network.ts';
 import { Process } from '../world/process.ts';
+import type { Leap } from '../world/time.ts';
 import type { Dice } from '../world/random.ts';
 import type { Trace } from '../world/trace.ts';
 import { Disk, type Inode, type SpecialFile } from './disk.ts';
@@ -24,6 +25,8 @@ export interface MachineParts {
   readonly random: Dice;
   readonly trace: Trace;
   readonly immediate: (fn: () => void) => void;
+  /** Of an agent's clock. */
+  readonly leap: Leap | undefined;
   /** How the simulated VMM behaves. */
   readonly simulated: object;
 }
@@ -81,9 +84,10 @@ export class Machine {
   }
 
   #start(): Running {
+    const { leap } = this.parts;
     const { process, program } = this.run('agent', () => NO_WEB);
     const agent = program.openAgent({
-      stateDir: STATE_DIR, driver: 'simulated', config: program.parseAgentConfig({ simulated: this.parts.simulated }), clock: process.clock,
+      stateDir: STATE_DIR, driver: 'simulated', config: program.parseAgentConfig({ simulated: this.parts.simulated }), clock: leap === undefined ? process.clock : process.leapingClock(leap),
       log: this.parts.trace.logOf(process),
     });
     const running = { process, agent };

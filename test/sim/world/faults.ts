@@ -1,5 +1,6 @@
 /** What goes wrong, and how it is mended: one method a fault, drawn by the seed. */
 import { HONEST, type BatchSystem, type Job } from './batch.ts';
+import type { Trouble } from './idle.ts';
 import type { Site } from './site.ts';
 import type { Dice } from './random.ts';
 import { CALM } from './weather.ts';
@@ -17,10 +18,27 @@ const BORROWED: readonly Fault[] = [
   [3, 'moodSwing'], [3, 'mend'], [4, 'forge'],
 ];
 
+/** What mends, and breaks nothing. */
+const MENDS: ReadonlySet<string> = new Set(['powerOn', 'reconnect', 'calm', 'mend']);
+/** Whose polls have something to find; of the others, everybody's. What dies later disturbs when it does. */
+const DISTURBS: Readonly<Record<string, readonly Trouble[]>> = {
+  killService: ['services'], killServiceSoon: [], pauseService: ['services'], killAgent: ['network'], killAgentSoon: [], powerOff: ['network'], cutOff: ['network'], resetStreams: ['network'],
+  databaseAway: ['database'], fillDisk: ['network'],
+};
+const EVERYTHING: readonly Trouble[] = ['network', 'database', 'services'];
+
+interface Fuse {
+  left: number;
+  readonly kill: 'killService' | 'killAgent' | 'killPilot';
+  readonly at: 'statement' | 'message';
+}
+
 export class Faults {
   readonly #dice: Dice;
   /** Statements and messages until somebody dies. */
-  #fuses: Array<{ left: number; readonly kill: () => void; readonly at: 'statement' | 'message' }> = [];
+  #fuses: Fuse[] = [];
+  /** Since it stopped last. */
+  readonly #disturbed = new Set<Trouble>();
   happened = 0;
 
   constructor(private readonly site: Site) {
@@ -29,22 +47,37 @@ export class Faults {
     site.network.onMessage = () => this.#burn('message');
   }
 
-  /** Something, as the seed has it. */
+  /** Something, as the seed has it; it may mend what another has broken. */
   happen(): void {
-    const kinds = this.site.batch === undefined ? OWNED : BORROWED;
+    this.#draw(this.site.batch === undefined ? OWNED : BORROWED);
+  }
+
+  /** Something that breaks. */
+  strike(): void {
+    this.#draw((this.site.batch === undefined ? OWNED : BORROWED).filter(([, name]) => !MENDS.has(name)));
+  }
+
+  #draw(kinds: readonly Fault[]): void {
     let at = this.#dice.next() * kinds.reduce((sum, [weight]) => sum + weight, 0);
     const [, name] = kinds.find(([weight]) => (at -= weight) < 0) ?? kinds[0] ?? [0, 'calm'];
     this.happened += 1;
-    this.site.idle.disturb();
+    this.#disturb(name);
     this.site.trace.add('fault', name);
     (this[name as keyof this] as () => void)();
+  }
+
+  #disturb(name: string): void {
+    const what = this.site.batch === undefined ? DISTURBS[name] ?? EVERYTHING : EVERYTHING;
+    for (const trouble of what) this.#disturbed.add(trouble);
+    this.site.idle.disturb(what);
   }
 
   /** From now on nothing goes wrong any more, and what was broken is mended. */
   stop(): void {
     const { site } = this;
     this.#fuses = [];
-    site.idle.disturb();
+    site.idle.disturb([...this.#disturbed]);
+    this.#disturbed.clear();
     this.calm();
     this.mend();
     site.network.cutOff.clear();
@@ -68,7 +101,7 @@ export class Faults {
   /** Between two statements, or two messages. */
   killServiceSoon(): void {
     const at = this.#dice.chance(0.7) ? 'statement' : 'message';
-    this.#fuses.push({ left: this.#dice.int(1, 40), kill: () => this.killService(), at });
+    this.#fuses.push({ left: this.#dice.int(1, 40), kill: 'killService', at });
   }
 
   pauseService(): void {
@@ -82,7 +115,7 @@ export class Faults {
   }
 
   killAgentSoon(): void {
-    this.#fuses.push({ left: this.#dice.int(1, 30), kill: () => this.killAgent(), at: 'message' });
+    this.#fuses.push({ left: this.#dice.int(1, 30), kill: 'killAgent', at: 'message' });
   }
 
   powerOff(): void {
@@ -149,7 +182,7 @@ export class Faults {
 
   /** In any phase: between two of its messages, or of the service's commands to the batch system. */
   killPilotSoon(): void {
-    this.#fuses.push({ left: this.#dice.int(1, 40), kill: () => this.killPilot(), at: 'message' });
+    this.#fuses.push({ left: this.#dice.int(1, 40), kill: 'killPilot', at: 'message' });
   }
 
   preempt(): void {
@@ -201,7 +234,10 @@ export class Faults {
     const burnt = this.#fuses.filter((f) => f.left <= 0);
     if (burnt.length === 0) return;
     this.#fuses = this.#fuses.filter((f) => f.left > 0);
-    for (const fuse of burnt) fuse.kill();
+    for (const { kill } of burnt) {
+      this.#disturb(kill);
+      this[kill]();
+    }
   }
 }
 

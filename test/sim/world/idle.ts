@@ -11,13 +11,18 @@ import type { Site } from './site.ts';
 import type { Leap } from './time.ts';
 import { isCalm } from './weather.ts';
 
+/** What goes wrong, and so whose polls may find something: who speaks with agents, who speaks with the database, who watches other services. */
+export type Trouble = 'network' | 'database' | 'services';
+const EVERYTHING: readonly Trouble[] = ['network', 'database', 'services'];
+
 /** After a disturbance every poll is made for so long. */
 const CALM_MS = 20_000;
 /** A service that was not heard is dead for the others after five seconds, and its work is theirs within another ten. */
 const LIVES_MS = 15_000;
 /** A poll is made all the same after so long. Agents end a silent connection after 15 minutes, pilots after one. */
 const MOST_MS = 900_000;
-const AGENTS_MS = 600_000;
+const AGENTS_MS = 780_000;
+const AGENT_LOOKS_MS = 60_000;
 const PILOTS_MS = 40_000;
 /** The slot worker looks at its tables so often, or more often. */
 const LOOK_MS = 5_000;
@@ -52,28 +57,34 @@ export class Idle {
   #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
-  #disturbedAt = 0;
+  readonly #disturbedAt: Record<Trouble, number> = { network: 0, database: 0, services: 0 };
 
   constructor(private readonly site: Site) {}
 
   /** Something goes wrong, or is mended. */
-  disturb(): void {
-    this.#disturbedAt = this.site.time.now;
+  disturb(what: readonly Trouble[] = EVERYTHING): void {
+    for (const trouble of what) this.#disturbedAt[trouble] = this.site.time.now;
+  }
+
+  /** Agents end a connection that is silent: they look for it each minute. */
+  ofAgents(): Leap {
+    return { polls: (ms, background) => background && ms === AGENT_LOOKS_MS, most: MOST_MS, idle: () => this.#calm(CALM_MS, ['network']) };
   }
 
   leap(process: Process, worker: Worker | 'control'): Leap {
     if (worker === 'control') {
       const ping = this.site.config.control.silence_ms / 5;
-      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(CALM_MS), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
+      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(CALM_MS, ['network']), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
     }
     // The list of the batch system is asked for as often as ever.
     if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#nothingFor(process, worker) };
     return { polls: (_ms, background) => background, most: MOST_MS, idle: () => this.#nothingFor(process, worker) };
   }
 
-  #calm(ms: number): boolean {
+  #calm(ms: number, of: readonly Trouble[] = EVERYTHING): boolean {
     const { weather, network, time, machines, database } = this.site;
-    return time.now - this.#disturbedAt > ms && isCalm(weather) && network.cutOff.size === 0 && time.now >= database.awayUntil && machines.every((m) => m.up);
+    if (of.some((trouble) => time.now - this.#disturbedAt[trouble] <= ms)) return false;
+    return isCalm(weather) && time.now >= database.awayUntil && network.cutOff.size === 0 && machines.every((m) => m.up);
   }
 
   #nothingFor(process: Process, worker: Worker): boolean {
@@ -83,7 +94,7 @@ export class Idle {
       case 'dispatcher': return isLater(this.#look().intent, now);
       case 'sweeper': return isLater(this.#look().sweep, now);
       case 'pruner': return this.#nothingOld(now);
-      case 'monitor': return this.#calm(CALM_MS) && this.#nodesAreRead(process);
+      case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? ['network', 'database'] : EVERYTHING) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
       case 'sinks': return this.#nothingToTell();
       case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
@@ -115,7 +126,7 @@ export class Idle {
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
   #allLive(): boolean {
     const { services, options } = this.site;
-    return (options.services === 1 || this.#calm(LIVES_MS)) && services.length === options.services && this.#look().lives === services.length;
+    return (options.services === 1 || this.#calm(LIVES_MS, ['database', 'services'])) && services.length === options.services && this.#look().lives === services.length;
   }
 
   #nothingOld(now: number): boolean {

@@ -69,6 +69,8 @@ export class Invariants {
   #lastEvent = 0;
   readonly #seen = new Map<string, number>();
   #looks = 0;
+  /** Of the whole database, at the last look. */
+  #writes = -1;
   #vmChanges = -1;
   readonly #pilot: boolean;
   readonly #story = createHash('sha256');
@@ -88,7 +90,9 @@ export class Invariants {
   /** After a step. */
   look(): Violation[] {
     const { database } = this.site;
-    if (!database.atRest || !this.#changed(EVERYWHERE)) return this.#machines();
+    if (!database.atRest || database.writes === this.#writes) return this.#machines();
+    this.#writes = database.writes;
+    if (!this.#changed(EVERYWHERE)) return this.#machines();
     this.#looks += 1;
     const trail = this.#changed(['event']) ? this.#trail() : { found: [], leases: [] };
     // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.

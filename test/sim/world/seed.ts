@@ -148,7 +148,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
 
 /** Something goes wrong, and somebody mends it. */
 async function trouble(site: Site, faults: Faults): Promise<void> {
-  faults.happen();
+  faults.strike();
   await site.loop.pass(site.dice.wait(TROUBLE_MS));
   faults.stop();
 }

@@ -81,7 +81,7 @@ export class Site {
     this.database = new Database(postgres, this.dice.fork('database'), this.weather, this.trace);
     this.config = configSchema.parse({ lease: { default_duration: 600, max_duration: 86_400 }, ...options.config });
     this.machines = Array.from({ length: options.nodes }, (_, i) => new Machine(`n${i + 1}`, NODE_MB + 1024, NODE_CORES, {
-      network: this.network, random: this.dice.fork(`n${i + 1}`), trace: this.trace, immediate: this.loop.immediate, simulated: { startMs: 150, stopMs: 50, ...options.simulated },
+      network: this.network, random: this.dice.fork(`n${i + 1}`), trace: this.trace, immediate: this.loop.immediate, leap: options.leap ? this.idle.ofAgents() : undefined, simulated: { startMs: 150, stopMs: 50, ...options.simulated },
     }));
     this.web = new SimulatedWeb(this);
     this.batch = this.config.scheduler.mode === 'pilot' ? new BatchSystem(this) : undefined;
@@ -144,7 +144,7 @@ export class Site {
     });
     process.atEnd(() => this.services.splice(this.services.indexOf(service), 1));
     this.services.push(service);
-    this.idle.disturb();
+    this.idle.disturb(this.batch === undefined ? ['services'] : undefined);
     this.trace.add('service starts', process.name);
     return service;
   }
