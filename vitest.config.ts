@@ -8,8 +8,10 @@ export default defineConfig({
     globalSetup: ['test/support/run.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // None waits for so long where all is well: a machine may be busy, and a test says itself what does not come.
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 20_000 } },
     teardownTimeout: 30_000,
   },
 });

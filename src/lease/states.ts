@@ -86,7 +86,7 @@ export type Trigger =
   | 'reboot' | 'rebooted' | 'pause' | 'paused' | 'resume' | 'resumed'
   | 'shutdown' | 'shut-down' | 'powered-off' | 'start' | 'serialize' | 'serialized' | 'unserialize'
   | 'make-transportable' | 'transportable' | 'image-made' | 'copy' | 'copy-done' | 'stage-out' | 'staged-out'
-  | 'refused' | 'failed' | 'vm-exited' | 'end' | 'ended' | 'forget';
+  | 'not-started' | 'refused' | 'failed' | 'vm-exited' | 'end' | 'ended' | 'forget';
 
 /** Work that a transition asks of an agent. */
 export type IntentKind = 'start' | 'reboot' | 'pause' | 'resume' | 'shutdown' | 'serialize' | 'unserialize' | 'save' | 'copy' | 'remove';
@@ -123,6 +123,8 @@ export const TRANSITIONS: readonly Transition[] = [
   { from: ['ShuttingDown'], trigger: 'shut-down', to: 'Propagated', by: ['agent'] },
   { from: ['Starting', 'Running', 'Rebooting', 'Pausing', 'Paused', 'Resuming', 'Serializing', 'Serialized'], trigger: 'powered-off', to: 'Propagated', by: ['agent', 'service'] },
   { from: ['Propagated'], trigger: 'start', to: 'Starting', by: ASKING, intent: 'start' },
+  // It has run before, and its disk is its user's. Whether the VM runs after all may not be known: it is ended, and rests.
+  { from: ['Starting'], trigger: 'not-started', to: 'ShuttingDown', by: ['agent', 'service'], intent: 'shutdown' },
   { from: ['Unpropagated'], trigger: 'start', to: 'Unpropagated', by: ASKING, intent: 'start' },
   { from: ['Running', 'Paused'], trigger: 'serialize', to: 'Serializing', by: ASKING, intent: 'serialize' },
   { from: ['Serializing'], trigger: 'serialized', to: 'Serialized', by: ['agent'] },

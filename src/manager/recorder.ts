@@ -65,7 +65,7 @@ const ON_DONE: Readonly<Record<IntentKind, Trigger>> = {
   start: 'started', reboot: 'rebooted', pause: 'paused', resume: 'resumed', shutdown: 'shut-down', serialize: 'serialized',
   unserialize: 'started', save: 'transportable', copy: 'copy-done', remove: 'ended',
 };
-/** A failed start is the end of the VM; a refused reboot, pause or resume leaves it as it was, and so does one whose memory is kept. */
+/** A first start that fails is the end of the VM; a refused reboot, pause or resume leaves it as it was, and so does one whose memory is kept. */
 const ON_FAILED: Readonly<Record<IntentKind, readonly Trigger[]>> = {
   start: ['failed'], unserialize: ['refused'], save: [], copy: [], remove: [],
   reboot: ['refused'], pause: ['refused'], resume: ['refused'], shutdown: ['refused'], serialize: ['refused'],
@@ -204,13 +204,20 @@ function applyReport(batch: TransitionBatch, lease: LockedLease, r: Report, now:
       }
       if (r.intent === 'save' && lease.save_as !== null) return notSaved(batch, lease, cause('refused', r.reason), r);
       if (r.intent === 'save') preempt(batch, lease, r, `${PREEMPTED}; nothing was saved: ${r.reason}`);
-      for (const trigger of ON_FAILED[r.intent]) {
-        batch.apply(lease, cause(trigger, r.reason), { reasonCode: r.code, reason: r.reason });
-      }
+      notDone(batch, lease, r, cause);
       return;
     case 'vm-exited':
       if (current || thisVm) vmExited(batch, lease, r, cause);
   }
+}
+
+function notDone(batch: TransitionBatch, lease: LockedLease, r: Report & { kind: 'failed' }, cause: (trigger: Trigger, why: string) => Cause): void {
+  const outcome = { reasonCode: r.code, reason: r.reason };
+  const ranBefore = r.intent === 'start' && lease.running_at !== null;
+  if (ranBefore && batch.apply(lease, { ...cause('not-started', r.reason), hard: true }, outcome)) return;
+  // The node knows nothing of it: there is no VM that could run on.
+  const isUnknown = r.intent === 'shutdown' && r.code === 'Server.NoSuchVm';
+  for (const trigger of isUnknown ? ['failed'] as const : ON_FAILED[r.intent]) batch.apply(lease, cause(trigger, r.reason), outcome);
 }
 
 /** An image that is being made of a lease which goes on. */

@@ -26,6 +26,10 @@ const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 30_000;
 /** A VM must be removed however long that takes; one that is serialized may be so already, and would be lost as one that runs. */
 const NEVER_GIVEN_UP: ReadonlySet<IntentRow['kind']> = new Set(['remove', 'serialize', 'unserialize']);
+/** Nor is a VM given up that has to end without its guest's say: it may be one whose start was not heard of. */
+const isNeverGivenUp = (row: IntentRow): boolean => NEVER_GIVEN_UP.has(row.kind) || (row.kind === 'shutdown' && row.hard);
+/** What an agent says of a VM that it has told to end, and that has not ended yet: a disk that takes long to be written. */
+const ENDS_LATE: ReadonlySet<string> = new Set(['DriverFailed', 'DeadlineExceeded']);
 /** Intents under way at once; the rest waits in the table. */
 const MOST_UNDER_WAY = 10_000;
 
@@ -169,6 +173,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     }
     const { code, message } = done.error;
     if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) await lost(row, message);
+    // It was told to end, and will: nobody can say that it runs on.
+    else if (row.kind === 'shutdown' && ENDS_LATE.has(code)) await postpone(row, message);
     else await fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
   }
 
@@ -195,10 +201,15 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
     if (others && row.attempts === 0) return leave([row]);
     const now = ctx.clock.now();
-    if (!others && !NEVER_GIVEN_UP.has(row.kind) && now - row.created_at >= timeFor(row, deps.config.control)) {
+    if (!others && !isNeverGivenUp(row) && now - row.created_at >= timeFor(row, deps.config.control)) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
       return;
     }
+    await postpone(row, reason);
+  }
+
+  async function postpone(row: IntentRow, reason: string): Promise<void> {
+    const now = ctx.clock.now();
     const wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10));
     await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [writable(reason)], [row.process_id]]);
   }

@@ -118,11 +118,49 @@ describe('StopInstances and StartInstances', () => {
 
   it('a node that refuses leaves the instance running, and says why', async () => {
     const id = await door.run();
-    door.site.control.answer = (_node, r) => (r.op === 'shutdown' ? { code: 'DriverFailed', message: 'stuck' } : undefined);
+    door.site.control.answer = (_node, r) => (r.op === 'shutdown' ? { code: 'NotPermitted', message: 'stuck' } : undefined);
     await stop(id);
     door.site.control.answer = () => undefined;
     const shown = await door.ask(one('DescribeInstances', id));
-    expect([first(shown, 'name'), shown.body]).toEqual(['running', expect.stringContaining('<stateReason><code>Server.DriverFailed</code>')]);
+    expect([first(shown, 'name'), shown.body]).toEqual(['running', expect.stringContaining('<stateReason><code>Server.NotPermitted</code>')]);
+  });
+
+  it('a VM that ends later than its node waits for it is stopped, not lost', async () => {
+    const id = await door.run();
+    let late = 2;
+    door.site.control.answer = (_node, r) => (r.op === 'shutdown' && late > 0 ? { code: (late -= 1) === 1 ? 'DriverFailed' : 'DeadlineExceeded', message: 'it does not end' } : undefined);
+    await door.ask(one('StopInstances', id));
+    await expect.poll(async () => {
+      await door.site.dispatcher.poll();
+      return state(id);
+    }, { timeout: 20_000 }).toBe('stopped');
+    expect(late).toBe(0);
+    expect(new Set(seen(id).filter((r) => r.op === 'shutdown').map((r) => r.id)).size, 'one request, said again').toBe(1);
+    await door.settled(one('StartInstances', id));
+    expect(await state(id)).toBe('running');
+  });
+
+  it('one that does not start again is stopped, with its disk, and says why', async () => {
+    const id = await door.run();
+    await stop(id);
+    door.site.control.answer = (_node, r) => (r.op === 'start' ? { code: 'NoPort', message: 'no port is free' } : undefined);
+    await door.settled(one('StartInstances', id));
+    door.site.control.answer = () => undefined;
+    const shown = await door.ask(one('DescribeInstances', id));
+    expect([first(shown, 'name'), shown.body]).toEqual(['stopped', expect.stringContaining('<stateReason><code>Server.NoPort</code>')]);
+    // Whether it runs after all, nobody knows: it is ended, and nothing else.
+    expect(seen(id).map((r) => r.op)).toEqual(['start', 'shutdown', 'start', 'shutdown']);
+    expect(seen(id).at(-1)).toMatchObject({ graceMs: 0 });
+    await door.settled(one('StartInstances', id));
+    expect(await state(id)).toBe('running');
+  });
+
+  it('a node that has nothing of it any more ends it', async () => {
+    const id = await door.run();
+    door.site.control.answer = (_node, r) => (r.op === 'shutdown' ? { code: 'NoSuchVm', message: 'no VM' } : undefined);
+    await stop(id);
+    door.site.control.answer = () => undefined;
+    await expect.poll(() => state(id), { timeout: 20_000 }).toBe('terminated');
   });
 });
 

@@ -117,6 +117,33 @@ describe('a VM that exits', () => {
     await expectInvariants(site);
   });
 
+  it('one whose second start nobody answers for so long is ended, however long that takes, and keeps its disk', async () => {
+    const id = await running();
+    await site.manager.leases.stop(site.alice, [id]);
+    await site.settled();
+    const goneBy = async (): Promise<void> => {
+      await unanswered(site);
+      await site.db.query(statement('test-long-ago', "UPDATE intent SET created_at = now() - interval '1 h', next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
+      await site.dispatcher.poll();
+      await site.settled();
+    };
+    site.control.answer = (_, r) => (r.op === 'start' || r.op === 'shutdown' ? 'silent' : undefined);
+    await site.manager.leases.start(site.alice, [id]);
+    await goneBy();
+    expect(await see(id)).toMatchObject({ state: 'ShuttingDown', reasonCode: 'Server.NodeUnreachable' });
+    await goneBy();
+    expect((await see(id))?.state, 'nobody says that it runs').toBe('ShuttingDown');
+    site.control.answer = () => undefined;
+    await goneBy();
+    expect((await see(id))?.state).toBe('Propagated');
+    await site.manager.leases.start(site.alice, [id]);
+    await site.settled();
+    expect((await see(id))?.state).toBe('Running');
+    await site.manager.leases.end(site.alice, [id], '');
+    await site.settled();
+    await expectInvariants(site);
+  });
+
   it('of an earlier start than the lease’s last one changes nothing', async () => {
     const id = await running();
     await site.db.query(statement('test-restarted', "WITH l AS (UPDATE lease SET generation = 5 WHERE id = $1) UPDATE intent SET generation = 5 WHERE lease_id = $1 AND kind = 'start'"), [id]);

@@ -25,9 +25,12 @@ export async function sendBody(serve: Serve, body: string | Buffer, headers: Rec
 export const signedHeaders = (serve: Serve, keys: Keys, body: string, now = Date.now()): Record<string, string> =>
   signV4({ now, port: portOf(serve) }, body, keys);
 
+/** Two requests that are the same, within a second, have the same signature: the second one would be taken for a replay. */
+let asked = 0;
+
 export function askAs(serve: Serve, keys: Keys): Ask {
   return (params) => {
-    const body = form(params);
+    const body = form({ ...params, Timestamp: String(asked += 1) });
     return sendBody(serve, body, signedHeaders(serve, keys, body));
   };
 }

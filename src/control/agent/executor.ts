@@ -215,6 +215,8 @@ export class Executor {
 function remembers(request: LeaseRequest, done: Done): boolean {
   // A copied disk does not outlive the agent.
   if (request.op === 'copy') return false;
+  // A VM that has not ended in time ends a little later.
+  if (request.op === 'shutdown') return done.ok;
   return done.ok || (request.op !== 'remove' && !REPEATABLE.has(done.error.code));
 }
 

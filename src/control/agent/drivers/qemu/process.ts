@@ -15,6 +15,7 @@ export interface VmProcess {
 }
 
 const POLL_MS = 5;
+const KILLED_MS = 10_000;
 
 /** The VM's process; `hint` is looked at first, then every process of the node. */
 export async function findVmProcess(place: VmPlace, hint: number | null): Promise<VmProcess | null> {
@@ -70,7 +71,8 @@ export async function killVm(vm: VmProcess, clock: Clock, graceMs: number, signa
     } catch (e) {
       if ((e as NodeJS.ErrnoException).code !== 'ESRCH') throw e;
     }
-    if (await waitForEnd(vm, clock, graceMs)) return true;
+    // Killed, it ends; but it may have gigabytes to free, or a slow disk to wait for.
+    if (await waitForEnd(vm, clock, signal === 'SIGKILL' ? Math.max(graceMs, KILLED_MS) : graceMs)) return true;
   }
   return false;
 }
