@@ -130,10 +130,7 @@ describe('StopInstances and StartInstances', () => {
     let late = 2;
     door.site.control.answer = (_node, r) => (r.op === 'shutdown' && late > 0 ? { code: (late -= 1) === 1 ? 'DriverFailed' : 'DeadlineExceeded', message: 'it does not end' } : undefined);
     await door.ask(one('StopInstances', id));
-    await expect.poll(async () => {
-      await door.site.dispatcher.poll();
-      return state(id);
-    }, { timeout: 20_000 }).toBe('stopped');
+    await expect.poll(() => door.site.dispatcher.poll().then(() => state(id))).toBe('stopped');
     expect(late).toBe(0);
     expect(new Set(seen(id).filter((r) => r.op === 'shutdown').map((r) => r.id)).size, 'one request, said again').toBe(1);
     await door.settled(one('StartInstances', id));
@@ -160,7 +157,7 @@ describe('StopInstances and StartInstances', () => {
     door.site.control.answer = (_node, r) => (r.op === 'shutdown' ? { code: 'NoSuchVm', message: 'no VM' } : undefined);
     await stop(id);
     door.site.control.answer = () => undefined;
-    await expect.poll(() => state(id), { timeout: 20_000 }).toBe('terminated');
+    await expect.poll(() => state(id)).toBe('terminated');
   });
 });
 

@@ -31,7 +31,7 @@ async function start(c: EC2Client, clientToken?: string): Promise<string> {
 }
 const state = async (c: EC2Client, id: string): Promise<string | undefined> =>
   (await c.send(new DescribeInstancesCommand({ InstanceIds: [id] }))).Reservations?.[0]?.Instances?.[0]?.State?.Name;
-const untilState = (c: EC2Client, id: string, wanted: string): Promise<unknown> => expect.poll(() => state(c, id), { timeout: 20_000 }).toBe(wanted);
+const untilState = (c: EC2Client, id: string, wanted: string): Promise<unknown> => expect.poll(() => state(c, id), { timeout: 60_000 }).toBe(wanted);
 
 describe('the service', () => {
   it('stops on SIGTERM with exit code 0, its VMs run on, and the next start finds them', { timeout: 90_000 }, async () => {
@@ -75,11 +75,11 @@ describe('the service', () => {
     await expect(state(await client(serve), 'i-00000000000000000')).rejects.toMatchObject({ name: 'InvalidInstanceID.NotFound' });
   });
 
-  it('ends a lease on time', { timeout: 60_000 }, async () => {
+  it('ends a lease on time', { timeout: 120_000 }, async () => {
     serve = await startServe('');
     const c = await client(serve);
     const made = await c.send(new RunInstancesCommand({
-      ImageId: 'nimbus-guest', MinCount: 1, MaxCount: 1, TagSpecifications: [{ ResourceType: 'instance', Tags: [{ Key: 'nimbus:duration', Value: '3s' }] }],
+      ImageId: 'nimbus-guest', MinCount: 1, MaxCount: 1, TagSpecifications: [{ ResourceType: 'instance', Tags: [{ Key: 'nimbus:duration', Value: '15s' }] }],
     }));
     await untilState(c, made.Instances?.[0]?.InstanceId ?? '', 'terminated');
     const usage = await serve.admin<Array<{ chargedMinutes: number; reservedMinutes: number }>>('usage');

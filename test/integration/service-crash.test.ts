@@ -137,7 +137,12 @@ function killAt(n: number, when: 'before' | 'after'): void {
   const { pid } = serve;
   const at = proxy.count + n;
   proxy[when] = (count) => {
-    if (count === at) process.kill(pid, 'SIGKILL');
+    if (count !== at) return;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It had ended by itself.
+    }
   };
 }
 const killNoMore = (): void => { proxy.before = proxy.after = () => undefined; };

@@ -38,7 +38,10 @@ describe.skipIf(!hasPart('systemd-boots') || !hasPart('qemu'))('under systemd', 
   const systemctl = (...args: string[]): Promise<string> => machine.do('systemctl', '--no-pager', ...args);
   const unit = async (...properties: string[]): Promise<Record<string, string>> =>
     Object.fromEntries((await systemctl('show', 'nimbus', `--property=${properties.join(',')}`)).trim().split('\n').map((line) => line.split('=') as [string, string]));
-  const journal = (): Promise<string> => machine.do('journalctl', '--no-pager', '--boot', '--output=cat');
+  const journal = async (): Promise<string> => {
+    await machine.do('journalctl', '--sync');
+    return machine.do('journalctl', '--no-pager', '--boot', '--output=cat');
+  };
   const ready = async (): Promise<{ ec2: string; monitoring: string; pid: number }> => JSON.parse(await machine.do('cat', '/run/nimbus/ready.json')) as { ec2: string; monitoring: string; pid: number };
   const vms = async (): Promise<Process[]> => (await machine.do('ps', '-eo', 'pid=,user=,args=')).trim().split('\n').flatMap((line) => {
     const [, pid = '0', user = '', args = ''] = /^\s*(\d+) (\S+)\s+(.*)$/.exec(line) ?? [];

@@ -107,6 +107,7 @@ describe.skipIf(!here)('a real VM', { timeout: 240_000 }, () => {
     const after = await saysMore(one.id, 3);
     expect(after.startsWith(still) && countedOn(after), after).toBe(true);
     for (const { id } of [one, other]) await serve.admin('lease', 'destroy', id);
+    for (const { id } of [one, other]) await until(id, 'terminated');
   });
 
   it('that a grid client serializes has no process, and goes on where it was, after a restart of everything', async () => {

@@ -188,7 +188,7 @@ describe('a PostgreSQL that outlived its service', () => {
     const zombie = Number(line.toString());
     await vi.waitUntil(() => readFileSync(`/proc/${parent.pid ?? 0}/comm`, 'utf8').trim() === 'sleep', { timeout: 10_000 });
     process.kill(zombie, 'SIGKILL');
-    await vi.waitUntil(() => !isAlive(zombie));
+    await vi.waitUntil(() => !isAlive(zombie), { timeout: 10_000 });
     writeFileSync(join(dataDir, 'pg', 'postmaster.pid'), `${zombie}\n/proc/self/fd/3\n0\n5432\n/proc/self/fd/4\n\n`);
     const context = testContext();
     const begun = startEmbedded(context, { dataDir });

@@ -106,7 +106,7 @@ describe('the dispatcher', () => {
     await expect.poll(async () => (await see(good))?.state, { interval: 10 }).toBe('Running');
     await expect.poll(async () => (await see(bad))?.state, { interval: 10 }).toBe('Corrupted');
     expect((await see(bad))?.reason).toContain('no such file');
-    expect(next.underWay).toBe(0);
+    await expect.poll(() => next.underWay).toBe(0);
   });
 
   it('does not pass on for ever what each of two services takes to be within the reach of the other', async () => {

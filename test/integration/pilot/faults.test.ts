@@ -3,6 +3,7 @@ import { EC2Client, RunInstancesCommand } from '@aws-sdk/client-ec2';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
+import { createAdminClient } from '../../../src/cli/client.ts';
 import { halfOpenProxy, type HalfOpenProxy } from '../../fixtures/half-open-proxy.ts';
 import { eventually } from '../../support/slurm.ts';
 import { PhasesSite } from './phases-site.ts';
@@ -76,13 +77,16 @@ describe('a half-open line', { timeout: 180_000 }, () => {
     const { s, line } = await open();
     await create(s);
     const before = await s.all('Running');
+    const frozenAt = Date.now();
     line.freeze();
-    await eventually('two polls', async () => {
-      const { batchSystem } = await s.serve.admin<{ batchSystem?: { lastListed: number | null } }>('status');
-      return (batchSystem?.lastListed ?? 0) > (before[0]?.runningAt ?? Infinity) + 2_000 ? true : undefined;
+    // Asked without a command of its own: pilots that are silent for long are lost.
+    await eventually('a list', async () => {
+      const { batchSystem } = await createAdminClient(s.serve.dataDir).get<{ batchSystem?: { lastListed: number | null } }>('/v1/status');
+      return (batchSystem?.lastListed ?? 0) > frozenAt ? true : undefined;
     });
+    const thawedAt = Date.now();
     line.thaw();
-    await eventually('the pilots’ return', async () => ((await s.slots())[0]?.nodes.every((n) => (n.lastHeard ?? 0) > (before[0]?.runningAt ?? 0) + 2_000) ? true : undefined));
+    await eventually('the pilots’ return', async () => ((await s.slots())[0]?.nodes.every((n) => (n.lastHeard ?? 0) > thawedAt) ? true : undefined));
     expect((await s.leases()).map((l) => [l.id, l.state])).toEqual(before.map((l) => [l.id, 'Running']));
     await s.serve.admin('lease', 'destroy', ...before.map((l) => l.id));
     await s.all('Terminated');

@@ -91,7 +91,7 @@ describe('a service that is not there, or does not answer', () => {
   it('P2: accepts and never answers the early message: VMs ended and memory back within the grace', async () => {
     const { xl, config: sections } = xen();
     const config = { ...sections, other: { agentconfig: node.obstinate() } };
-    const grace = 4;
+    const grace = 12;
     const pilot = await reserved({ memory: 512, config, grace });
     await withVm();
     service.usual = 'hang';
