@@ -111,9 +111,12 @@ export const markPreempted = statement<never>('mark-preempted', `
   UPDATE lease l SET preempted_at = $2, preempt_ends_at = x.ends_at FROM unnest($1::text[], $3::timestamptz[]) AS x(id, ends_at)
    WHERE l.id = x.id AND l.preempted_at IS NULL`);
 
-/** $1 ended after: room was made, or is being made, for somebody who has not come back for it yet */
+/**
+ * $1 ended after, $2 its guest's time over after: room was made, or is being made, for somebody who has not come back for it yet. What
+ * has not ended long after its guest's time is on a node that does not answer: nobody waits for that.
+ */
 export const roomIsPromised = statement<{ promised: boolean }>('room-is-promised', `
-  SELECT EXISTS (SELECT 1 FROM lease WHERE spot_request_id IS NOT NULL AND preempted_at IS NOT NULL AND (NOT final OR ended_at > $1)) AS promised`);
+  SELECT EXISTS (SELECT 1 FROM lease WHERE spot_request_id IS NOT NULL AND preempted_at IS NOT NULL AND (ended_at > $1 OR NOT final AND preempt_ends_at > $2)) AS promised`);
 
 /** $1 ids: those that still hold their room */
 export const stillHolding = statement<{ id: string }>('still-holding', 'SELECT id FROM lease WHERE id = ANY($1::text[]) AND holding');

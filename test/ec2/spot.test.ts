@@ -32,9 +32,10 @@ afterEach(async () => {
     WITH l AS (UPDATE lease SET spot_request_id = NULL, preempted_at = NULL), t AS (DELETE FROM tag) DELETE FROM spot_request`));
 });
 
+const due = statement<never>('test-due', 'UPDATE spot_request SET next_at = created_at');
 const tend = async (): Promise<number> => {
   // A request that found no room is tried again after a while.
-  await door.site.db.query(statement<never>('test-due', 'UPDATE spot_request SET next_at = created_at'));
+  await door.site.db.query(due);
   const given = await door.site.manager.work.spot();
   await door.site.settled();
   return given;
@@ -227,6 +228,29 @@ describe('preemptible instances', () => {
     expect((await requests([waiting]))[0]?.Status).toMatchObject({ Code: 'capacity-not-available', Message: 'Room is being made for others.' });
     await door.site.db.query(statement<never>('test-long-ago', "UPDATE lease SET ended_at = ended_at - interval '31 s' WHERE preempted_at IS NOT NULL AND final"));
     expect(await tend()).toBe(1);
+  });
+
+  it('wait no longer for a node that does not answer: what is free is theirs again', async () => {
+    const { Instances: [stuck] = [] } = await spot('1');
+    const { Instances: [other] = [] } = await spot('2');
+    await door.site.settled();
+    const removal = door.site.control.reached((_node, r) => r.op === 'remove');
+    door.site.control.answer = (_node, r) => (r.op === 'remove' && r.lease === stuck?.InstanceId ? 'silent' : undefined);
+    const made = run();
+    await removal;
+    const [waiting = ''] = await request();
+    await door.alice.send(new TerminateInstancesCommand({ InstanceIds: [other?.InstanceId ?? ''] }));
+    await expect.poll(async () => (await instance(other?.InstanceId ?? ''))?.State?.Name).toBe('terminated');
+    const tried = async (): Promise<number> => { await door.site.db.query(due); return door.site.manager.work.spot(); };
+    expect(await tried()).toBe(0);
+    expect((await requests([waiting]))[0]?.Status?.Message).toBe('Room is being made for others.');
+    skewed = 61_000;
+    expect(await tried()).toBe(1);
+    skewed = 0;
+    door.site.control.answer = () => undefined;
+    await door.site.db.query(statement<never>('test-again', "UPDATE intent SET next_at = now() - interval '1 s' WHERE state = 'open'"));
+    await door.site.dispatcher.poll();
+    expect((await made).Instances).toHaveLength(1);
   });
 
   it('get the site\'s grace: the guest\'s power button, and time; the request for their room is told when to come back', async () => {
