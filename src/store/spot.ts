@@ -99,11 +99,12 @@ export interface PreemptibleRow {
   cores: number;
   spot_price: number;
   created_at: number;
-  preempted: boolean;
+  ending: boolean;
+  preempt_ends_at: number | null;
 }
 /** $1 limit: leases on nodes that may be displaced, and those whose displacing is under way; the cheapest and newest first */
 export const preemptibleLeases = statement<PreemptibleRow>('preemptible-leases', `
-  SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS preempted FROM lease
+  SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS ending, preempt_ends_at FROM lease
    WHERE spot_request_id IS NOT NULL AND holding AND node_id IS NOT NULL ORDER BY spot_price, created_at DESC LIMIT $1`);
 
 /** $1 ids, $2 now, $3 of each: when its guest's time is over. The first time counts. */

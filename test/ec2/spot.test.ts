@@ -14,9 +14,9 @@ let door: RealDoor;
 /** Room for two small instances. */
 const NODES = [{ name: 'n1', memoryMb: 256, cores: 4 }];
 let skewed = 0;
-const open = async (grace: number) => {
+const open = async (grace: number, nodes = NODES) => {
   skewed = 0;
-  door = await openRealDoor({ site: { nodes: NODES, clock: { ...realClock, now: () => realClock.now() + skewed }, config: { scheduler: { preemption_grace: grace } } } });
+  door = await openRealDoor({ site: { nodes, clock: { ...realClock, now: () => realClock.now() + skewed }, config: { scheduler: { preemption_grace: grace } } } });
 };
 beforeAll(() => open(0));
 afterAll(() => door.close());
@@ -33,6 +33,7 @@ afterEach(async () => {
 });
 
 const due = statement<never>('test-due', 'UPDATE spot_request SET next_at = created_at');
+const again = statement<never>('test-again', "UPDATE intent SET next_at = now() - interval '1 s' WHERE state = 'open'");
 const tend = async (): Promise<number> => {
   // A request that found no room is tried again after a while.
   await door.site.db.query(due);
@@ -248,9 +249,25 @@ describe('preemptible instances', () => {
     expect(await tried()).toBe(1);
     skewed = 0;
     door.site.control.answer = () => undefined;
-    await door.site.db.query(statement<never>('test-again', "UPDATE intent SET next_at = now() - interval '1 s' WHERE state = 'open'"));
+    await door.site.db.query(again);
     await door.site.dispatcher.poll();
     expect((await made).Instances).toHaveLength(1);
+  });
+
+  it('end for whom their room is enough, though another of them never does', async () => {
+    await door.close();
+    await open(0, [...NODES, { name: 'n2', memoryMb: 256, cores: 4 }]);
+    const { Instances: [lost] = [] } = await spot('1');
+    for (const price of ['1', '1', '1']) await spot(price);
+    await door.site.settled();
+    const [{ node_id: node } = { node_id: 0 }] = await door.site.db.query(statement<{ node_id: number }>('test-node-of', 'SELECT node_id FROM lease WHERE id = $1'), [lost?.InstanceId]);
+    door.site.control.setUp(node, false);
+    await door.alice.send(new TerminateInstancesCommand({ InstanceIds: [lost?.InstanceId ?? ''] }));
+    expect((await run()).Instances).toHaveLength(1);
+    expect((await instance(lost?.InstanceId ?? ''))?.State?.Name).toBe('shutting-down');
+    door.site.control.setUp(node, true);
+    await door.site.db.query(again);
+    await door.site.dispatcher.poll();
   });
 
   it('get the site\'s grace: the guest\'s power button, and time; the request for their room is told when to come back', async () => {
@@ -279,7 +296,7 @@ describe('preemptible instances', () => {
     // Its guest has powered down at once: who waits gets the room.
     door.site.control.answer = () => undefined;
     await door.site.dispatcher.poll();
-    await door.site.db.query(statement<never>('test-again', "UPDATE intent SET next_at = now() - interval '1 s' WHERE state = 'open'"));
+    await door.site.db.query(again);
     await door.site.dispatcher.poll();
     expect((await made).Instances).toHaveLength(1);
   });
