@@ -45,7 +45,7 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
         await tx.query(lockBelongings, [caller.accountId]);
         const before = asked.clientToken === undefined ? [] : await tx.query(spotRequests, [caller.accountId, ids, ids.length]);
         if (before.length > 0) return checkRepeated(before, rows);
-        const [count] = await tx.query(countOpenSpotRequests, [caller.accountId]);
+        const [count] = await tx.query(countOpenSpotRequests, [caller.accountId, new Date(ctx.clock.now())]);
         if ((count?.requests ?? 0) + rows.length > MOST_OPEN) throw new Fault('TooMany', `You may have at most ${MOST_OPEN} open spot requests`, [`${count?.requests ?? 0} are open`, `${rows.length} more asked`], { ec2: 'MaxSpotInstanceCountExceeded' });
         await tx.query(insertSpotRequests, [JSON.stringify(rows), new Date(ctx.clock.now())]);
         await writeTags(tx, ids.map((id) => ({ id, account_id: caller.accountId })), tags);

@@ -81,11 +81,11 @@ export const cancelSpotRequests = statement<{ id: string }>('cancel-spot-request
 export const countSpotLaunches = statement<{ id: string }>('count-spot-launches', `
   UPDATE spot_request SET launches = launches + 1 WHERE id = ANY($1::text[]) AND cancelled_at IS NULL RETURNING id`);
 
-/** $1 account */
+/** $1 account, $2 now: those whose time is over are closed */
 export const countOpenSpotRequests = statement<{ requests: number }>('count-open-spot-requests', `
   SELECT count(*) AS requests FROM spot_request s
    WHERE s.account_id = $1 AND s.cancelled_at IS NULL AND s.failed_at IS NULL
-     AND (s.persistent OR s.launches = 0)`);
+     AND (s.persistent OR s.launches = 0) AND (s.valid_until IS NULL OR s.valid_until > $2)`);
 
 /** $1 requests (null = those whose time is over), $2 now: leases of theirs that still wait for a node of the batch system */
 export const waitingSpotLeases = statement<{ id: string }>('waiting-spot-leases', `

@@ -186,6 +186,9 @@ describe('spot requests', () => {
       SELECT 'sir-' || lpad(to_hex(i), 8, '0'), $1::bigint, false, 1, now(), '{}', '', '', now(), now() + '1 day' FROM generate_series(1, 1000) i`), [door.site.alice.accountId]);
     expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');
     expect(await requests()).toHaveLength(1000);
+    await door.site.db.query(statement<never>('test-over', "UPDATE spot_request SET valid_until = now() - interval '1 s' WHERE id = 'sir-00000001'"));
+    expect(await request()).toHaveLength(1);
+    expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');
   });
 });
 
