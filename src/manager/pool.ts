@@ -6,7 +6,7 @@
 import { isFault, type Fault } from '../lease/faults.ts';
 import type { Resources } from '../lease/types.ts';
 import { plan, refusalFault } from '../scheduler/plan.ts';
-import { preempt, type Preemptible } from '../scheduler/preempt.ts';
+import { preempt, type Preemptible, type Preemption } from '../scheduler/preempt.ts';
 import { Pool } from '../scheduler/pool.ts';
 import { isRefusal, type PlanRequest, type Room, type StrategyName } from '../scheduler/types.ts';
 import type { Clock } from '../platform/context.ts';
@@ -29,7 +29,7 @@ export interface NodePool {
   /** Plans and takes the room in the snapshot; the caller commits it or gives it back. Node ids in launch order. */
   place(request: PlanRequest): Promise<readonly number[] | Fault>;
   /** Which preemptible leases have to end for the request; see the scheduler. */
-  preempt(request: PlanRequest, leases: readonly Preemptible[]): readonly string[] | undefined;
+  preempt(request: PlanRequest, leases: readonly Preemptible[]): Preemption | undefined;
   giveBack(nodeIds: readonly number[], room: Pick<Resources, 'memoryMb' | 'cores'>): void;
   setReachable(nodeId: number, reachable: boolean): void;
   /** Another process has a channel to it, as far as is known. */

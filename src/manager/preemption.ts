@@ -22,13 +22,15 @@ const LOOK_MS = 200;
 /** As `create`; `create` is tried again when there is room. Others than normal requests of one group take what there is. */
 export async function createWithRoom<T>(deps: ManagerDeps, order: Order, create: () => Promise<T>): Promise<T> {
   const deadline = deps.ctx.clock.monotonic() + WAIT_MS;
-  for (;;) {
+  for (let none = false; ;) {
     try {
       return await create();
     } catch (e) {
       if (!(e instanceof Fault) || e.code !== 'NoCapacity' || !mayPreempt(deps, order)) throw e;
       const ending = await makeRoom(deps, order);
-      if (ending === undefined) throw e;
+      // Nobody has to end, twice: it is not for want of room.
+      if (ending === undefined || (none && ending.length === 0)) throw e;
+      none = ending.length === 0;
       if (!await given(deps, ending, deadline)) throw later(deps, e, ending.length);
     }
   }
@@ -37,17 +39,17 @@ export async function createWithRoom<T>(deps: ManagerDeps, order: Order, create:
 const mayPreempt = (deps: ManagerDeps, order: Order): boolean =>
   deps.borrowing === undefined && order.length === 1 && order[0].spot === null && order[0].grid?.ensemble == null;
 
-/** The leases whose end makes the room; undefined when there is none to be made. */
+/** The leases whose end makes the room, and no others that end; undefined when there is none to be made. */
 async function makeRoom(deps: ManagerDeps, [request]: Order): Promise<string[] | undefined> {
   const rows = await deps.db.query(preemptibleLeases, [MOST_LOOKED_AT]);
   if (rows.length === 0) return undefined;
   const chosen = deps.pool.preempt({
     memoryMb: request.resources.memoryMb, cores: request.resources.cores, networks: request.networks.map((n) => n.name), zone: request.zone ?? undefined,
     minCount: request.minCount, maxCount: request.minCount,
-  }, rows.map((r) => ({ id: r.id, node: r.node_id, memoryMb: r.memory_mb, cores: r.cores, price: r.spot_price, createdAt: r.created_at, ending: r.preempted })));
+  }, rows.map((r) => ({ id: r.id, node: r.node_id, memoryMb: r.memory_mb, cores: r.cores, price: r.spot_price, createdAt: r.created_at, roomAt: r.ending ? r.preempt_ends_at ?? 0 : null })));
   if (chosen === undefined) return undefined;
-  if (chosen.length > 0) await displace(deps, chosen, `room for ${request.minCount} of ${request.type} (${request.who})`);
-  return [...rows.filter((r) => r.preempted).map((r) => r.id), ...chosen];
+  if (chosen.end.length > 0) await displace(deps, chosen.end, `room for ${request.minCount} of ${request.type} (${request.who})`);
+  return [...chosen.ending, ...chosen.end];
 }
 
 async function displace(deps: ManagerDeps, ids: readonly string[], why: string): Promise<void> {

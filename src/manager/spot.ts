@@ -45,7 +45,7 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
         await tx.query(lockBelongings, [caller.accountId]);
         const before = asked.clientToken === undefined ? [] : await tx.query(spotRequests, [caller.accountId, ids, ids.length]);
         if (before.length > 0) return checkRepeated(before, rows);
-        const [count] = await tx.query(countOpenSpotRequests, [caller.accountId]);
+        const [count] = await tx.query(countOpenSpotRequests, [caller.accountId, new Date(ctx.clock.now())]);
         if ((count?.requests ?? 0) + rows.length > MOST_OPEN) throw new Fault('TooMany', `You may have at most ${MOST_OPEN} open spot requests`, [`${count?.requests ?? 0} are open`, `${rows.length} more asked`], { ec2: 'MaxSpotInstanceCountExceeded' });
         await tx.query(insertSpotRequests, [JSON.stringify(rows), new Date(ctx.clock.now())]);
         await writeTags(tx, ids.map((id) => ({ id, account_id: caller.accountId })), tags);
@@ -92,10 +92,13 @@ export async function tendSpotRequests(deps: ManagerDeps, create: (caller: Calle
 }
 
 /** Preemptible leases do not take what others were ended for. */
-export async function roomPromised({ ctx, db, borrowing }: Pick<ManagerDeps, 'ctx' | 'db' | 'borrowing'>): Promise<boolean> {
+export async function roomPromised({ ctx, db, borrowing, config }: Pick<ManagerDeps, 'ctx' | 'db' | 'borrowing' | 'config'>): Promise<boolean> {
   // A batch system's queue knows whose turn it is.
   if (borrowing !== undefined) return false;
-  return (await db.query(roomIsPromised, [new Date(ctx.clock.now() - PROMISE_MS)]))[0]?.promised === true;
+  const now = ctx.clock.now();
+  // A node that answers has ended a guest that does not obey by then; half a minute more is for the way.
+  const late = config.control.operation_deadline_ms + PROMISE_MS;
+  return (await db.query(roomIsPromised, [new Date(now - PROMISE_MS), new Date(now - late)]))[0]?.promised === true;
 }
 
 async function tryOne(row: SpotRequestRow, create: (caller: Caller, request: CreateRequest) => Promise<unknown>): Promise<Fault | undefined> {

@@ -12,19 +12,26 @@ export interface Preemptible extends Room {
   readonly price: number;
   /** ms */
   readonly createdAt: number;
-  /** It ends already: its room will be there without anybody's doing. */
-  readonly ending: boolean;
+  /** ms; it ends already: its room will be there by then without anybody's doing. null: it does not end. */
+  readonly roomAt: number | null;
 }
 
-/** Ids, none when what ends already is enough; undefined: there is no room to be made. */
-export function preempt(pool: Pool, request: PlanRequest, strategy: StrategyName, leases: readonly Preemptible[]): readonly string[] | undefined {
+/** Ids. */
+export interface Preemption {
+  /** Have to end; none when what ends already is enough. */
+  readonly end: readonly string[];
+  /** End already, and the request needs their room too. What else ends, elsewhere or on nodes that are not there, it need not wait for. */
+  readonly ending: readonly string[];
+}
+
+/** Undefined: there is no room to be made. */
+export function preempt(pool: Pool, request: PlanRequest, strategy: StrategyName, leases: readonly Preemptible[]): Preemption | undefined {
   const needed = { ...request, maxCount: request.minCount };
   const there = within(pool, leases);
-  const ending = there.filter((l) => l.ending);
-  const order = there.filter((l) => !l.ending).sort((a, b) => a.price - b.price || b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
+  const ending = there.filter((l) => l.roomAt !== null).sort((a, b) => (a.roomAt ?? 0) - (b.roomAt ?? 0) || (a.id < b.id ? -1 : 1));
+  const order = there.filter((l) => l.roomAt === null).sort((a, b) => a.price - b.price || b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
 
-  const enough = (ended: readonly Preemptible[]): boolean => {
-    const gone = [...ending, ...ended];
+  const enough = (gone: readonly Preemptible[]): boolean => {
     for (const l of gone) pool.release(l.node, l);
     try {
       return !isRefusal(plan(pool, needed, strategy));
@@ -32,10 +39,15 @@ export function preempt(pool: Pool, request: PlanRequest, strategy: StrategyName
       for (const l of gone) pool.take(l.node, l);
     }
   };
+  const enoughBeside = (others: readonly Preemptible[]) => (some: readonly Preemptible[]): boolean => enough([...others, ...some]);
 
-  if (!enough(order)) return undefined;
-  return needless(order.slice(0, fewest(order.length, (n) => enough(order.slice(0, n)))), enough).map((l) => l.id);
+  if (!enough([...ending, ...order])) return undefined;
+  const most = fewest(order.length, (n) => enough([...ending, ...order.slice(0, n)]));
+  const ended = needless(order.slice(0, most), enoughBeside(ending));
+  return { end: ids(ended), ending: ids(needless(ending, enoughBeside(ended))) };
 }
+
+const ids = (leases: readonly Preemptible[]): string[] => leases.map((l) => l.id);
 
 /** Those whose room the pool counts: it is a snapshot, and a lease may be newer. */
 function within(pool: Pool, leases: readonly Preemptible[]): Preemptible[] {
@@ -61,8 +73,8 @@ function fewest(most: number, enough: (n: number) => boolean): number {
   return low;
 }
 
-/** Without those whose end changes nothing: they are on nodes that the request does not want, or too small. The dearest stay first. */
-function needless(chosen: readonly Preemptible[], enough: (ended: readonly Preemptible[]) => boolean): readonly Preemptible[] {
+/** Without those whose end changes nothing: they are on nodes that the request does not want, or too small. The last are left out first: the dearest, or those that take longest. */
+function needless(chosen: readonly Preemptible[], enough: (some: readonly Preemptible[]) => boolean): readonly Preemptible[] {
   let left = chosen;
   for (const one of [...chosen].reverse()) {
     const without = left.filter((l) => l !== one);

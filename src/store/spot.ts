@@ -81,11 +81,11 @@ export const cancelSpotRequests = statement<{ id: string }>('cancel-spot-request
 export const countSpotLaunches = statement<{ id: string }>('count-spot-launches', `
   UPDATE spot_request SET launches = launches + 1 WHERE id = ANY($1::text[]) AND cancelled_at IS NULL RETURNING id`);
 
-/** $1 account */
+/** $1 account, $2 now: those whose time is over are closed */
 export const countOpenSpotRequests = statement<{ requests: number }>('count-open-spot-requests', `
   SELECT count(*) AS requests FROM spot_request s
    WHERE s.account_id = $1 AND s.cancelled_at IS NULL AND s.failed_at IS NULL
-     AND (s.persistent OR s.launches = 0)`);
+     AND (s.persistent OR s.launches = 0) AND (s.valid_until IS NULL OR s.valid_until > $2)`);
 
 /** $1 requests (null = those whose time is over), $2 now: leases of theirs that still wait for a node of the batch system */
 export const waitingSpotLeases = statement<{ id: string }>('waiting-spot-leases', `
@@ -99,11 +99,12 @@ export interface PreemptibleRow {
   cores: number;
   spot_price: number;
   created_at: number;
-  preempted: boolean;
+  ending: boolean;
+  preempt_ends_at: number | null;
 }
 /** $1 limit: leases on nodes that may be displaced, and those whose displacing is under way; the cheapest and newest first */
 export const preemptibleLeases = statement<PreemptibleRow>('preemptible-leases', `
-  SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS preempted FROM lease
+  SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS ending, preempt_ends_at FROM lease
    WHERE spot_request_id IS NOT NULL AND holding AND node_id IS NOT NULL ORDER BY spot_price, created_at DESC LIMIT $1`);
 
 /** $1 ids, $2 now, $3 of each: when its guest's time is over. The first time counts. */
@@ -111,9 +112,12 @@ export const markPreempted = statement<never>('mark-preempted', `
   UPDATE lease l SET preempted_at = $2, preempt_ends_at = x.ends_at FROM unnest($1::text[], $3::timestamptz[]) AS x(id, ends_at)
    WHERE l.id = x.id AND l.preempted_at IS NULL`);
 
-/** $1 ended after: room was made, or is being made, for somebody who has not come back for it yet */
+/**
+ * $1 ended after, $2 its guest's time over after: room was made, or is being made, for somebody who has not come back for it yet. What
+ * has not ended long after its guest's time is on a node that does not answer: nobody waits for that.
+ */
 export const roomIsPromised = statement<{ promised: boolean }>('room-is-promised', `
-  SELECT EXISTS (SELECT 1 FROM lease WHERE spot_request_id IS NOT NULL AND preempted_at IS NOT NULL AND (NOT final OR ended_at > $1)) AS promised`);
+  SELECT EXISTS (SELECT 1 FROM lease WHERE spot_request_id IS NOT NULL AND preempted_at IS NOT NULL AND (ended_at > $1 OR NOT final AND preempt_ends_at > $2)) AS promised`);
 
 /** $1 ids: those that still hold their room */
 export const stillHolding = statement<{ id: string }>('still-holding', 'SELECT id FROM lease WHERE id = ANY($1::text[]) AND holding');

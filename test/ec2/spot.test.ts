@@ -14,9 +14,9 @@ let door: RealDoor;
 /** Room for two small instances. */
 const NODES = [{ name: 'n1', memoryMb: 256, cores: 4 }];
 let skewed = 0;
-const open = async (grace: number) => {
+const open = async (grace: number, nodes = NODES) => {
   skewed = 0;
-  door = await openRealDoor({ site: { nodes: NODES, clock: { ...realClock, now: () => realClock.now() + skewed }, config: { scheduler: { preemption_grace: grace } } } });
+  door = await openRealDoor({ site: { nodes, clock: { ...realClock, now: () => realClock.now() + skewed }, config: { scheduler: { preemption_grace: grace } } } });
 };
 beforeAll(() => open(0));
 afterAll(() => door.close());
@@ -32,9 +32,11 @@ afterEach(async () => {
     WITH l AS (UPDATE lease SET spot_request_id = NULL, preempted_at = NULL), t AS (DELETE FROM tag) DELETE FROM spot_request`));
 });
 
+const due = statement<never>('test-due', 'UPDATE spot_request SET next_at = created_at');
+const again = statement<never>('test-again', "UPDATE intent SET next_at = now() - interval '1 s' WHERE state = 'open'");
 const tend = async (): Promise<number> => {
   // A request that found no room is tried again after a while.
-  await door.site.db.query(statement<never>('test-due', 'UPDATE spot_request SET next_at = created_at'));
+  await door.site.db.query(due);
   const given = await door.site.manager.work.spot();
   await door.site.settled();
   return given;
@@ -184,6 +186,9 @@ describe('spot requests', () => {
       SELECT 'sir-' || lpad(to_hex(i), 8, '0'), $1::bigint, false, 1, now(), '{}', '', '', now(), now() + '1 day' FROM generate_series(1, 1000) i`), [door.site.alice.accountId]);
     expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');
     expect(await requests()).toHaveLength(1000);
+    await door.site.db.query(statement<never>('test-over', "UPDATE spot_request SET valid_until = now() - interval '1 s' WHERE id = 'sir-00000001'"));
+    expect(await request()).toHaveLength(1);
+    expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');
   });
 });
 
@@ -229,6 +234,45 @@ describe('preemptible instances', () => {
     expect(await tend()).toBe(1);
   });
 
+  it('wait no longer for a node that does not answer: what is free is theirs again', async () => {
+    const { Instances: [stuck] = [] } = await spot('1');
+    const { Instances: [other] = [] } = await spot('2');
+    await door.site.settled();
+    const removal = door.site.control.reached((_node, r) => r.op === 'remove');
+    door.site.control.answer = (_node, r) => (r.op === 'remove' && r.lease === stuck?.InstanceId ? 'silent' : undefined);
+    const made = run();
+    await removal;
+    const [waiting = ''] = await request();
+    await door.alice.send(new TerminateInstancesCommand({ InstanceIds: [other?.InstanceId ?? ''] }));
+    await expect.poll(async () => (await instance(other?.InstanceId ?? ''))?.State?.Name).toBe('terminated');
+    const tried = async (): Promise<number> => { await door.site.db.query(due); return door.site.manager.work.spot(); };
+    expect(await tried()).toBe(0);
+    expect((await requests([waiting]))[0]?.Status?.Message).toBe('Room is being made for others.');
+    skewed = 61_000;
+    expect(await tried()).toBe(1);
+    skewed = 0;
+    door.site.control.answer = () => undefined;
+    await door.site.db.query(again);
+    await door.site.dispatcher.poll();
+    expect((await made).Instances).toHaveLength(1);
+  });
+
+  it('end for whom their room is enough, though another of them never does', async () => {
+    await door.close();
+    await open(0, [...NODES, { name: 'n2', memoryMb: 256, cores: 4 }]);
+    const { Instances: [lost] = [] } = await spot('1');
+    for (const price of ['1', '1', '1']) await spot(price);
+    await door.site.settled();
+    const [{ node_id: node } = { node_id: 0 }] = await door.site.db.query(statement<{ node_id: number }>('test-node-of', 'SELECT node_id FROM lease WHERE id = $1'), [lost?.InstanceId]);
+    door.site.control.setUp(node, false);
+    await door.alice.send(new TerminateInstancesCommand({ InstanceIds: [lost?.InstanceId ?? ''] }));
+    expect((await run()).Instances).toHaveLength(1);
+    expect((await instance(lost?.InstanceId ?? ''))?.State?.Name).toBe('shutting-down');
+    door.site.control.setUp(node, true);
+    await door.site.db.query(again);
+    await door.site.dispatcher.poll();
+  });
+
   it('get the site\'s grace: the guest\'s power button, and time; the request for their room is told when to come back', async () => {
     await door.close();
     await open(120);
@@ -255,7 +299,7 @@ describe('preemptible instances', () => {
     // Its guest has powered down at once: who waits gets the room.
     door.site.control.answer = () => undefined;
     await door.site.dispatcher.poll();
-    await door.site.db.query(statement<never>('test-again', "UPDATE intent SET next_at = now() - interval '1 s' WHERE state = 'open'"));
+    await door.site.db.query(again);
     await door.site.dispatcher.poll();
     expect((await made).Instances).toHaveLength(1);
   });
