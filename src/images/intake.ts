@@ -143,7 +143,7 @@ class Meter {
 
 function explain(e: unknown): unknown {
   const code = errorCode(e);
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new Fault('Unavailable', 'The image repository has no space left', [code], { cause: e });
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new Fault('RepositoryFull', 'The image repository has no space left', [code], { cause: e });
   if (code?.startsWith('Z_') === true) return refused('its gzip packing is damaged or cut');
   return e;
 }

@@ -10,8 +10,9 @@ import { PUT_CHUNK, type ImageRef } from '../control/protocol.ts';
 import { Fault } from '../lease/faults.ts';
 import { isName } from '../lease/ids.ts';
 import type { Context } from '../platform/context.ts';
+import { reasonText } from '../platform/errors.ts';
 import { newImageId } from '../platform/ids.ts';
-import type { Db, Queryable } from '../store/db.ts';
+import { isUnavailable, type Db, type Queryable } from '../store/db.ts';
 import {
   commonImagesCalled, imageById, imagesOfAccount, imagesOfFile, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
 } from '../store/images.ts';
@@ -78,7 +79,10 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
   const root = resolve(directory);
   const path = (file: string): string => join(root, file);
 
-  /** Takes bytes in, then writes the row with `write`; without the row the file goes again. */
+  /**
+   * Takes bytes in, then writes the row with `write`; without the row the file goes again. While the database is away nobody
+   * knows whether the row is there: a file without a row is what fsck removes, a row without its file is an image that is lost.
+   */
   async function bring(owner: Owner | null, bytes: (place: Place) => Promise<Taken>, write: (id: string, taken: Taken, file: string) => Promise<void>): Promise<string> {
     const id = newImageId(ctx.random);
     const folder = owner?.name ?? COMMON;
@@ -89,7 +93,9 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
       await settle(place.draft, path(file));
       await write(id, taken, file);
     } catch (e) {
-      await Promise.all([rm(place.draft, { force: true }), rm(path(file), { force: true })]);
+      await rm(place.draft, { force: true });
+      if (isUnavailable(e)) ctx.log.warn('it is not known whether an image was written down; its file is kept', { file });
+      else await rm(path(file), { force: true });
       throw e;
     }
     return id;
@@ -114,6 +120,15 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
     });
   }
 
+  /** Another image of the same lease may have been written down before: then this file is nobody's. */
+  async function dropUnnamed(id: string, file: string): Promise<void> {
+    try {
+      if ((await db.query(imagesOfFile, [file])).length === 0) await dropFile({ id, file });
+    } catch (e) {
+      ctx.log.warn('it is not known whether an image has this file; it is kept', { file, error: reasonText(e) });
+    }
+  }
+
   async function replaceBuiltin(bytes: Buffer, old: ImageRow | undefined): Promise<void> {
     const id = await bring(null, (place) => takeBytes(bytes, place), (newId, taken, file) => db.transaction(async (tx) => {
       if (old !== undefined) await tx.query(markImageRemoved, [old.id, new Date(ctx.clock.now())]);
@@ -135,7 +150,7 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
     async take(owner, bytes, write) {
       const id = await bring(owner, (place) => takeStream(bytes, place), async (newId, taken, file) => {
         await write({ ...taken, id: newId, file });
-        if ((await db.query(imagesOfFile, [file])).length === 0) await dropFile({ id: newId, file });
+        await dropUnnamed(newId, file);
       });
       ctx.log.info('an image was taken in', { file: id, owner: owner.name });
     },

@@ -20,6 +20,7 @@ export const FAULTS = {
   ImageIdMalformed: f('InvalidAMIID.Malformed', 400, 'WorkspaceMetadataFault', 'The text is no image id or name.'),
   ImageUnavailable: f('InvalidAMIID.Unavailable', 400, 'WorkspaceResourceRequestDeniedFault', 'The image exists but cannot be used now.'),
   ImageExists: f('InvalidAMIName.Duplicate', 400, 'WorkspaceMetadataFault', 'An image of this name exists already.'),
+  RepositoryFull: f('InsufficientCapacity', 500, 'WorkspaceResourceRequestDeniedFault', 'The image repository has no space left.'),
   ImageInUse: f('InvalidAMIID.Unavailable', 400, 'WorkspaceMetadataFault', 'The image cannot be removed while leases use it.'),
   KeyPairNotFound: f('InvalidKeyPair.NotFound', 400, 'WorkspaceMetadataFault', 'No key pair of yours has this name.'),
   KeyPairExists: f('InvalidKeyPair.Duplicate', 400, 'WorkspaceMetadataFault', 'A key pair of this name exists already.'),

@@ -15,6 +15,7 @@ import type { Context, Timer } from '../platform/context.ts';
 import { reasonText } from '../platform/errors.ts';
 import { isUnavailable, type Db } from '../store/db.ts';
 import { intentsByIds, postponeIntents, takeIntents, type IntentRow } from '../store/intents.ts';
+import { createBreaks } from './breaks.ts';
 import { agentRequest, timeFor } from './requests.ts';
 import type { Saver } from './saving.ts';
 
@@ -66,6 +67,7 @@ export interface Dispatcher {
 export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   const { ctx, db, control, recorder } = deps;
   const underWay = new Map<string, IntentRow>();
+  const breaks = createBreaks();
   let timer: Timer | undefined;
   let stopped = false;
   let handed: string[] = [];
@@ -147,8 +149,9 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   async function settle(answer: NodeAnswer): Promise<void> {
-    const row = underWay.get(answer.id);
-    if (row === undefined) return;
+    const sent = underWay.get(answer.id);
+    if (sent === undefined) return;
+    const row = breaks.counted(sent);
     try {
       if ('lost' in answer) await lost(row, answer.reason);
       else await answered(row, answer.done);
@@ -182,9 +185,17 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     try {
       await deps.save(row, base(row, at));
     } catch (e) {
+      // The database is away: what it does not know cannot be written down either.
       if (isUnavailable(e)) throw e;
-      await fail(row, ctx.clock.now(), 'Server.NotSaved', isFault(e) ? e.text : reasonText(e), false);
+      const reason = isFault(e) ? e.text : reasonText(e);
+      const again = breaks.add(row, e, ctx.clock.now());
+      if (again !== undefined) {
+        ctx.log.warn('the transfer of a disk broke off; it is begun again', { lease: row.lease_id, node: row.node, reason, requestId: row.request_id });
+        return lost(again, reason);
+      }
+      await fail(row, ctx.clock.now(), 'Server.NotSaved', reason, false);
     }
+    breaks.forget(row.id);
   }
 
   async function fail(row: IntentRow, at: number, code: string, reason: string, superseded: boolean): Promise<void> {

@@ -121,7 +121,7 @@ describe('add', () => {
     if (mounted.status !== 0) test.skip(`SKIPPED: no file system can be mounted here: ${mounted.stderr.toString()}`);
     try {
       const full = createImageRepository({ ctx: testContext(), db: t.db, directory: small });
-      await expect(full.add({ name: 'big', owner: alice, file: fileOf(randomBytes(1_000_000)), description: '' })).rejects.toMatchObject({ code: 'Unavailable', message: 'The image repository has no space left' });
+      await expect(full.add({ name: 'big', owner: alice, file: fileOf(randomBytes(1_000_000)), description: '' })).rejects.toMatchObject({ code: 'RepositoryFull', message: 'The image repository has no space left' });
       await full.add({ name: 'little', owner: alice, file: fileOf(randomBytes(61_440)), description: '' });
     } finally {
       spawnSync('umount', ['--lazy', small]);

@@ -120,7 +120,8 @@ export function createFakeControl(clock: Clock): FakeControl {
       if (!get(nodeId).up) throw new Fault('NodeUnreachable', 'down');
       if (r.op === 'release') get(nodeId).seen.push(r);
       const d = done(nodeId, r);
-      if (d?.ok !== true) throw new Fault('NodeRefused', 'refused');
+      if (d === undefined) throw new Fault('NodeUnreachable', 'no answer');
+      if (!d.ok) throw new Fault('NodeRefused', 'refused');
       return d;
     },
     async release(nodeId, why) {
