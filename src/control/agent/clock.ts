@@ -15,12 +15,19 @@ export interface Clock {
   after(ms: number, fn: () => void, background?: boolean): Timer;
 }
 
+/** setTimeout fires at once beyond this, 24.8 days, which a pilot's time may well be; longer waits are cut into pieces. */
+const LONGEST_TIMER_MS = 0x7fffffff;
+
 export const realClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, fn, background = false) {
-    const handle = setTimeout(fn, Math.max(0, ms));
-    if (background) handle.unref();
+    let handle: NodeJS.Timeout;
+    const arm = (left: number): void => {
+      handle = setTimeout(() => (left > LONGEST_TIMER_MS ? arm(left - LONGEST_TIMER_MS) : fn()), Math.min(left, LONGEST_TIMER_MS));
+      if (background) handle.unref();
+    };
+    arm(Math.max(0, ms));
     return { cancel: () => clearTimeout(handle) };
   },
 };

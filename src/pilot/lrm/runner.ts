@@ -76,7 +76,7 @@ function signal(child: ChildProcess, name: NodeJS.Signals): void {
   if (child.pid === undefined) return;
   try {
     process.kill(-child.pid, name);
-  } catch (e) {
-    if (errorCode(e) !== 'ESRCH') throw e;
+  } catch {
+    // Gone, or another account's, as what sudo runs is: then it is given up when the time for its end is over.
   }
 }

@@ -62,6 +62,24 @@ describe('commands on this machine', () => {
   });
 });
 
+describe.skipIf(!hasPart('root'))('a command that has become another account, as sudo does', () => {
+  test('may not be signalled: it is given up, and left alone', async () => {
+    const mark = join(dir, 'another');
+    // It says too much, and hangs: by then it is the other account.
+    const hangs = 'head -c 70000000 /dev/zero; exec tail -f /dev/null "$0"';
+    process.seteuid?.(61_234);
+    try {
+      const ran = await here.run(['setpriv', '--reuid', '0', 'setpriv', '--reuid', '61235', '--clear-groups', 'sh', '-c', hangs, mark], { timeoutMs: 60_000 });
+      expect(ran).toMatchObject({ code: null, failure: 'setpriv said more than 64 MiB' });
+      expect(processesWith(mark)).not.toEqual([]);
+    } finally {
+      process.seteuid?.(0);
+      for (const { pid } of processesWith(mark)) process.kill(pid, 'SIGKILL');
+    }
+    await gone(mark);
+  });
+});
+
 describe.skipIf(!hasPart('sshd'))('commands on a login node', () => {
   test('one connection serves many commands, is opened again, and has one key', async () => {
     const set = sshdSet();
