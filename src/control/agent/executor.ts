@@ -213,8 +213,8 @@ export class Executor {
 
 /** A remove is repeated until it succeeds, so its failure is no last word. */
 function remembers(request: LeaseRequest, done: Done): boolean {
-  // A copied disk does not outlive the agent.
-  if (request.op === 'copy') return false;
+  // The file of a copied or saved disk does not outlive the agent: asked again, it is there still or is made again.
+  if (request.op === 'copy' || (request.op === 'save' && done.ok)) return false;
   // A VM that has not ended in time ends a little later.
   if (request.op === 'shutdown') return done.ok;
   return done.ok || (request.op !== 'remove' && !REPEATABLE.has(done.error.code));

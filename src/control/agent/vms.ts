@@ -237,7 +237,7 @@ export class Vms {
     const { records, driver } = this.#parts;
     const { lease, deadlineMs } = op.request;
     const before = this.#existing(op.request);
-    if (before.state === 'saved') return before;
+    if (before.state === 'saved' && this.#saved.has(lease)) return before;
     await this.#off(op);
     const off = { ...records.of(lease), pid: null, reach: null };
     records.save({ ...off, state: 'saving' });

@@ -8,6 +8,7 @@ import { within } from '../../clock.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import type { Driver, DriverStatus, MemoryKeeper, RunningVm, VmPlace } from '../../driver.ts';
 import { AgentFault } from '../../fault.ts';
+import { canFollow, follow } from '../../helper/command.ts';
 import type { Log } from '../../log.ts';
 import { readConsole, trimConsole } from './console.ts';
 import { closeParent, exists, prepareOverlay } from './disk.ts';
@@ -22,6 +23,7 @@ import { showOnConsole } from './notices.ts';
 import { type ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
 import { run } from './programs.ts';
+import type { Programs } from './programs.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
 import type { VmRecord } from './record.ts';
 
@@ -36,8 +38,7 @@ export interface QemuDriverParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly host: VmHost;
-  /** Path of qemu-img. */
-  readonly qemuImg: string;
+  readonly programs: Programs;
   readonly facts: NodeFacts;
   readonly ports: ForwardPorts;
   /** Address of the node that forwarded ports are bound to. */
@@ -54,6 +55,7 @@ export class QemuDriver implements Driver {
   /** Directories of VMs that are being copied by this agent. */
   readonly #copying = new Set<string>();
   #trimming: Timer | null = null;
+  #canFollow: Promise<boolean> | null = null;
 
   readonly memory: MemoryKeeper = {
     save: async (place, memoryMb, ms, signal) => {
@@ -222,10 +224,19 @@ export class QemuDriver implements Driver {
 
   /** The base's clusters are copied in: what leaves the node must not name a file that stays. */
   async save(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
-    const { host, qemuImg } = this.#parts;
-    const [program, ...args] = await host.following(qemuImg, ['convert', '-f', 'qcow2', '-O', 'qcow2', FILES.disk, FILES.saved]);
+    const saved = join(place.dir, FILES.saved);
+    // What an agent before this one may still be writing is another file then.
+    await rm(saved, { force: true });
+    await this.#flatten(place, FILES.disk, FILES.saved, ms, signal);
+    return saved;
+  }
+
+  /** By a process that ends with the agent: the next one's would find its files locked. */
+  async #flatten(place: VmPlace, from: string, to: string, ms: number, signal: AbortSignal): Promise<void> {
+    const { programs } = this.#parts;
+    this.#canFollow ??= canFollow(programs);
+    const [program, ...args] = follow(programs, await this.#canFollow, [programs.qemuImg, 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to]);
     await run(program, args, { ms, cwd: place.dir, signal });
-    return join(place.dir, FILES.saved);
   }
 
   /**
@@ -233,7 +244,6 @@ export class QemuDriver implements Driver {
    * system shares blocks: QEMU has written all of its own down then (QEMU, `vm_stop`). What takes long is done with the copy.
    */
   async copy(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
-    const { host, qemuImg } = this.#parts;
     const [part, copy] = [join(place.dir, `${FILES.copy}.part`), join(place.dir, FILES.copy)];
     this.#copying.add(place.dir);
     try {
@@ -246,8 +256,7 @@ export class QemuDriver implements Driver {
       }
       await rename(part, copy);
       if (signal.aborted) throw new AgentFault('DriverFailed', 'the copy was broken off');
-      const [program, ...args] = await host.following(qemuImg, ['convert', '-f', 'qcow2', '-O', 'qcow2', FILES.copy, FILES.copied]);
-      await run(program, args, { ms, cwd: place.dir, signal });
+      await this.#flatten(place, FILES.copy, FILES.copied, ms, signal);
       return join(place.dir, FILES.copied);
     } finally {
       this.#copying.delete(place.dir);

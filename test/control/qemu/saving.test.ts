@@ -1,0 +1,61 @@
+/** Disks that are saved, over the ends of agents. */
+import { createHash } from 'node:crypto';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { findPrograms, run } from '../../../src/control/agent/drivers/qemu/programs.ts';
+import { guestImage } from '../../../src/images/builtin/guest.ts';
+import { findProgram, hasPart } from '../../parts.ts';
+import { Agent, bundle, killAgents } from '../agent/program.ts';
+import { codeOf, leaseOp, opId, specOf, vmOf } from '../agent/rig.ts';
+import { atEnd, newLease, runs, savedOf, temporaryDir, until } from './fixture.ts';
+
+afterEach(killAgents);
+const { qemuImg } = findPrograms({});
+const qemuIo = findProgram('qemu-io') ?? 'qemu-io';
+const SAVE_MS = 120_000;
+
+describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90_000 }, () => {
+  it('while it was saved, or when it was: the next agent is asked again and has it', async () => {
+    const dir = await temporaryDir();
+    const program = await bundle(dir);
+    const state = join(dir, 'state');
+    const next = async (programs: Readonly<Record<string, string>> = {}): Promise<Agent> => {
+      await writeFile(`${state}.json`, JSON.stringify({ qemu: { programs } }));
+      const agent = new Agent(program, ['serve', '--state', state, '--driver', 'qemu', '--config', `${state}.json`]);
+      await agent.open();
+      return agent;
+    };
+    // As one that has much to copy.
+    const [slow, pidFile] = [join(dir, 'slow-img'), join(dir, 'slow-img.pid')];
+    await writeFile(slow, `#!/bin/sh\necho $$ > '${pidFile}.new'\nmv '${pidFile}.new' '${pidFile}'\nexec sleep 600\n`);
+    await chmod(slow, 0o755);
+    const lease = newLease();
+    const path = join(dir, 'image');
+    await writeFile(path, guestImage());
+    const image = { id: 'ami-0', sha256: createHash('sha256').update(guestImage()).digest('hex'), format: 'raw', sizeBytes: guestImage().length, path } as const;
+
+    const first = await next({ qemuImg: slow });
+    vmOf(await first.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: { ...specOf(image, lease), diskMb: 4 } }));
+    const disk = join(state, 'vms', lease, 'disk.qcow2');
+    await run(qemuIo, ['-f', 'qcow2', '-c', 'write -P 0xa5 1M 64k', disk], { ms: 30_000 });
+    const save = leaseOp('save', lease, 2, opId(), SAVE_MS);
+    first.send({ do: [save] });
+    const copier = Number(await until('the copying', () => readFile(pidFile, 'utf8').catch(() => null)));
+    atEnd(async () => { if (await runs(copier)) process.kill(copier, 'SIGKILL'); });
+    await first.kill();
+    await until('the end of what copied for it', async () => !(await runs(copier)));
+
+    const second = await next();
+    expect(vmOf(await second.ask(save)).state).toBe('saved');
+    expect(vmOf(await second.ask(save)).state).toBe('saved');
+    await second.kill();
+
+    const third = await next();
+    expect(vmOf(await third.ask(save)).state).toBe('saved');
+    const file = join(dir, 'fetched.qcow2');
+    await writeFile(file, await savedOf(third, lease));
+    await run(qemuImg, ['compare', '-f', 'qcow2', '-F', 'qcow2', file, disk], { ms: 30_000 });
+    expect(codeOf(await third.ask(leaseOp('remove', lease, 3)))).toBe('ok');
+  });
+});
