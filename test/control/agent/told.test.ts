@@ -71,6 +71,30 @@ describe('a copied disk', () => {
     expect(codeOf(await rig.ask(leaseOp('copy', 'i-2', 1)))).toBe('NoSuchVm');
   });
 
+  it.each(['reboot', 'pause', 'shutdown', 'serialize', 'save', 'remove'] as const)('that is being made is broken off by what is asked meanwhile: %s', async (op) => {
+    let begins: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => { begins = resolve; });
+    const rig = await running({
+      simulated: { faults: [{ lease: LEASE, op: 'copy', hang: true, times: 1 }] },
+      wrap: (driver) => {
+        const { copy } = driver;
+        return Object.assign(driver, { copy: (...args: Parameters<typeof copy>) => { begins(); return copy.apply(driver, args); } });
+      },
+    });
+    const copying = rig.ask(leaseOp('copy', LEASE, 2));
+    await begun;
+    expect(codeOf(await rig.ask(leaseOp(op, LEASE, 3)))).toBe('ok');
+    expect(codeOf(await copying)).toBe('StaleGeneration');
+  });
+
+  it('that is being made keeps nobody waiting who asks of an older state, and is made', async () => {
+    const rig = await running();
+    const copying = rig.ask(leaseOp('copy', LEASE, 2));
+    expect(codeOf(await rig.ask(leaseOp('reboot', LEASE, 1)))).toBe('StaleGeneration');
+    expect(codeOf(await copying)).toBe('ok');
+    rig.vms.close();
+  });
+
   it('of a driver whose disks are everybody’s is not removed with the copy', async () => {
     const rig = await running();
     await rig.ask(leaseOp('copy', LEASE, 2));
