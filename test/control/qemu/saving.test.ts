@@ -1,9 +1,11 @@
 /** Disks that are saved, over the ends of agents. */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { realClock, type Clock } from '../../../src/control/agent/clock.ts';
 import { findPrograms, run } from '../../../src/control/agent/drivers/qemu/programs.ts';
+import { copyBytes, copyStill } from '../../../src/control/agent/drivers/qemu/still.ts';
 import { guestImage } from '../../../src/images/builtin/guest.ts';
 import { findProgram, hasPart } from '../../parts.ts';
 import { Agent, bundle, killAgents } from '../agent/program.ts';
@@ -57,5 +59,35 @@ describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90
     await writeFile(file, await savedOf(third, lease));
     await run(qemuImg, ['compare', '-f', 'qcow2', '-F', 'qcow2', file, disk], { ms: 30_000 });
     expect(codeOf(await third.ask(leaseOp('remove', lease, 3)))).toBe('ok');
+  });
+});
+
+describe('a file that is copied while a VM stands still', () => {
+  const never = new AbortController().signal;
+  /** A clock on which any time is over at once. */
+  const hasty: Clock = { ...realClock, after: (_ms, fn) => { fn(); return { cancel: () => undefined }; } };
+  const file = async (): Promise<[string, string]> => {
+    const dir = await temporaryDir();
+    await writeFile(join(dir, 'from'), randomBytes(5_000_000));
+    return [join(dir, 'from'), join(dir, 'to')];
+  };
+
+  it('is the same, by sharing or by reading', async () => {
+    const [from, to] = await file();
+    await copyStill(from, to, { clock: realClock, signal: never });
+    expect((await readFile(to)).equals(await readFile(from))).toBe(true);
+    await copyBytes(from, `${to}.2`, 60_000, { clock: realClock, signal: never });
+    expect((await readFile(`${to}.2`)).equals(await readFile(from))).toBe(true);
+  });
+
+  it('is given up after a while, and what helps is said', async () => {
+    const [from, to] = await file();
+    await expect(copyBytes(from, to, 60_000, { clock: hasty, signal: never })).rejects.toMatchObject({ code: 'DeadlineExceeded', message: expect.stringContaining('with a reboot') as string });
+  });
+
+  it('is given up at once when nobody wants it any more, and says what else is wrong', async () => {
+    const [from, to] = await file();
+    await expect(copyBytes(from, to, 60_000, { clock: realClock, signal: AbortSignal.abort() })).rejects.toThrow('broken off');
+    await expect(copyBytes(`${from}.none`, to, 60_000, { clock: realClock, signal: never })).rejects.toThrow(/could not be copied: ENOENT/);
   });
 });
