@@ -23,8 +23,10 @@ export interface RecoverParts {
 export async function recoverVms(parts: RecoverParts): Promise<void> {
   const lanes = new Lanes(AT_ONCE);
   for (const record of parts.records.live()) {
-    if (record.state === 'propagated' || record.state === 'stopped') continue;
-    lanes.add(record.lease, () => recover(parts, record));
+    lanes.add(record.lease, async () => {
+      await parts.vms.clean(record.lease);
+      if (record.state !== 'propagated' && record.state !== 'stopped') await recover(parts, record);
+    });
   }
   await lanes.idle();
 }

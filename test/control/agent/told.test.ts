@@ -1,6 +1,7 @@
 /** What a guest is told before its end, and a disk that is copied while its VM runs. */
 import { existsSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { realClock, type Clock } from '../../../src/control/agent/clock.ts';
 import type { AgentRequest } from '../../../src/control/protocol.ts';
 import { codeOf, leaseOp, makeImage, makeRig, opId, scratch, start, vmOf, type Rig } from './rig.ts';
 
@@ -93,6 +94,27 @@ describe('a copied disk', () => {
     expect(codeOf(await rig.ask(leaseOp('reboot', LEASE, 1)))).toBe('StaleGeneration');
     expect(codeOf(await copying)).toBe('ok');
     rig.vms.close();
+  });
+
+  it('waits for hours for its turn to be fetched, and not for ever', async () => {
+    const hour = 3_600_000;
+    const pending = new Set<{ ms: number; fn: () => void }>();
+    const clock: Clock = {
+      ...realClock,
+      after(ms, fn, background) {
+        if (ms < hour / 6) return realClock.after(ms, fn, background);
+        const timer = { ms, fn };
+        pending.add(timer);
+        return { cancel: () => void pending.delete(timer) };
+      },
+    };
+    const elapse = (ms: number): void => { for (const timer of pending) if (timer.ms <= ms) timer.fn(); };
+    const rig = await running({ clock });
+    await rig.ask(leaseOp('copy', LEASE, 2));
+    elapse(2 * hour);
+    expect(await read(rig)).toBe('4096 bytes');
+    elapse(24 * hour);
+    expect(await read(rig)).toMatch(/no disk of i-1 was saved/);
   });
 
   it('of a driver whose disks are everybody’s is not removed with the copy', async () => {

@@ -1,6 +1,6 @@
 /** Disks that are saved, over the ends of agents. */
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { realClock, type Clock } from '../../../src/control/agent/clock.ts';
@@ -16,6 +16,7 @@ afterEach(killAgents);
 const { qemuImg } = findPrograms({});
 const qemuIo = findProgram('qemu-io') ?? 'qemu-io';
 const SAVE_MS = 120_000;
+const copiesIn = async (dir: string): Promise<string[]> => (await readdir(dir)).filter((name) => /^(cop|saved)/.test(name));
 
 describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90_000 }, () => {
   it('while it was saved, or when it was: the next agent is asked again and has it', async () => {
@@ -39,7 +40,11 @@ describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90
 
     const first = await next({ qemuImg: slow });
     vmOf(await first.ask({ op: 'propagate', id: opId(), lease, generation: 1, deadlineMs: 60_000, vm: { ...specOf(image, lease), diskMb: 4 } }));
-    const disk = join(state, 'vms', lease, 'disk.qcow2');
+    const [dirOf, disk] = [(of: string) => join(state, 'vms', of), join(state, 'vms', lease, 'disk.qcow2')];
+    const other = newLease();
+    vmOf(await first.ask({ op: 'propagate', id: opId(), lease: other, generation: 1, deadlineMs: 60_000, vm: specOf(image, other) }));
+    // As an agent leaves it that ends while a disk is copied, or before that is fetched.
+    for (const name of ['copy.qcow2', 'copied.qcow2']) await writeFile(join(dirOf(other), name), '');
     await run(qemuIo, ['-f', 'qcow2', '-c', 'write -P 0xa5 1M 64k', disk], { ms: 30_000 });
     const save = leaseOp('save', lease, 2, opId(), SAVE_MS);
     first.send({ do: [save] });
@@ -49,11 +54,14 @@ describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90
     await until('the end of what copied for it', async () => !(await runs(copier)));
 
     const second = await next();
+    expect(await copiesIn(dirOf(other))).toEqual([]);
     expect(vmOf(await second.ask(save)).state).toBe('saved');
     expect(vmOf(await second.ask(save)).state).toBe('saved');
+    expect(await copiesIn(dirOf(lease))).toEqual(['saved.qcow2']);
     await second.kill();
 
     const third = await next();
+    expect(await copiesIn(dirOf(lease))).toEqual([]);
     expect(vmOf(await third.ask(save)).state).toBe('saved');
     const file = join(dir, 'fetched.qcow2');
     await writeFile(file, await savedOf(third, lease));

@@ -127,6 +127,10 @@ class SimulatedDriver implements Driver {
     return this.save(place, ms, signal);
   }
 
+  clean(): Promise<void> {
+    return Promise.resolve();
+  }
+
   /** What is kept is the VM's entry, which knows all that the guest does. */
   #memory(): MemoryKeeper {
     const kept = (place: VmPlace): boolean => this.#vms.get(place.lease)?.state === 'serialized';

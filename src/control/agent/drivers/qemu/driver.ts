@@ -263,6 +263,10 @@ export class QemuDriver implements Driver {
     }
   }
 
+  async clean(place: VmPlace): Promise<void> {
+    for (const name of [FILES.saved, FILES.copy, FILES.copied]) await rm(join(place.dir, name), { force: true });
+  }
+
   /** An agent that died while a VM stood still for its copy has left it so. */
   async #wake(place: VmPlace): Promise<void> {
     const still = join(place.dir, FILES.still);
