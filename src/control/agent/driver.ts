@@ -70,6 +70,8 @@ export interface Driver {
    * The same of a VM that runs, as its disk is at one moment: it may stand still for that moment and runs when this resolves or rejects.
    */
   copy(place: VmPlace, ms: number, signal: AbortSignal): Promise<string>;
+  /** Removes what `save` and `copy` made in the VM's directory. The disk stays. */
+  clean(place: VmPlace): Promise<void>;
   /**
    * Presses the VM's power button (ACPI) and waits at most `ms` for its end, less when `signal` fires; true when it has ended.
    * Whether a guest obeys is its own affair.

@@ -74,7 +74,7 @@ export class Executor {
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return reply.done(failure(id, refusal, { received: this.#parts.clock.now() }));
     this.#parts.records.see(lease, generation);
-    if (request.op === 'remove') this.#supersede(lease, generation);
+    this.#supersede(request);
     if (request.op === 'remove' || request.op === 'shutdown') this.#hasten(lease, request.graceMs ?? 0);
     this.#take(new Operation(request, this.#parts.clock), reply);
   }
@@ -143,10 +143,11 @@ export class Executor {
     });
   }
 
-  /** A destroy does not wait for a start that it makes pointless. */
-  #supersede(lease: string, generation: number): void {
+  /** A destroy does not wait for a start that it makes pointless, and nothing for a copy of a VM that goes on. */
+  #supersede({ op: kind, lease, generation }: LeaseRequest): void {
     for (const op of this.#underWay.get(lease)?.values() ?? []) {
-      if (op.request.op !== 'remove' && op.request.generation < generation) op.breakOff(stale(op.request, generation));
+      if (op.request.generation >= generation || op.request.op === 'remove') continue;
+      if (kind === 'remove' || op.request.op === 'copy') op.breakOff(stale(op.request, generation));
     }
   }
 
@@ -213,8 +214,8 @@ export class Executor {
 
 /** A remove is repeated until it succeeds, so its failure is no last word. */
 function remembers(request: LeaseRequest, done: Done): boolean {
-  // A copied disk does not outlive the agent.
-  if (request.op === 'copy') return false;
+  // The file of a copied or saved disk does not outlive the agent: asked again, it is there still or is made again.
+  if (request.op === 'copy' || (request.op === 'save' && done.ok)) return false;
   // A VM that has not ended in time ends a little later.
   if (request.op === 'shutdown') return done.ok;
   return done.ok || (request.op !== 'remove' && !REPEATABLE.has(done.error.code));

@@ -93,6 +93,8 @@ export class Records {
     this.#index(r);
     if (r.state === 'removed') this.#prune();
     this.#journal.append(r);
+    // The service is told that the VM outlives its process, and the node's restart.
+    if (r.state === 'serialized') this.#journal.sync();
     if (this.#journal.outgrown) this.#journal.rewrite(this.#all());
     return r;
   }

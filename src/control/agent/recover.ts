@@ -23,21 +23,24 @@ export interface RecoverParts {
 export async function recoverVms(parts: RecoverParts): Promise<void> {
   const lanes = new Lanes(AT_ONCE);
   for (const record of parts.records.live()) {
-    if (record.state === 'propagated' || record.state === 'stopped') continue;
-    lanes.add(record.lease, () => recover(parts, record));
+    lanes.add(record.lease, async () => {
+      await parts.vms.clean(record.lease);
+      if (record.state !== 'propagated' && record.state !== 'stopped') await recover(parts, record);
+    });
   }
   await lanes.idle();
 }
 
 async function recover({ clock, log, driver, records, vms }: RecoverParts, record: LeaseRecord): Promise<void> {
   const { lease } = record;
+  const late = (): Error => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`);
   try {
-    if (wasSerialized(record)) {
-      const late = (): Error => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`);
+    const vm = wasSerialized(record) ? null : await within(clock, FIND_MS, driver.find(vms.place(lease)), late);
+    // The file is on disk before the record says so: a power cut may have taken the record alone.
+    if (vm === null && (wasSerialized(record) || (await driver.memory?.kept(vms.place(lease))) === true)) {
       await within(clock, FIND_MS, vms.recoverSerialized(record), late);
       return;
     }
-    const vm = await within(clock, FIND_MS, driver.find(vms.place(lease)), () => new AgentFault('DriverFailed', `no answer within ${FIND_MS} ms`));
     if (vm === null && record.state === 'starting') {
       // It never ran: nothing has ended, and the request that was under way comes again.
       await vms.discard(record);

@@ -21,8 +21,11 @@ import type { SerializingParts } from './serializing.ts';
 /** A driver that does not end a VM in this time is left to itself and the failure reported. */
 const END_MS = 30_000;
 const NOTICE_MS = 5_000;
-/** A copy that nobody has read for so long is nobody's. */
-const COPY_KEPT_MS = 600_000;
+/**
+ * A copy that nobody has read for so long is nobody's. Others may be fetched first, from this node and for its user; and one goes
+ * sooner, with the VM's next operation or when the next agent begins.
+ */
+const COPY_KEPT_MS = 6 * 3_600_000;
 
 export interface VmParts {
   readonly clock: Clock;
@@ -111,6 +114,11 @@ export class Vms {
     } finally {
       await file.close();
     }
+  }
+
+  /** Nobody fetches what an agent before this one saved or copied: it is asked for again. */
+  async clean(lease: string): Promise<void> {
+    await this.#parts.driver.clean(this.place(lease)).catch((e: unknown) => this.#parts.log.warn('saved and copied disks of an agent before were not removed', { lease, why: String(e) }));
   }
 
   /** Removes what an agent that died had made of a VM that it did not come to start. */
@@ -237,7 +245,7 @@ export class Vms {
     const { records, driver } = this.#parts;
     const { lease, deadlineMs } = op.request;
     const before = this.#existing(op.request);
-    if (before.state === 'saved') return before;
+    if (before.state === 'saved' && this.#saved.has(lease)) return before;
     await this.#off(op);
     const off = { ...records.of(lease), pid: null, reach: null };
     records.save({ ...off, state: 'saving' });

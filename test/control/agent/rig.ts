@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ImageCache } from '../../../src/control/agent/cache.ts';
-import { realClock } from '../../../src/control/agent/clock.ts';
+import { realClock, type Clock } from '../../../src/control/agent/clock.ts';
 import { DEFAULTS } from '../../../src/control/agent/config.ts';
 import type { SimulatedConfig } from '../../../src/control/agent/config.ts';
 import type { Driver } from '../../../src/control/agent/driver.ts';
@@ -63,8 +63,8 @@ export interface Rig {
   phases(id: string): AgentPhase[];
 }
 
-export async function makeRig(dir: string, options: { simulated?: Partial<SimulatedConfig>; cacheBytes?: number; parallel?: number; wrap?: (driver: Driver) => Driver } = {}): Promise<Rig> {
-  const clock = realClock;
+export async function makeRig(dir: string, options: { simulated?: Partial<SimulatedConfig>; cacheBytes?: number; parallel?: number; clock?: Clock; wrap?: (driver: Driver) => Driver } = {}): Promise<Rig> {
+  const clock = options.clock ?? realClock;
   const log = silentLog;
   // As a real one, with a directory and a seed for each VM.
   const simulated = Object.assign(createSimulatedDriver({

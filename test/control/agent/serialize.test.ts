@@ -1,14 +1,20 @@
 /** A VM that is serialized, through the executor: what its record says, what the next agent makes of it, what is refused. */
-import { rmSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Driver } from '../../../src/control/agent/driver.ts';
+import { Journal } from '../../../src/control/agent/journal.ts';
+import type { LeaseRecord } from '../../../src/control/agent/records.ts';
 import type { VmState } from '../../../src/control/protocol.ts';
 import { codeOf, leaseOp, makeImage, makeRig, opId, scratch, start, vmOf, type Rig } from './rig.ts';
 
 const LEASE = 'i-1';
 let tmp: ReturnType<typeof scratch>;
 beforeEach(() => { tmp = scratch(); });
-afterEach(() => tmp.remove());
+afterEach(() => {
+  vi.restoreAllMocks();
+  tmp.remove();
+});
 
 const banners = async (rig: Rig): Promise<number> => (await rig.driver.console(rig.vms.place(LEASE), 4096)).bytes.toString().split('\r\n').length - 1;
 
@@ -146,6 +152,38 @@ describe('the next agent', () => {
     if (method === 'save') expect(vmOf(await after.ask(serialize)).state).toBe('serialized');
     expect(vmOf(await after.ask(going)).state).toBe('running');
     expect(await banners(after)).toBe(1);
+  });
+
+  it.each<VmState>(['starting', 'running'])('after a power cut that left “%s” as the last word of its record, has it serialized all the same', async (state) => {
+    const image = makeImage(tmp.dir);
+    const before = await makeRig(tmp.dir);
+    await before.ask(start(LEASE, 1, image));
+    await before.ask(leaseOp('serialize', LEASE, 2));
+    const journal = join(tmp.dir, 'leases.journal');
+    const lines = readFileSync(journal, 'utf8').trim().split('\n');
+    const last = lines.findLastIndex((line) => (JSON.parse(line) as LeaseRecord).state === state);
+    writeFileSync(journal, lines.slice(0, last + 1).map((line) => `${line}\n`).join(''));
+    const after = await makeRig(tmp.dir);
+    expect(after.records.get(LEASE)?.state).toBe('serialized');
+    expect(vmOf(await after.ask(start(LEASE, 3, image))).state).toBe('running');
+    expect(await banners(after)).toBe(1);
+  });
+
+  it('of a machine that loses power finds what was answered: the record is on disk before', async () => {
+    const rig = await makeRig(tmp.dir);
+    await rig.ask(start(LEASE, 1, makeImage(tmp.dir)));
+    const order: string[] = [];
+    const { append, sync } = Journal.prototype;
+    vi.spyOn(Journal.prototype, 'append').mockImplementation(function noted(this: Journal, value) {
+      order.push((value as LeaseRecord).state);
+      append.call(this, value);
+    });
+    vi.spyOn(Journal.prototype, 'sync').mockImplementation(function noted(this: Journal) {
+      order.push('sync');
+      sync.call(this);
+    });
+    await rig.ask(leaseOp('serialize', LEASE, 2)).then(() => order.push('answer'));
+    expect(order.slice(-3)).toEqual(['serialized', 'sync', 'answer']);
   });
 
   it('says of memory that is not there any more that the VM has stopped', async () => {

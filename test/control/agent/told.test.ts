@@ -1,6 +1,7 @@
 /** What a guest is told before its end, and a disk that is copied while its VM runs. */
 import { existsSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { realClock, type Clock } from '../../../src/control/agent/clock.ts';
 import type { AgentRequest } from '../../../src/control/protocol.ts';
 import { codeOf, leaseOp, makeImage, makeRig, opId, scratch, start, vmOf, type Rig } from './rig.ts';
 
@@ -69,6 +70,51 @@ describe('a copied disk', () => {
     await rig.ask(leaseOp('pause', LEASE, 3));
     expect(codeOf(await rig.ask(leaseOp('copy', LEASE, 4)))).toBe('WrongState');
     expect(codeOf(await rig.ask(leaseOp('copy', 'i-2', 1)))).toBe('NoSuchVm');
+  });
+
+  it.each(['reboot', 'pause', 'shutdown', 'serialize', 'save', 'remove'] as const)('that is being made is broken off by what is asked meanwhile: %s', async (op) => {
+    let begins: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => { begins = resolve; });
+    const rig = await running({
+      simulated: { faults: [{ lease: LEASE, op: 'copy', hang: true, times: 1 }] },
+      wrap: (driver) => {
+        const { copy } = driver;
+        return Object.assign(driver, { copy: (...args: Parameters<typeof copy>) => { begins(); return copy.apply(driver, args); } });
+      },
+    });
+    const copying = rig.ask(leaseOp('copy', LEASE, 2));
+    await begun;
+    expect(codeOf(await rig.ask(leaseOp(op, LEASE, 3)))).toBe('ok');
+    expect(codeOf(await copying)).toBe('StaleGeneration');
+  });
+
+  it('that is being made keeps nobody waiting who asks of an older state, and is made', async () => {
+    const rig = await running();
+    const copying = rig.ask(leaseOp('copy', LEASE, 2));
+    expect(codeOf(await rig.ask(leaseOp('reboot', LEASE, 1)))).toBe('StaleGeneration');
+    expect(codeOf(await copying)).toBe('ok');
+    rig.vms.close();
+  });
+
+  it('waits for hours for its turn to be fetched, and not for ever', async () => {
+    const hour = 3_600_000;
+    const pending = new Set<{ ms: number; fn: () => void }>();
+    const clock: Clock = {
+      ...realClock,
+      after(ms, fn, background) {
+        if (ms < hour / 6) return realClock.after(ms, fn, background);
+        const timer = { ms, fn };
+        pending.add(timer);
+        return { cancel: () => void pending.delete(timer) };
+      },
+    };
+    const elapse = (ms: number): void => { for (const timer of pending) if (timer.ms <= ms) timer.fn(); };
+    const rig = await running({ clock });
+    await rig.ask(leaseOp('copy', LEASE, 2));
+    elapse(2 * hour);
+    expect(await read(rig)).toBe('4096 bytes');
+    elapse(24 * hour);
+    expect(await read(rig)).toMatch(/no disk of i-1 was saved/);
   });
 
   it('of a driver whose disks are everybody’s is not removed with the copy', async () => {

@@ -8,8 +8,10 @@ import type { Driver, RunningVm, VmPlace } from '../../../src/control/agent/driv
 import { realClock, sleep } from '../../../src/control/agent/clock.ts';
 import { createQemuDriver } from '../../../src/control/agent/drivers/qemu/index.ts';
 import { silentLog } from '../../../src/control/agent/log.ts';
-import type { VmSpec } from '../../../src/control/protocol.ts';
+import { PUT_CHUNK, type VmSpec } from '../../../src/control/protocol.ts';
 import { guestImage } from '../../../src/images/builtin/guest.ts';
+import type { Agent } from '../agent/program.ts';
+import { opId } from '../agent/rig.ts';
 
 export const WAIT_MS = 30_000;
 
@@ -99,4 +101,16 @@ export async function consoleSays(driver: Driver, place: VmPlace, text: string, 
 export async function runs(pid: number): Promise<boolean> {
   const cmdline = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return cmdline !== '';
+}
+
+/** All of the disk that an agent has saved or copied. */
+export async function savedOf(agent: Agent, lease: string): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for (let offset = 0, total = 1; offset < total; offset += PUT_CHUNK) {
+    const done = await agent.ask({ op: 'read-saved', id: opId(), lease, offset, maxBytes: PUT_CHUNK, deadlineMs: 10_000 });
+    if (!done.ok || !('saved' in done.result)) throw new Error('no piece of the disk');
+    total = done.result.totalBytes;
+    parts.push(Buffer.from(done.result.saved, 'base64'));
+  }
+  return Buffer.concat(parts);
 }

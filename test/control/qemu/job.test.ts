@@ -7,12 +7,12 @@ import { build } from 'esbuild';
 import { afterEach, describe, expect, it } from 'vitest';
 import { findPrograms, run } from '../../../src/control/agent/drivers/qemu/programs.ts';
 import { probeJobShield, vmCommand } from '../../../src/control/agent/helper/command.ts';
-import { PUT_CHUNK, type AgentRequest, type ImageRef, type VmInfo } from '../../../src/control/protocol.ts';
+import type { AgentRequest, ImageRef, VmInfo } from '../../../src/control/protocol.ts';
 import { guestBanner, guestImage } from '../../../src/images/builtin/guest.ts';
 import { findProgram, hasPart } from '../../parts.ts';
 import { Agent, killAgents } from '../agent/program.ts';
 import { leaseOp, opId, specOf, vmOf } from '../agent/rig.ts';
-import { atEnd, consoleSays, consoleText, newLease, newNode, runs, temporaryDir, until } from './fixture.ts';
+import { atEnd, consoleSays, consoleText, newLease, newNode, runs, savedOf, temporaryDir, until } from './fixture.ts';
 import { POWER_GUEST_SAYS, powerGuestImage } from './power-guest.ts';
 
 afterEach(killAgents);
@@ -64,17 +64,6 @@ const listed = async (agent: Agent): Promise<readonly VmInfo[]> => {
 const says = async (agent: Agent, lease: string): Promise<string> => {
   const done = await agent.ask({ op: 'console', id: opId(), lease, maxBytes: 4096, deadlineMs: 10_000 });
   return done.ok && 'console' in done.result ? Buffer.from(done.result.console, 'base64').toString('latin1') : '';
-};
-
-const saved = async (agent: Agent, lease: string): Promise<Buffer> => {
-  const parts: Buffer[] = [];
-  for (let offset = 0, total = 1; offset < total; offset += PUT_CHUNK) {
-    const done = await agent.ask({ op: 'read-saved', id: opId(), lease, offset, maxBytes: PUT_CHUNK, deadlineMs: 10_000 });
-    if (!done.ok || !('saved' in done.result)) throw new Error('no piece of the disk');
-    total = done.result.totalBytes;
-    parts.push(Buffer.from(done.result.saved, 'base64'));
-  }
-  return Buffer.concat(parts);
 };
 
 describe.skipIf(!hasPart('qemu'))('a VM in a job', () => {
@@ -140,7 +129,7 @@ async function bootMarked(job: Job, mark: string): Promise<{ lease: string; pid:
 /** What is read of its disk has the mark, needs no other file, and boots as another VM. */
 async function expectBoots(job: Job, lease: string, mark: string): Promise<string> {
   const file = join(job.stateDir, 'copy.qcow2');
-  await writeFile(file, await saved(job.agent, lease));
+  await writeFile(file, await savedOf(job.agent, lease));
   await run(qemuIo, ['-r', '-f', 'qcow2', '-c', `read -P ${mark} 1M 64k`, file], { ms: 30_000 });
   expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
   const again = await job.start(await readFile(file), 'qcow2');

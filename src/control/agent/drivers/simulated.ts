@@ -113,7 +113,7 @@ class SimulatedDriver implements Driver {
   }
 
   async save(place: VmPlace, _ms: number, signal: AbortSignal): Promise<string> {
-    signal.addEventListener('abort', () => this.#hanging.get(place.lease)?.(), { once: true });
+    this.#breaksAt(signal, place);
     await this.#strike('save', place);
     const disk = this.#disks.get(place.lease);
     if (disk === undefined) throw new AgentFault('WrongState', 'the disk of a simulated VM does not outlive its agent');
@@ -121,9 +121,14 @@ class SimulatedDriver implements Driver {
   }
 
   async copy(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
+    this.#breaksAt(signal, place);
     await this.#strike('copy', place);
     this.#need(place);
     return this.save(place, ms, signal);
+  }
+
+  clean(): Promise<void> {
+    return Promise.resolve();
   }
 
   /** What is kept is the VM's entry, which knows all that the guest does. */
@@ -132,7 +137,7 @@ class SimulatedDriver implements Driver {
     return {
       kept: (place) => Promise.resolve(kept(place)),
       save: async (place, _memoryMb, _ms, signal) => {
-        signal.addEventListener('abort', () => this.#hanging.get(place.lease)?.(), { once: true });
+        this.#breaksAt(signal, place);
         try {
           await this.#strike('serialize', place);
         } catch (e) {
@@ -246,6 +251,10 @@ class SimulatedDriver implements Driver {
   #keep(vm: SimulatedVm): void {
     if (vm.state === 'gone') this.#vms.delete(vm.lease);
     else this.#vms.set(vm.lease, vm);
+  }
+
+  #breaksAt(signal: AbortSignal, { lease }: VmPlace): void {
+    signal.addEventListener('abort', () => this.#hanging.get(lease)?.(), { once: true });
   }
 
   /** Until the VM is ended, as a hypervisor that is killed. */

@@ -20,11 +20,16 @@ const BLOCK = '--block-signal=TERM,INT,HUP';
 const FOLLOW = ['--pdeathsig', 'KILL'];
 const PROBE_MS = 5_000;
 
+const works = (program: string, args: readonly string[], env: string): Promise<boolean> =>
+  run(program, [...args, env, '--version'], { ms: PROBE_MS }).then(() => true, () => false);
+
+/** A process can be started that the kernel kills when its parent dies. */
+export const canFollow = ({ env, setpriv }: Programs): Promise<boolean> => works(setpriv, FOLLOW, env);
+
 /** Tries whether the node's programs know the options. */
-export async function probeJobShield({ env, setpriv }: Programs): Promise<JobShield> {
-  const works = (program: string, args: readonly string[]): Promise<boolean> =>
-    run(program, [...args, env, '--version'], { ms: PROBE_MS }).then(() => true, () => false);
-  const [blocksSignals, followsParent] = await Promise.all([works(env, [BLOCK]), works(setpriv, FOLLOW)]);
+export async function probeJobShield(programs: Programs): Promise<JobShield> {
+  const { env, setpriv } = programs;
+  const [blocksSignals, followsParent] = await Promise.all([works(env, [BLOCK], env), canFollow(programs)]);
   return {
     blocksSignals,
     followsParent,
@@ -41,9 +46,9 @@ export function vmCommand(programs: Programs, fileBytes: number, shield: JobShie
   const limits: [string, ...string[]] = [
     prlimit, `--fsize=${fileBytes}`, '--core=0', env, '--ignore-signal=XFSZ', ...(shield?.blocksSignals === true ? [BLOCK] : []), qemu,
   ];
-  return follow(programs, shield, limits);
+  return follow(programs, shield?.followsParent === true, limits);
 }
 
 /** The same command, of a process that the kernel kills when its parent dies, where that is wanted and can be had. */
-export const follow = ({ setpriv }: Programs, shield: JobShield | null, command: [string, ...string[]]): [string, ...string[]] =>
-  (shield?.followsParent === true ? [setpriv, ...FOLLOW, ...command] : command);
+export const follow = ({ setpriv }: Programs, wanted: boolean, command: [string, ...string[]]): [string, ...string[]] =>
+  (wanted ? [setpriv, ...FOLLOW, ...command] : command);

@@ -22,7 +22,7 @@ import { AgentFault } from '../fault.ts';
 import { giveToVm, openErrors, openVmDirectory, readErrors } from './files.ts';
 import type { Owner, VmDirectory } from './files.ts';
 import type { HostPolicy } from './policy.ts';
-import { follow, probeJobShield, vmCommand } from './command.ts';
+import { probeJobShield, vmCommand } from './command.ts';
 import type { JobShield } from './command.ts';
 import { createTaps, deleteTaps } from './tap.ts';
 import { claimUid } from './uids.ts';
@@ -86,10 +86,6 @@ export class DirectHost implements VmHost {
     // Proves that the caller has this VM; a directory that is gone has no VM.
     await (await openVmDirectory(place, this.#o.policy.stateDirs, this.#o.agent, false)).handle.close();
     await this.#clear(place, pid);
-  }
-
-  async following(program: string, args: readonly string[]): Promise<[string, ...string[]]> {
-    return follow(this.#o.policy.programs, await this.#shield(), [program, ...args]);
   }
 
   async #clear(place: VmPlace, pid: number | null): Promise<void> {

@@ -36,10 +36,6 @@ export class SudoHost implements VmHost {
     await this.#ask({ op: 'vm-end', place, pid });
   }
 
-  following(program: string, args: readonly string[]): Promise<[string, ...string[]]> {
-    return Promise.resolve([program, ...args]);
-  }
-
   async lacks(): Promise<readonly string[]> {
     try {
       return (await this.#ask({ op: 'check' })).lacks ?? [];

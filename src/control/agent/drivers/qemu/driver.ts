@@ -1,6 +1,6 @@
 /** VMs as QEMU processes. Each VM's truth is its process and QMP; what a restarted agent needs is in the VM's directory. */
 import { constants } from 'node:fs';
-import { chmod, copyFile, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Reach } from '../../../../lease/types.ts';
 import type { VmSpec } from '../../../protocol.ts';
@@ -8,6 +8,7 @@ import { within } from '../../clock.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import type { Driver, DriverStatus, MemoryKeeper, RunningVm, VmPlace } from '../../driver.ts';
 import { AgentFault } from '../../fault.ts';
+import { canFollow, follow } from '../../helper/command.ts';
 import type { Log } from '../../log.ts';
 import { readConsole, trimConsole } from './console.ts';
 import { closeParent, exists, prepareOverlay } from './disk.ts';
@@ -22,8 +23,10 @@ import { showOnConsole } from './notices.ts';
 import { type ForwardPorts } from './ports.ts';
 import { findVmProcess, waitForEnd } from './process.ts';
 import { run } from './programs.ts';
+import type { Programs } from './programs.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
 import type { VmRecord } from './record.ts';
+import { copyStill } from './still.ts';
 
 const COMMAND_MS = 5_000;
 const QUIT_MS = 3_000;
@@ -36,8 +39,7 @@ export interface QemuDriverParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly host: VmHost;
-  /** Path of qemu-img. */
-  readonly qemuImg: string;
+  readonly programs: Programs;
   readonly facts: NodeFacts;
   readonly ports: ForwardPorts;
   /** Address of the node that forwarded ports are bound to. */
@@ -54,6 +56,7 @@ export class QemuDriver implements Driver {
   /** Directories of VMs that are being copied by this agent. */
   readonly #copying = new Set<string>();
   #trimming: Timer | null = null;
+  #canFollow: Promise<boolean> | null = null;
 
   readonly memory: MemoryKeeper = {
     save: async (place, memoryMb, ms, signal) => {
@@ -222,10 +225,18 @@ export class QemuDriver implements Driver {
 
   /** The base's clusters are copied in: what leaves the node must not name a file that stays. */
   async save(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
-    const { host, qemuImg } = this.#parts;
-    const [program, ...args] = await host.following(qemuImg, ['convert', '-f', 'qcow2', '-O', 'qcow2', FILES.disk, FILES.saved]);
+    return this.#flatten(place, FILES.disk, FILES.saved, ms, signal);
+  }
+
+  /** By a process that ends with the agent: the next one's would find its files locked. */
+  async #flatten(place: VmPlace, from: string, to: string, ms: number, signal: AbortSignal): Promise<string> {
+    const { programs } = this.#parts;
+    // What is still written where no process can be made to end so is another file then.
+    await rm(join(place.dir, to), { force: true });
+    this.#canFollow ??= canFollow(programs);
+    const [program, ...args] = follow(programs, await this.#canFollow, [programs.qemuImg, 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to]);
     await run(program, args, { ms, cwd: place.dir, signal });
-    return join(place.dir, FILES.saved);
+    return join(place.dir, to);
   }
 
   /**
@@ -233,34 +244,35 @@ export class QemuDriver implements Driver {
    * system shares blocks: QEMU has written all of its own down then (QEMU, `vm_stop`). What takes long is done with the copy.
    */
   async copy(place: VmPlace, ms: number, signal: AbortSignal): Promise<string> {
-    const { host, qemuImg } = this.#parts;
-    const [part, copy] = [join(place.dir, `${FILES.copy}.part`), join(place.dir, FILES.copy)];
+    const [still, copy] = [FILES.still, FILES.copy].map((name) => join(place.dir, name)) as [string, string];
     this.#copying.add(place.dir);
     try {
-      await writeFile(part, '', { mode: 0o600 });
+      await writeFile(still, '', { mode: 0o600 });
       try {
         await this.pause(place);
-        await copyFile(join(place.dir, FILES.disk), part, constants.COPYFILE_FICLONE);
+        await copyStill(join(place.dir, FILES.disk), copy, { clock: this.#parts.clock, signal });
       } finally {
         await this.resume(place);
       }
-      await rename(part, copy);
+      await rm(still, { force: true });
       if (signal.aborted) throw new AgentFault('DriverFailed', 'the copy was broken off');
-      const [program, ...args] = await host.following(qemuImg, ['convert', '-f', 'qcow2', '-O', 'qcow2', FILES.copy, FILES.copied]);
-      await run(program, args, { ms, cwd: place.dir, signal });
-      return join(place.dir, FILES.copied);
+      return await this.#flatten(place, FILES.copy, FILES.copied, ms, signal);
     } finally {
       this.#copying.delete(place.dir);
-      await Promise.all([part, copy].map((name) => rm(name, { force: true })));
+      await Promise.all([still, copy].map((name) => rm(name, { force: true })));
     }
+  }
+
+  async clean(place: VmPlace): Promise<void> {
+    for (const name of [FILES.saved, FILES.copy, FILES.copied]) await rm(join(place.dir, name), { force: true });
   }
 
   /** An agent that died while a VM stood still for its copy has left it so. */
   async #wake(place: VmPlace): Promise<void> {
-    const part = join(place.dir, `${FILES.copy}.part`);
-    if (this.#copying.has(place.dir) || !(await exists(part))) return;
+    const still = join(place.dir, FILES.still);
+    if (this.#copying.has(place.dir) || !(await exists(still))) return;
     await this.#link(place).execute('cont', COMMAND_MS).catch((e: unknown) => this.#parts.log.warn('a VM that stood still for its copy does not go on', { lease: place.lease, error: (e as Error).message }));
-    await rm(part, { force: true });
+    await rm(still, { force: true });
   }
 
   async notice(place: VmPlace, text: string): Promise<void> {

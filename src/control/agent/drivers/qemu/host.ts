@@ -10,8 +10,6 @@ export interface VmHost {
   start(place: VmPlace, launch: Launch): Promise<{ pid: number }>;
   /** Ends the VM's process, if there is one, and removes its taps. */
   end(place: VmPlace, pid: number | null): Promise<void>;
-  /** A program's command, of one that ends with the agent where VMs do. */
-  following(program: string, args: readonly string[]): Promise<[string, ...string[]]>;
   /** VMs run under uids of their own. */
   readonly ownUids: boolean;
   /** Sentences on what the node lacks, each with how to mend it. */

@@ -72,7 +72,7 @@ export function createQemuDriver(o: QemuDriverOptions): Driver {
   const bindAddress = settings.bindAddress ?? '127.0.0.1';
   const facts = new NodeFacts({ clock: o.clock, log: o.log, programs, host, acceleratorFile: join(o.sharedDir ?? o.stateDir, 'accelerator.json'), workDir: o.stateDir });
   return new QemuDriver({
-    clock: o.clock, log: o.log, host, qemuImg: programs.qemuImg, facts,
+    clock: o.clock, log: o.log, host, programs, facts,
     ports: new ForwardPorts(o.forwardPorts, bindAddress), bindAddress, reachHost: settings.reachHost ?? bindAddress,
   });
 }

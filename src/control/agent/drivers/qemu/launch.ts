@@ -25,8 +25,10 @@ export const FILES = {
   base: 'base.img',
   disk: 'disk.qcow2',
   saved: 'saved.qcow2',
-  /** The overlay at one moment; `.part` while the VM stands still for it. */
+  /** The overlay at one moment. */
   copy: 'copy.qcow2',
+  /** There while the VM stands still for its copy. */
+  still: 'copy.qcow2.part',
   copied: 'copied.qcow2',
   memory: 'memory.state',
   memoryFacts: 'serialized.json',

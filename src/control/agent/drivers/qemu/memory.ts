@@ -35,8 +35,11 @@ export async function dropMemory(dir: string): Promise<void> {
   for (const name of [FILES.memoryNew, FILES.memory, FILES.memoryFacts, FILES.memorySpent, FILES.memorySocket, FILES.memoryInlet]) await rm(join(dir, name), { force: true });
 }
 
-/** From here on the guest may have run. */
-export const spendMemory = (dir: string): Promise<void> => rename(join(dir, FILES.memory), join(dir, FILES.memorySpent));
+/** From here on the guest may have run; after a power cut too nobody goes on from it again. */
+export async function spendMemory(dir: string): Promise<void> {
+  await rename(join(dir, FILES.memory), join(dir, FILES.memorySpent));
+  await syncDirectory(dir);
+}
 /** No guest has run after all. */
 export const unspendMemory = (dir: string): Promise<void> => rename(join(dir, FILES.memorySpent), join(dir, FILES.memory));
 
@@ -100,6 +103,10 @@ export async function keepMemory(dir: string, facts: MemoryFacts): Promise<void>
   await writeFile(join(dir, FILES.memoryFacts), JSON.stringify(facts), { mode: 0o600, flush: true });
   await rm(join(dir, FILES.memorySocket), { force: true });
   await rename(join(dir, FILES.memoryNew), join(dir, FILES.memory));
+  await syncDirectory(dir);
+}
+
+async function syncDirectory(dir: string): Promise<void> {
   const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await handle.sync();
