@@ -10,7 +10,7 @@ import { guestImage } from '../../../src/images/builtin/guest.ts';
 import { findProgram, hasPart } from '../../parts.ts';
 import { Agent, bundle, killAgents } from '../agent/program.ts';
 import { codeOf, leaseOp, opId, specOf, vmOf } from '../agent/rig.ts';
-import { atEnd, newLease, runs, savedOf, temporaryDir, until } from './fixture.ts';
+import { atEnd, newLease, newNode, runs, savedOf, temporaryDir, until } from './fixture.ts';
 
 afterEach(killAgents);
 const { qemuImg } = findPrograms({});
@@ -31,7 +31,7 @@ describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90
     };
     // As one that has much to copy.
     const [slow, pidFile] = [join(dir, 'slow-img'), join(dir, 'slow-img.pid')];
-    await writeFile(slow, `#!/bin/sh\necho $$ > '${pidFile}.new'\nmv '${pidFile}.new' '${pidFile}'\nexec sleep 600\n`);
+    await writeFile(slow, `#!/bin/sh\n[ "$1" = convert ] || exit 1\necho $$ > '${pidFile}.new'\nmv '${pidFile}.new' '${pidFile}'\nexec sleep 600\n`);
     await chmod(slow, 0o755);
     const lease = newLease();
     const path = join(dir, 'image');
@@ -67,6 +67,31 @@ describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90
     await writeFile(file, await savedOf(third, lease));
     await run(qemuImg, ['compare', '-f', 'qcow2', '-F', 'qcow2', file, disk], { ms: 30_000 });
     expect(codeOf(await third.ask(leaseOp('remove', lease, 3)))).toBe('ok');
+  });
+});
+
+describe.skipIf(!hasPart('qemu'))('the room for a disk that is saved', () => {
+  const saveBy = async (script: string): Promise<string> => {
+    const node = await newNode();
+    const program = join(node.stateDir, 'qemu-img');
+    await writeFile(program, `#!/bin/sh\n${script}\nexec '${qemuImg}' "$@"\n`);
+    await chmod(program, 0o755);
+    const driver = node.driver({ programs: { qemuImg: program } });
+    const place = await node.place();
+    await driver.prepare(place, node.spec(place.lease), node.base);
+    return driver.save(place, 30_000, new AbortController().signal).then((file) => run(qemuImg, ['check', '-f', 'qcow2', file], { ms: 10_000 }));
+  };
+
+  it('is asked for first: others’ disks do not stop for it', async () => {
+    await expect(saveBy(`[ "$1" = measure ] && echo '{"required": ${2 ** 60}}' && exit 0`)).rejects.toMatchObject({ code: 'DiskFull', message: expect.stringMatching(/MiB of disk are free; the saved disk of this VM may take \d+ MiB/) as string });
+  });
+
+  it('is not asked for where nobody can tell it', async () => {
+    await expect(saveBy('[ "$1" = measure ] && exit 1')).resolves.toContain('No errors');
+  });
+
+  it('is no more than the disk takes', async () => {
+    await expect(saveBy('')).resolves.toContain('No errors');
   });
 });
 

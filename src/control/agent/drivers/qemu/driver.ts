@@ -26,6 +26,7 @@ import { run } from './programs.ts';
 import type { Programs } from './programs.ts';
 import { readRecord, removeRecord, writeRecord } from './record.ts';
 import type { VmRecord } from './record.ts';
+import { requireRoom } from './room.ts';
 import { copyStill } from './still.ts';
 
 const COMMAND_MS = 5_000;
@@ -34,6 +35,7 @@ const POWER_DOWN_POLL_MS = 20;
 /** Ports tried when QEMU finds one taken that was free a moment before. */
 const PORT_ATTEMPTS = 8;
 const TRIM_MS = 2_000;
+const MEASURE_MS = 10_000;
 
 export interface QemuDriverParts {
   readonly clock: Clock;
@@ -228,15 +230,31 @@ export class QemuDriver implements Driver {
     return this.#flatten(place, FILES.disk, FILES.saved, ms, signal);
   }
 
-  /** By a process that ends with the agent: the next one's would find its files locked. */
   async #flatten(place: VmPlace, from: string, to: string, ms: number, signal: AbortSignal): Promise<string> {
-    const { programs } = this.#parts;
-    // What is still written where no process can be made to end so is another file then.
+    // What is still written where no process can be made to end with its agent is another file then.
     await rm(join(place.dir, to), { force: true });
-    this.#canFollow ??= canFollow(programs);
-    const [program, ...args] = follow(programs, await this.#canFollow, [programs.qemuImg, 'convert', '-f', 'qcow2', '-O', 'qcow2', from, to]);
-    await run(program, args, { ms, cwd: place.dir, signal });
+    await requireRoom(place.dir, await this.#flatBytes(place, from, signal), 'the saved disk');
+    await this.#qemuImg(place, ['convert', '-f', 'qcow2', '-O', 'qcow2', from, to], ms, signal);
     return join(place.dir, to);
+  }
+
+  /** The most that a disk in one file takes; 0 where qemu-img cannot tell. */
+  async #flatBytes(place: VmPlace, disk: string, signal: AbortSignal): Promise<number> {
+    try {
+      const said = await this.#qemuImg(place, ['measure', '--output=json', '-f', 'qcow2', '-O', 'qcow2', disk], MEASURE_MS, signal);
+      return (JSON.parse(said) as { required: number }).required;
+    } catch (e) {
+      this.#parts.log.info('how large a saved disk will be is not known', { lease: place.lease, error: (e as Error).message });
+      return 0;
+    }
+  }
+
+  /** In a process that ends with the agent: the next one's would find its files locked. */
+  async #qemuImg(place: VmPlace, args: readonly string[], ms: number, signal: AbortSignal): Promise<string> {
+    const { programs } = this.#parts;
+    this.#canFollow ??= canFollow(programs);
+    const [program, ...rest] = follow(programs, await this.#canFollow, [programs.qemuImg, ...args]);
+    return run(program, rest, { ms, cwd: place.dir, signal });
   }
 
   /**

@@ -7,7 +7,7 @@
  *   `memory.spent`  a guest goes on from it, or has: it must not be used again, the disk is another by now
  */
 import { constants } from 'node:fs';
-import { chmod, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -42,13 +42,6 @@ export async function spendMemory(dir: string): Promise<void> {
 }
 /** No guest has run after all. */
 export const unspendMemory = (dir: string): Promise<void> => rename(join(dir, FILES.memorySpent), join(dir, FILES.memory));
-
-/** @throws AgentFault DiskFull: other VMs' disks grow on the same file system, and must not stop for this one. */
-export async function requireRoom(dir: string, memoryMb: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dir);
-  const [free, needed] = [Math.floor((bavail * bsize) / MIB), Math.ceil(largestState(memoryMb) / MIB)];
-  if (free < needed) throw new AgentFault('DiskFull', `${free} MiB of disk are free; the memory of this VM may take ${needed} MiB`);
-}
 
 export interface Receiver {
   /** Resolves with their number when QEMU has sent all, and the file is on disk; rejects when it is too long or cannot be written. */

@@ -10,10 +10,11 @@ import { AgentFault } from '../../fault.ts';
 import type { Log } from '../../log.ts';
 import { FILES } from './launch.ts';
 import type { VmLink } from './link.ts';
-import { dropMemory, keepMemory, largestState, receiveMemory, requireRoom, sendMemory, spendMemory, unspendMemory } from './memory.ts';
+import { dropMemory, keepMemory, largestState, receiveMemory, sendMemory, spendMemory, unspendMemory } from './memory.ts';
 import type { MemoryFacts } from './memory.ts';
 import { findVmProcess } from './process.ts';
 import { lastWords } from './programs.ts';
+import { requireRoom } from './room.ts';
 
 const COMMAND_MS = 5_000;
 const POLL_MS = 10;
@@ -40,7 +41,7 @@ export async function saveState(link: VmLink, { clock, log }: Parts, { memoryMb,
   const begun = clock.monotonic();
   try {
     await dropMemory(dir);
-    await requireRoom(dir, memoryMb);
+    await requireRoom(dir, largestState(memoryMb), 'the memory');
     const bytes = await write(link, clock, { memoryMb, facts }, AbortSignal.any([signal, late.signal]));
     log.info('the memory of a VM was written to its file', { lease, bytes, ms: Math.round(clock.monotonic() - begun) });
     await end();

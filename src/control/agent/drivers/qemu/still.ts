@@ -1,9 +1,11 @@
 /** Copies of a file for which a VM stands still: at once where the file system shares blocks, else for a bounded time. */
 import { constants, createReadStream, createWriteStream } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../clock.ts';
 import { AgentFault } from '../../fault.ts';
+import { requireRoom } from './room.ts';
 
 /** Longer than that no guest shall stand still. */
 const STILL_MS = 10_000;
@@ -16,7 +18,9 @@ export interface Still {
 
 /** @throws AgentFault, and leaves what was written so far */
 export async function copyStill(from: string, to: string, still: Still): Promise<void> {
-  if (!(await shares(from, to))) await copyBytes(from, to, STILL_MS, still);
+  if (await shares(from, to)) return;
+  await requireRoom(dirname(to), (await stat(from)).size, 'a copy of what was written to the disk');
+  await copyBytes(from, to, STILL_MS, still);
 }
 
 const shares = (from: string, to: string): Promise<boolean> => copyFile(from, to, constants.COPYFILE_FICLONE_FORCE).then(() => true, () => false);
