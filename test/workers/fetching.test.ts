@@ -55,9 +55,10 @@ const again = async (): Promise<void> => {
   await site.db.query(makeDue, [lease]);
   await site.dispatcher.poll();
 };
-/** The image is there with its bytes, and the VM runs. */
+/** The image is there with its bytes, also when nothing is under way any more, and the VM runs. */
 async function expectMade(id: string): Promise<void> {
   await expect.poll(async () => [(await imageOf(id))?.state, await stateOf()], { interval: 10, timeout: 10_000 }).toEqual(['available', 'Running']);
+  await site.settled();
   const [row] = await site.db.query(imageById, [id]);
   expect(readFileSync(site.saving.repository.path(row?.file ?? '')).equals(SAVED_DISK)).toBe(true);
 }
