@@ -19,7 +19,8 @@ import { requestHash, resolveOrder } from './resolve.ts';
 import type { Order } from './resolved.ts';
 import { securityGroupCases } from './security-groups.ts';
 import { createWithRoom } from './preemption.ts';
-import { refuseUnlent, roomPromised, spotCases, tendSpotRequests } from './spot.ts';
+import { refuseUnlent, spotCases } from './spot.ts';
+import { roomPromised, spotTurns } from './spot-turns.ts';
 import { createSignatures } from './signatures.ts';
 import { siteCases } from './site.ts';
 import { subscriptionCases, type Subscriptions } from './subscriptions.ts';
@@ -132,7 +133,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     site: siteCases(deps),
     signatures: createSignatures(deps),
     credentials: createCredentials({ db: deps.db, clock: deps.ctx.clock }),
-    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, prune: () => prune(deps), spot: () => tendSpotRequests(deps, (caller, request) => createOrder(caller, [request], false)), slots: slotWork(deps) },
+    work: { nodes: nodeCases(deps, recorder), recorder, sweep: cases.sweep, prune: () => prune(deps), spot: spotTurns(deps, (caller, request) => createOrder(caller, [request], false)), slots: slotWork(deps) },
   });
 }
 

@@ -8,7 +8,7 @@ import type { Resources } from '../lease/types.ts';
 import { plan, refusalFault } from '../scheduler/plan.ts';
 import { preempt, type Preemptible, type Preemption } from '../scheduler/preempt.ts';
 import { Pool } from '../scheduler/pool.ts';
-import { isRefusal, type PlanRequest, type Room, type StrategyName } from '../scheduler/types.ts';
+import { isRefusal, type PlanRequest, type PoolNode, type Room, type StrategyName } from '../scheduler/types.ts';
 import type { Clock } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import { allNodes, type ReachedNodeRow } from '../store/nodes.ts';
@@ -30,6 +30,8 @@ export interface NodePool {
   place(request: PlanRequest): Promise<readonly number[] | Fault>;
   /** Which preemptible leases have to end for the request; see the scheduler. */
   preempt(request: PlanRequest, leases: readonly Preemptible[]): Preemption | undefined;
+  /** Rises when a node may have more room than before. */
+  gains(): number;
   giveBack(nodeIds: readonly number[], room: Pick<Resources, 'memoryMb' | 'cores'>): void;
   setReachable(nodeId: number, reachable: boolean): void;
   /** Another process has a channel to it, as far as is known. */
@@ -39,11 +41,19 @@ export interface NodePool {
   zones(): readonly string[];
 }
 
+const usable = (n: PoolNode | undefined): Room => (n?.active === true && n.reachable ? { memoryMb: n.memoryMb - n.memoryUsed, cores: n.cores - n.coresUsed } : { memoryMb: 0, cores: 0 });
+
+function gained(before: PoolNode | undefined, node: PoolNode): boolean {
+  const [was, is] = [usable(before), usable(node)];
+  return is.memoryMb > was.memoryMb || is.cores > was.cores;
+}
+
 export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean; self?: Self }): NodePool {
   const { db, clock } = options;
   let pool = new Pool();
   let readAt = -Infinity;
   let others = new Set<number>();
+  let gains = 0;
 
   async function read(): Promise<void> {
     const startedAt = clock.monotonic();
@@ -53,11 +63,13 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
   function fill(rows: readonly ReachedNodeRow[], startedAt: number): void {
     const me = options.self?.id();
     others = new Set(rows.filter((n) => n.channels.some((c) => c !== me)).map((n) => n.id));
+    const before = pool;
     pool = new Pool(rows.map((n) => ({
       id: n.id, name: n.name, zone: n.zone, memoryMb: n.memory_mb, cores: n.cores, memoryUsed: n.memory_used, coresUsed: n.cores_used,
       // A borrowed node is its slot's, not everyone's.
       networks: n.networks, active: n.active && n.slot_id === null, reachable: options.reachable(n.id) || others.has(n.id),
     })));
+    if ([...pool.nodes()].some((n) => gained(before.node(n.id), n))) gains += 1;
     readAt = startedAt;
   }
 
@@ -84,7 +96,9 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
       return tryPlace(request);
     },
     preempt: (request, leases) => preempt(pool, request, options.strategy, leases),
+    gains: () => gains,
     giveBack(nodeIds, room: Room) {
+      gains += 1;
       for (const id of nodeIds) {
         const node = pool.node(id);
         // A snapshot read after the commit that gave the room back has it already; the table decides in any case.
@@ -94,6 +108,7 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
     },
     setReachable(nodeId, reachable) {
       const node = pool.node(nodeId);
+      if (reachable) gains += 1;
       if (node === undefined) readAt = -Infinity;
       else if (node.reachable !== (reachable || others.has(nodeId))) pool.upsert({ ...node, reachable: reachable || others.has(nodeId) });
     },

@@ -1,14 +1,13 @@
-/** Spot requests: asked, shown, cancelled; and the work of giving them leases when there is room that nobody else needs. */
+/** Spot requests: asked, shown, cancelled. */
 import { createHash } from 'node:crypto';
-import { Fault, isFault } from '../lease/faults.ts';
+import { Fault } from '../lease/faults.ts';
 import { SPOT_REQUEST_ID } from '../lease/ids.ts';
-import type { CreateRequest } from '../lease/types.ts';
 import { lendsSpot } from '../platform/config-pilot.ts';
 import { newSpotRequestId } from '../platform/ids.ts';
-import { isUnavailable, type Queryable } from '../store/db.ts';
+import type { Queryable } from '../store/db.ts';
 import { lockLeases } from '../store/leases.ts';
 import {
-  cancelSpotRequests, countOpenSpotRequests, insertSpotRequests, noteSpotStatus, roomIsPromised, spotPrices, spotRequests, waitingSpotLeases, waitingSpotRequests, type SpotRequestRow,
+  cancelSpotRequests, countOpenSpotRequests, insertSpotRequests, spotPrices, spotRequests, waitingSpotLeases, type SpotRequestRow,
 } from '../store/spot.ts';
 import { lockBelongings } from '../store/tags.ts';
 import type { ManagerDeps } from './deps.ts';
@@ -22,13 +21,6 @@ import type { Caller, Manager, SpotAsked, SpotRequestView } from './types.ts';
 
 const MOST_OPEN = 1000;
 const MOST_LISTED = 10_000;
-/** Requests that are tried in one round, and when one that found no room is tried again. */
-const MOST_TRIED = 50;
-const AGAIN_MS = 2_000;
-/** And one whose last instance has ended before it ran. */
-const FAILED_AGAIN_MS = 60_000;
-/** Whoever room was made for gets so long to take it. */
-const PROMISE_MS = 30_000;
 const REVIEW = { status_code: 'pending-evaluation', status_message: 'Your Spot request has been submitted for review, and is pending evaluation.' };
 
 export function spotCases(deps: ManagerDeps): Manager['spot'] {
@@ -74,62 +66,10 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
   };
 }
 
-/** Tries the requests that wait; returns how many were given a lease. */
-export async function tendSpotRequests(deps: ManagerDeps, create: (caller: Caller, request: CreateRequest) => Promise<unknown>): Promise<number> {
-  const { ctx, db } = deps;
-  if (!lent(deps)) return 0;
-  const now = ctx.clock.now();
-  if (deps.borrowing !== undefined) await endOverdue(deps);
-  const waiting = await db.query(waitingSpotRequests, [new Date(now), MOST_TRIED, new Date(now - FAILED_AGAIN_MS)]);
-  const promised = waiting.length > 0 && await roomPromised(deps);
-  let given = 0;
-  for (const row of waiting) {
-    const refusal = promised ? new Fault('NoCapacity', 'Room is being made for others.') : await tryOne(row, create);
-    if (refusal === undefined) given += 1;
-    else await note(deps, row, refusal);
-  }
-  return given;
-}
-
-/** Preemptible leases do not take what others were ended for. */
-export async function roomPromised({ ctx, db, borrowing, config }: Pick<ManagerDeps, 'ctx' | 'db' | 'borrowing' | 'config'>): Promise<boolean> {
-  // A batch system's queue knows whose turn it is.
-  if (borrowing !== undefined) return false;
-  const now = ctx.clock.now();
-  // A node that answers has ended a guest that does not obey by then; half a minute more is for the way.
-  const late = config.control.operation_deadline_ms + PROMISE_MS;
-  return (await db.query(roomIsPromised, [new Date(now - PROMISE_MS), new Date(now - late)]))[0]?.promised === true;
-}
-
-async function tryOne(row: SpotRequestRow, create: (caller: Caller, request: CreateRequest) => Promise<unknown>): Promise<Fault | undefined> {
-  const caller: Caller = { accountId: row.account_id, name: row.account_name, ownerId: row.owner_id, requestId: row.id, door: 'ec2', admin: false };
-  try {
-    // The token makes a repetition harmless, by this process or another: the lease after these is made once.
-    await create(caller, { ...launchOf(row.launch), clientToken: `${row.id}.${row.launches}`, spot: { price: row.price, persistent: row.persistent, requestId: row.id } });
-    return undefined;
-  } catch (e) {
-    if (isUnavailable(e)) throw e;
-    if (isFault(e)) return e;
-    return new Fault('Internal', 'The service could not try the request.', [], { cause: e });
-  }
-}
-
-async function note({ ctx, db }: ManagerDeps, row: SpotRequestRow, refusal: Fault): Promise<void> {
-  const now = ctx.clock.now();
-  const code = STATUS[refusal.code] ?? 'bad-parameters';
-  if (code === 'system-error') ctx.log.error('a spot request could not be tried', { request: row.id, error: String(refusal.cause ?? refusal.message) });
-  await db.query(noteSpotStatus, [row.id, code, refusal.text, new Date(now), new Date(now + AGAIN_MS), code === 'bad-parameters']);
-}
-
-/** What of a refusal passes by itself; with all others the request has failed. */
-const STATUS: Readonly<Partial<Record<Fault['code'], string>>> = {
-  NoCapacity: 'capacity-not-available', NoAddress: 'capacity-not-available', Busy: 'pending-evaluation', TooMany: 'constraint-not-fulfillable',
-  NotAuthorized: 'constraint-not-fulfillable', DecisionFailed: 'constraint-not-fulfillable', Internal: 'system-error',
-};
-
 type Lending = Pick<ManagerDeps, 'borrowing' | 'config'>;
 
-const lent = ({ borrowing, config }: Lending): boolean => borrowing === undefined || lendsSpot(config.pilot_spot);
+/** Preemptible leases are to be had here. */
+export const lent = ({ borrowing, config }: Lending): boolean => borrowing === undefined || lendsSpot(config.pilot_spot);
 
 /** Where a batch system decides who is displaced, preemptible leases need jobs that stand below the others. */
 export function refuseUnlent(deps: Lending): void {
@@ -150,7 +90,7 @@ async function endWaiting(deps: ManagerDeps, tx: Queryable, requests: readonly s
   return batch.write(tx);
 }
 
-async function endOverdue(deps: ManagerDeps): Promise<void> {
+export async function endOverdue(deps: ManagerDeps): Promise<void> {
   if ((await deps.db.query(waitingSpotLeases, [null, new Date(deps.ctx.clock.now())])).length === 0) return;
   const outcome = { reasonCode: SCHEDULE_OVER, reason: 'its spot request was not fulfilled in time' };
   follow(deps, await deps.db.transaction((tx) => endWaiting(deps, tx, null, { actor: 'service', who: 'spot', requestId: null }, outcome)));

@@ -54,11 +54,22 @@ export const WAITS_FOR_LEASE = (now: string): string => `s.cancelled_at IS NULL 
      AND (s.valid_from IS NULL OR s.valid_from <= ${now}) AND (s.valid_until IS NULL OR s.valid_until > ${now})
      AND (s.launches = 0 OR (s.persistent AND coalesce(l.final, true)))`;
 
-/** $1 now, $2 limit, $3 before this: those that wait for a lease, the dearest first; after one whose VM never ran not before it has been over for a while */
+/**
+ * $1 now, $2 limit, $3 before this: those that wait for a lease, the dearest first; after one whose VM never ran not before it has been
+ * over for a while. Beyond the limit each user's dearest come before anybody's next ones: nobody's thousand keep others from being tried.
+ */
 export const waitingSpotRequests = statement<SpotRequestRow>('waiting-spot-requests', `${VIEW}
-   WHERE ${WAITS_FOR_LEASE('$1')}
-     AND (l.id IS NULL OR l.running_at IS NOT NULL OR l.ended_at <= $3)
-   ORDER BY s.price DESC, s.created_at, s.id LIMIT $2`);
+   WHERE s.id IN (SELECT w.id FROM (
+           SELECT s.id, s.price, s.created_at, row_number() OVER (PARTITION BY s.account_id ORDER BY s.price DESC, s.created_at, s.id) AS turn
+             FROM spot_request s JOIN account a ON a.id = s.account_id
+             LEFT JOIN LATERAL (SELECT * FROM lease o WHERE o.spot_request_id = s.id ORDER BY o.seq DESC LIMIT 1) l ON true
+            WHERE ${WAITS_FOR_LEASE('$1')} AND (l.id IS NULL OR l.running_at IS NOT NULL OR l.ended_at <= $3)) w
+          ORDER BY w.turn, w.price DESC, w.created_at, w.id LIMIT $2)
+   ORDER BY s.price DESC, s.created_at, s.id`);
+
+/** $1 now, $2 status: those that were refused so are due */
+export const wakeSpotRequests = statement<never>('wake-spot-requests', `
+  UPDATE spot_request SET next_at = $1 WHERE cancelled_at IS NULL AND failed_at IS NULL AND status_code = $2 AND next_at > $1`);
 
 /** $1 jsonb array of requests, $2 now */
 export const insertSpotRequests = statement<never>('insert-spot-requests', `

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { AgentRequest } from '../../src/control/protocol.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { statement } from '../../src/store/db.ts';
+import { policiesOf } from '../support/policies.ts';
 import { form, post as postTo, type OpenDoor } from './door.ts';
 import { openRealDoor, refused, type RealDoor } from './real-door.ts';
 
@@ -14,9 +15,11 @@ let door: RealDoor;
 /** Room for two small instances. */
 const NODES = [{ name: 'n1', memoryMb: 256, cores: 4 }];
 let skewed = 0;
+/** Grows only. */
+let leapt = 0;
 const open = async (grace: number, nodes = NODES) => {
   skewed = 0;
-  door = await openRealDoor({ site: { nodes, clock: { ...realClock, now: () => realClock.now() + skewed }, config: { scheduler: { preemption_grace: grace } } } });
+  door = await openRealDoor({ site: { nodes, clock: { ...realClock, now: () => realClock.now() + skewed, monotonic: () => realClock.monotonic() + leapt }, config: { scheduler: { preemption_grace: grace } } } });
 };
 beforeAll(() => open(0));
 afterAll(() => door.close());
@@ -85,6 +88,35 @@ describe('spot requests', () => {
     expect(await tend()).toBe(1);
     expect((await requests([dear]))[0]?.InstanceId).not.toBe(id);
     expect(await standing(dear)).toEqual(['active', 'fulfilled']);
+  });
+
+  it('of one user, however many, keep nobody else\'s from being tried', async () => {
+    const policies = policiesOf(door.site);
+    await policies.set('one', { leases: 1 });
+    await policies.assign('one', 'alice');
+    await request({ InstanceCount: 60 });
+    const [bobs = ''] = await request({}, door.bob);
+    expect(await door.site.manager.work.spot()).toBe(2);
+    await door.site.settled();
+    expect((await door.site.manager.spot.list(door.site.bob, [bobs]))[0]?.code).toBe('fulfilled');
+    expect((await requests()).map((r) => r.Status?.Code).filter((c) => c === 'constraint-not-fulfillable').length).toBeGreaterThan(40);
+    await policies.admin.unassign('one', 'alice');
+  });
+
+  it('that were refused for long are tried less often, and get the room that comes before cheaper ones', async () => {
+    const made = await run({ MinCount: 2, MaxCount: 2 });
+    const [dear = ''] = await request({ SpotPrice: '2' });
+    await tend();
+    await door.site.db.query(statement<never>('test-refused-long', "UPDATE spot_request SET status_at = status_at - interval '10 min'"));
+    expect(await tend()).toBe(0);
+    const [row] = await door.site.db.query(statement<{ s: number }>('test-asleep', 'SELECT extract(epoch FROM next_at - now())::float8 AS s FROM spot_request WHERE id = $1'), [dear]);
+    expect(row?.s).toBeGreaterThan(20);
+    const [cheap = ''] = await request({ SpotPrice: '0.1' });
+    await door.bob.send(new TerminateInstancesCommand({ InstanceIds: [made.Instances?.[0]?.InstanceId ?? ''] }));
+    await door.site.settled();
+    leapt += 6_000;
+    expect(await door.site.manager.work.spot()).toBe(1);
+    expect([await standing(cheap), await standing(dear)]).toEqual([['open', 'capacity-not-available'], ['active', 'fulfilled']]);
   });
 
   it('rest while their instances are stopped', async () => {
