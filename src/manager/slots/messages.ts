@@ -12,9 +12,9 @@ import { resourcesTagged } from '../../store/tags.ts';
 import { bindLeases, insertSlotVmmNode, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { ON_PREEMPT_TAG } from '../tag-rules.ts';
-import { changeSlots, type OpenSlot, type Reason, type SlotBatch } from './batch.ts';
-import { settle } from './reconcile.ts';
+import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { sshAddress } from './ssh-address.ts';
+import { endNode, failTogether, isNeeded, settle } from './together.ts';
 
 const SLOTS_AT_ONCE = 100;
 
@@ -89,7 +89,7 @@ async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
   if (typeof access === 'string') {
     node.reason = `the agent on ${row.host} cannot be reached over SSH: ${access}`;
     batch.stepNode(node, 'failed', stampsOf(m, offset));
-    fail(batch, open, node, { code: 'Server.NodeUnreachable', reason: node.reason });
+    endNode(batch, open, node, { code: 'Server.NodeUnreachable', reason: node.reason }, node.node_id === null);
     return;
   }
   if (!batch.stepNode(node, 'reserved', { ...stampsOf(m, offset), reported: row.received_at })) return;
@@ -148,8 +148,10 @@ async function preempted(batch: SlotBatch, tx: Queryable, open: OpenSlot, node: 
   const why = { code: 'Server.BatchSystemPreempted', reason: `the batch system takes the node back before the lease’s time is over; ${seconds} s of grace were left` };
   const ids = node.node_id === null ? [] : batch.leasesOn(node).map((l) => l.id);
   const tagged = ids.length === 0 ? [] : await tx.query(resourcesTagged, [ids, ON_PREEMPT_TAG, 'save']);
+  const needed = isNeeded(batch, node);
   batch.preemptLeases(node, why, new Set(tagged.map((t) => t.resource_id)));
-  failTogether(batch, open, node, why);
+  if (needed) failTogether(batch, open, node, why);
+  else settle(batch, open);
 }
 
 function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotMessage): void {
@@ -158,11 +160,11 @@ function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotM
   switch (m.state) {
     case 'reserved':
       batch.stepNode(node, 'failed', stamps);
-      fail(batch, open, node, { code: 'Server.PilotFailed', reason: `the pilot could not make room on its node: ${m.text ?? `code ${m.code}`}` });
+      endNode(batch, open, node, { code: 'Server.PilotFailed', reason: `the pilot could not make room on its node: ${m.text ?? `code ${m.code}`}` }, node.node_id === null);
       return;
     case 'unreserving':
       batch.stepNode(node, 'unreserving', stamps);
-      batch.endLeases(node, { code: 'Server.SlotEnded', reason: m.text ?? 'the pilot gives the node back' }, false);
+      endNode(batch, open, node, { code: 'Server.SlotEnded', reason: m.text ?? 'the pilot gives the node back' }, false);
       return;
     case 'killed':
       batch.note(node, stamps);
@@ -170,23 +172,10 @@ function applyEnd(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, m: PilotM
     case 'restored':
       // Code ≠ 0: it has gone, but something is left on its node.
       batch.stepNode(node, m.code === 0 ? 'restored' : 'failed', stamps);
-      batch.endLeases(node, { code: 'Server.SlotEnded', reason: node.reason ?? 'its node was given back to the batch system' }, true);
+      endNode(batch, open, node, { code: 'Server.SlotEnded', reason: node.reason ?? 'its node was given back to the batch system' }, true);
       return;
     default:
       return;
-  }
-}
-
-function fail(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: Reason): void {
-  batch.endLeases(node, why, node.node_id === null);
-  failTogether(batch, open, node, why);
-}
-
-/** All or none, until every node of the slot has been ready; afterwards each node's leases end by themselves. */
-function failTogether(batch: SlotBatch, open: OpenSlot, node: SlotNodeRow, why: Reason): void {
-  if (open.slot.state !== 'Ready' && open.slot.ready_at === null && open.nodes.length > 1) {
-    batch.step(open, 'release', { code: why.code, reason: `${node.host ?? 'a node'} of the job: ${why.reason}` });
-    open.slot.next_at = batch.now;
   }
 }
 

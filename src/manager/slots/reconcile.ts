@@ -9,6 +9,7 @@ import { finalSlots, liveSlots, noteSlots, type LiveSlotRow, type SlotRow } from
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { mayTryAgain } from './submit.ts';
+import { settle } from './together.ts';
 import type { ReconcileResult, ToCancel } from './types.ts';
 
 const STEPS_AT_ONCE = 250;
@@ -89,11 +90,6 @@ function takeStep(deps: SlotDeps, batch: SlotBatch, { id, facts, step }: Reconci
       deps.ctx.log.info('a job was found in the batch system’s list', { slot: id, job: facts.jobId });
       batch.step(open, 'submitted');
   }
-}
-
-/** A slot is complete when a pilot of every node has been heard. */
-export function settle(batch: SlotBatch, open: OpenSlot): void {
-  if (open.slot.state === 'Starting' && open.nodes.every((n) => n.state !== 'Waiting')) batch.step(open, 'complete');
 }
 
 /** Every pilot has said that its node is given back: that the job is over is how it should be. */

@@ -7,6 +7,7 @@ import { nodeIsOver } from '../../pilot/states.ts';
 import { returningNodes, silentNodes, slotsToTend, unheedingNodes, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
+import { endNode } from './together.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
 
 /** Pilots that were told to go get so long before their job is cancelled. */
@@ -49,7 +50,7 @@ function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, lost: ReadonlySe
   if (slot.final) return;
   expire(deps, batch, open);
   for (const n of nodes) {
-    if (lost.has(n.id)) loseNode(deps, batch, n);
+    if (lost.has(n.id)) loseNode(deps, batch, open, n);
     if ((n.state === 'Reserved' || n.state === 'Preempted') && !batch.holdsLeases(n)) batch.stepNode(n, 'release', { 'release-decided': batch.now });
   }
   if (slot.state !== 'Releasing' && !nodes.some((n) => batch.holdsLeases(n))) letGo(batch, open);
@@ -73,12 +74,12 @@ function missPilots({ ctx, config }: SlotDeps, batch: SlotBatch, open: OpenSlot,
 }
 
 /** Its pilot was killed, or its machine is away: the job, as long as it lasts, gives nothing back by itself. */
-function loseNode({ ctx }: SlotDeps, batch: SlotBatch, node: SlotNodeRow): void {
+function loseNode({ ctx }: SlotDeps, batch: SlotBatch, open: OpenSlot, node: SlotNodeRow): void {
   const reason = `the pilot on ${node.host ?? 'a node'} is gone: no channel leads to it, and it was not heard any more`;
   ctx.log.warn('a pilot is gone', { slot: node.slot_id, host: node.host, pilot: node.pilot });
   node.reason = reason;
   batch.stepNode(node, 'gone');
-  batch.endLeases(node, { code: 'Server.PilotLost', reason }, true);
+  endNode(batch, open, node, { code: 'Server.PilotLost', reason }, true);
 }
 
 function expire({ config }: SlotDeps, batch: SlotBatch, open: OpenSlot): void {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { FakeJob } from '../../support/fake-lrm.ts';
 import { expectSlotsSettled } from '../../support/invariants.ts';
+import type { FakePilot } from './faults-pilot.ts';
 import { World } from './faults-world.ts';
 
 let w: World;
@@ -212,6 +213,69 @@ describe('killing', () => {
     w.lrm.behaviour.cancel = 'cancels';
     await atRest();
     expect((await reasons()).map(([, code]) => code)).toEqual(['Server.BatchSystemPreempted', 'Server.BatchSystemPreempted']);
+  });
+});
+
+describe('all or none, while one of two pilots has not been heard', () => {
+  /** The other has run for a while; its own lease is the first. */
+  async function halfReady(): Promise<readonly FakePilot[]> {
+    await create(2);
+    w.startJob(made());
+    for (const p of w.pilots.slice(1)) p.line = 'cut';
+    await w.until('one lease', 30, async () => (await w.leases())[0]?.state === 'Running');
+    return w.pilots;
+  }
+  const heard = (p: FakePilot | undefined): void => { if (p !== undefined) p.line = 'good'; };
+  const endLease = async (n: number): Promise<void> => void await w.service.manager.leases.end(w.site.admin, (await w.leases()).slice(n, n + 1).map((l) => l.id), 'no more of this one');
+
+  it.each<[string, (p: FakePilot | undefined) => void, string]>([
+    ['gives its node back', (p) => p?.giveBack(), 'Server.SlotEnded'],
+    ['is heard to have given it back, and not to do so', (p) => {
+      if (p !== undefined) p.line = 'reversed';
+      p?.giveBack();
+    }, 'Server.SlotEnded'],
+    ['is killed', (p) => p?.signal('SIGKILL'), 'Server.PilotLost'],
+  ])('the one that %s takes the other with it', async (_how, goes, code) => {
+    const [first, second] = await halfReady();
+    goes(first);
+    await w.until('the end of its lease', 40, async () => (await w.leases())[0]?.final === true);
+    heard(second);
+    await w.until('the end of the other', 20, async () => (await w.leases()).every((l) => l.final));
+    expect((await reasons()).map(([, c]) => c)).toEqual([code, code]);
+    expect((await slot())?.reason_code).toBe(code);
+    await atRest();
+  });
+
+  it.each<[string, (p: FakePilot | undefined) => void]>([
+    ['gives its node back', () => undefined],
+    // Its lease is told to end, and nobody hears that it has.
+    ['hangs', (p) => p?.hang()],
+  ])('one whose lease its user has ended, and which %s, takes nobody with it', async (_how, goes) => {
+    const [first, second] = await halfReady();
+    goes(first);
+    await endLease(0);
+    await w.until('the end of the node', 45, async () => ['Returned', 'Lost'].includes((await slot())?.nodes[0] ?? ''));
+    heard(second);
+    await w.until('the other lease', 20, async () => (await w.leases())[1]?.state === 'Running');
+    expect((await slot())?.state).toBe('Ready');
+    await endAll();
+    await atRest();
+  });
+
+  it('one that makes no room for a lease that its user has ended takes nobody with it, and the group is complete', async () => {
+    await create(2);
+    w.startJob(made());
+    const [, second] = w.pilots;
+    if (second !== undefined) second.line = 'cut';
+    second?.signal('SIGTERM');
+    await w.until('one lease', 15, async () => (await w.leases())[0]?.state === 'Running');
+    await endLease(1);
+    heard(second);
+    await w.until('the end of the node', 15, async () => (await slot())?.nodes[1] === 'Returned');
+    expect((await slot())?.state).toBe('Ready');
+    expect((await w.leases())[0]?.state).toBe('Running');
+    await endAll();
+    await atRest();
   });
 });
 
