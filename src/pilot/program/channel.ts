@@ -79,7 +79,7 @@ export class ServiceChannel {
     this.#socket = socket;
     this.#complained = '';
     log.info('the channel to the service is open', { contact: further ? `${base} over SSH` : base });
-    // ssh sees to its own; the agent ends a connection on which nothing comes.
+    // A way over SSH sees to its own silence.
     if (!further) {
       const own = socket as Socket;
       own.setNoDelay(true);
@@ -109,7 +109,7 @@ export class ServiceChannel {
     const { request } = await schemeOf(url);
     const tls = credentials.ca === undefined ? {} : { ca: credentials.ca };
     const sent = request(url, {
-      method: 'GET', ...(ssh === null ? { agent: false, ...tls } : await overStream(url, () => connectThrough(ssh), tls)),
+      method: 'GET', ...(ssh === null ? { agent: false, ...tls } : await overStream(url, () => connectThrough(ssh, { clock: this.#parts.clock, ms: SILENCE_MS }), tls)),
       headers: {
         connection: 'Upgrade', upgrade: CHANNEL_PROTOCOL, [NODE_HEADER]: name.host, [PILOT_HEADER]: name.pilot,
         authorization: this.#signer.sign({ method: 'GET', uri: url.pathname, body: '' }),

@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import type { RequestOptions } from 'node:http';
 import { Duplex } from 'node:stream';
+import type { Clock, Timer } from '../../control/agent/clock.ts';
 import { lastWords, nodeEnvironment } from './memory/command.ts';
 
 export interface SshWay {
@@ -29,8 +30,14 @@ export function parseSshWay(text: string): Pick<SshWay, 'target' | 'port' | 'lis
   return { target, port: Number(port), listener };
 }
 
+/** How long nothing may come by a way: ssh by itself holds on to one that leads nowhere any more for a quarter of an hour. */
+export interface Silence {
+  readonly clock: Clock;
+  readonly ms: number;
+}
+
 /** A stream to the listener; whatever keeps it from being one destroys it, with ssh's own words. */
-export function connectThrough({ program, credential, target, port, listener }: SshWay): Duplex {
+export function connectThrough({ program, credential, target, port, listener }: SshWay, silence?: Silence): Duplex {
   const key = credential === null ? [] : ['-i', credential];
   const child = spawn(program, [...key, '-p', String(port), '-o', 'BatchMode=yes', '-W', listener, target], { stdio: 'pipe', cwd: '/', env: nodeEnvironment() });
   const stream = new Duplex({
@@ -38,13 +45,18 @@ export function connectThrough({ program, credential, target, port, listener }: 
     write: (chunk: Buffer, _encoding, done) => void child.stdin.write(chunk, done),
     final: (done) => void child.stdin.end(done),
     destroy(e, done) {
+      watch?.cancel();
       child.kill();
       done(e);
     },
   });
+  const watch = silence && watchSilence(silence, () => stream.destroy(new Error(`nothing came from ${target} for ${silence.ms / 1000} s`)));
   let said = '';
   child.stdin.on('error', () => undefined); // its end says why
-  child.stdout.on('data', (chunk: Buffer) => { if (!stream.push(chunk)) child.stdout.pause(); });
+  child.stdout.on('data', (chunk: Buffer) => {
+    watch?.heard();
+    if (!stream.push(chunk)) child.stdout.pause();
+  });
   child.stderr.setEncoding('utf8').on('data', (text: string) => { said = (said + text).slice(-MAX_WORDS); });
   child.once('error', (e: NodeJS.ErrnoException) => stream.destroy(new Error(`${program} cannot be run: ${e.code ?? e.message}`)));
   // Not when its output ends: the words come after it.
@@ -53,6 +65,18 @@ export function connectThrough({ program, credential, target, port, listener }: 
     else stream.destroy(new Error(`${program} to ${target} ended with ${code ?? 'a signal'}: ${lastWords({ stdout: '', stderr: said })}`));
   });
   return stream;
+}
+
+function watchSilence({ clock, ms }: Silence, silent: () => void): { heard(): void; cancel(): void } {
+  let heardAt = clock.monotonic();
+  let timer: Timer;
+  const watch = (): void => {
+    const left = heardAt + ms - clock.monotonic();
+    if (left <= 0) silent();
+    else timer = clock.after(left, watch, true);
+  };
+  watch();
+  return { heard: () => { heardAt = clock.monotonic(); }, cancel: () => timer.cancel() };
 }
 
 /** How a request goes by a stream of the caller's: with TLS in it where the URL asks for that. No agent: a stream serves once. */
