@@ -138,6 +138,19 @@ describe.skipIf(!hasPart('qemu'))('VMs of dead slots', () => {
     expect(await Promise.all([mine, gone, theirs, foreign, sleeper].map(lives))).toEqual([false, false, true, true, true]);
     expect(existsSync(dead)).toBe(false);
   });
+
+  it('are found where the way to the base leads over a link', async () => {
+    mkdirSync(join(dir, 'disk'));
+    symlinkSync(join(dir, 'disk'), join(dir, 'scratch'));
+    const stateBase = join(dir, 'scratch', 'state');
+    const slotDir = await leave(stateBase, SLOT);
+    const pid = await startVm(slotDir, 'i-00000001');
+    const { done, failures } = await recover({}, { stateBase });
+    expect(failures).toEqual([]);
+    expect(done).toContain(`${SLOT} on node1: VM i-00000001 was ended (process ${pid})`);
+    expect(await lives(pid)).toBe(false);
+    expect(existsSync(slotDir)).toBe(false);
+  });
 });
 
 describe.skipIf(!hasPart('root') || !hasPart('qemu'))('root, for the users of a node', () => {

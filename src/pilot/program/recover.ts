@@ -6,7 +6,7 @@
  * Root does this for the users of the node. It reads and removes with the owner's rights (owner.ts), changes memory only
  * by what sudo lets the owner do (memory/sudo.ts), and ends only processes that work inside the slot's directory.
  */
-import { lstatSync, readdirSync, rmSync } from 'node:fs';
+import { lstatSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isName } from '../../lease/ids.ts';
 import { SLOT_ID } from '../protocol.ts';
@@ -177,11 +177,18 @@ async function endOne(o: RecoverOptions, slotDir: string, vm: VmOnNode): Promise
 /** VMs that work inside the slot's directory; where the kernel does not tell, those whose lease has a directory in it. */
 export async function vmsOf(slotDir: string, owner: Owner): Promise<readonly VmOnNode[]> {
   const leases = new Set(leasesIn(slotDir, owner));
+  const place = placeOf(slotDir, owner);
   return (await listVms()).filter((vm) => {
     // No VM of a user's runs as root, and no file of a user's makes it one.
     if (vm.uid === 0 && owner.uid !== 0) return false;
-    return vm.dir === null ? leases.has(vm.lease) : vm.dir.startsWith(`${slotDir}/`);
+    return vm.dir === null ? leases.has(vm.lease) : vm.dir.startsWith(`${place}/`);
   });
+}
+
+/** As the kernel calls it: what leads to the base may be links. Base and slot are none, and should their user make them some meanwhile, they lead nowhere. */
+function placeOf(slotDir: string, owner: Owner): string {
+  const base = dirname(slotDir);
+  return join(asOwner(owner, () => realpathSync(dirname(base))), basename(base), basename(slotDir));
 }
 
 /** Leases that have a directory in the slot's. */
