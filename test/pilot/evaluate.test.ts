@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 const run = (change: Partial<EvaluateOptions> = {}): Promise<Evaluation> =>
-  evaluate({ ctx, settings, mechanism: createMechanism(change.settings ?? settings, ctx), memoryMb: 512, driver: 'simulated', qemu: 'qemu-system-x86_64', guestAddress: null, contact: null, ...change });
+  evaluate({ ctx, settings, mechanism: createMechanism(change.settings ?? settings, ctx), memoryMb: 512, driver: 'simulated', qemu: 'qemu-system-x86_64', guestAddress: null, service: null, contact: null, ...change });
 const wrong = (e: Evaluation): string[] => e.findings.filter((f) => !f.ok).map((f) => f.what);
 
 describe('a dry run', () => {
@@ -40,6 +40,17 @@ describe('a dry run', () => {
     expect([good.exit, asked]).toEqual([0, 1]);
     const bad = await run({ contact: () => Promise.reject(new Error('connect ECONNREFUSED 10.0.0.1:41999')) });
     expect([bad.exit, wrong(bad)]).toEqual([3, ['the service does not take messages of this pilot: connect ECONNREFUSED 10.0.0.1:41999']]);
+  });
+
+  it('shows where guests are reached, and says when that is this node only though the service is elsewhere', async () => {
+    new FakeXl(dir);
+    const here = await run({ service: new URL('http://127.0.0.1:41999') });
+    expect(lines(here.findings)).toContain('ok     ports of this node that lead to guests are reached at 127.0.0.1: from this node only, as the service');
+    const elsewhere = new URL('http://no-such-name.invalid:41999');
+    const nowhere = await run({ service: elsewhere });
+    expect([nowhere.exit, wrong(nowhere)]).toEqual([3, ['ports of this node that lead to guests are reached at 127.0.0.1, from this node only']]);
+    expect(lines(nowhere.findings)).toContain('-> set [other] guestaddress to where users reach this node, or see that no-such-name.invalid leads to the service');
+    expect(wrong(await run({ service: elsewhere, guestAddress: '198.51.100.7' }))).toEqual([]);
   });
 
   it('finds every fault at once, each with how to mend it', async () => {

@@ -5,7 +5,7 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { withDeadline } from './deadline.ts';
-import { addressOf } from './guest-address.ts';
+import { guestAddress, isLoopback } from './guest-address.ts';
 import { placeName, whoHolds } from './lock.ts';
 import { mechanismName } from './memory/index.ts';
 import { readMemInfo } from './memory/none.ts';
@@ -31,6 +31,8 @@ export interface EvaluateOptions {
   readonly qemu: string;
   /** `[other] guestaddress`; null = it is not said. */
   readonly guestAddress: string | null;
+  /** Whom pilots report to; null = nobody. */
+  readonly service: URL | null;
   /** Sends a `test` message and resolves when it was taken; null when no credentials or contact were given. */
   readonly contact: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -127,14 +129,20 @@ function checkVmm({ driver, qemu }: EvaluateOptions): readonly Finding[] {
   return [{ ok: true, what: program === null ? 'VMs are simulated' : `VMs run under ${program}` }];
 }
 
-async function checkGuestAddress({ ctx, guestAddress }: EvaluateOptions): Promise<readonly Finding[]> {
-  if (guestAddress === null) return [];
+async function checkGuestAddress({ ctx, guestAddress: said, service }: EvaluateOptions): Promise<readonly Finding[]> {
+  if (said === null && service === null) return [];
   try {
-    return [{ ok: true, what: `ports of this node that lead to guests are reached at ${await addressOf(guestAddress, ctx.clock)}` }];
+    const { reachHost } = await guestAddress(said, service, ctx);
+    const what = `ports of this node that lead to guests are reached at ${reachHost}`;
+    if (said !== null || !isLoopback(reachHost)) return [{ ok: true, what }];
+    if (isHere(service)) return [{ ok: true, what: `${what}: from this node only, as the service` }];
+    return [{ ok: false, what: `${what}, from this node only`, mend: `set [other] guestaddress to where users reach this node, or see that ${service?.hostname ?? ''} leads to the service` }];
   } catch (e) {
     return [{ ok: false, what: (e as Error).message, mend: 'correct the key, or the name service of this node' }];
   }
 }
+
+const isHere = (service: URL | null): boolean => service !== null && (isLoopback(service.hostname) || ['localhost', '[::1]'].includes(service.hostname));
 
 async function checkContact({ ctx, contact }: EvaluateOptions): Promise<readonly Finding[]> {
   if (contact === null) return [];

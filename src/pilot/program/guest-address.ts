@@ -4,6 +4,7 @@
  */
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import { within } from '../../control/agent/clock.ts';
 import type { Clock } from '../../control/agent/clock.ts';
 import type { Log } from '../../control/agent/log.ts';
@@ -22,7 +23,7 @@ const NAMES_MS = 5_000;
 
 /**
  * @param said `[other] guestaddress`: an IPv4 address, or a name that has one @param service null = nobody is told of the guests
- * @throws PilotError badEnvironment: the name that was said has no address
+ * @throws PilotError badEnvironment: the name that was said has no address, or one that nobody else can use
  */
 export async function guestAddress(said: string | null, service: URL | null, { clock, log }: { clock: Clock; log: Log }): Promise<GuestAddress> {
   if (said !== null) return openAt(await addressOf(said, clock));
@@ -34,7 +35,14 @@ export async function guestAddress(said: string | null, service: URL | null, { c
   return openAt(own);
 }
 
-export async function addressOf(name: string, clock: Clock): Promise<string> {
+async function addressOf(name: string, clock: Clock): Promise<string> {
+  const address = await lookedUp(name, clock);
+  // Installers write a host's own name beside 127.0.1.1 into its /etc/hosts; who means loopback says so.
+  if (!isLoopback(address) || isIP(name) !== 0 || name === 'localhost') return address;
+  throw new PilotError(EXIT.badEnvironment, `[other] guestaddress: ${name} is ${address} on this node, where users elsewhere do not get; name an address, or mend /etc/hosts here`);
+}
+
+async function lookedUp(name: string, clock: Clock): Promise<string> {
   const asked = lookup(name, { family: 4 });
   try {
     return (await within(clock, NAMES_MS, asked, () => new Error(`no answer within ${NAMES_MS / 1000} s`))).address;
@@ -43,8 +51,11 @@ export async function addressOf(name: string, clock: Clock): Promise<string> {
   }
 }
 
+/** The whole of 127.0.0.0/8 (RFC 1122, 3.2.1.3). */
+export const isLoopback = (address: string): boolean => address.startsWith('127.');
+
 /** Users of a loopback address are on this node; all others may come in by any of its networks. */
-const openAt = (address: string): GuestAddress => ({ bindAddress: address.startsWith('127.') ? address : '0.0.0.0', reachHost: address });
+const openAt = (address: string): GuestAddress => ({ bindAddress: isLoopback(address) ? address : '0.0.0.0', reachHost: address });
 
 /** The local end of a way to the service: a datagram socket has it as soon as it is connected, and nothing is sent (udp(7)). */
 function wayTo({ hostname, port, protocol }: URL): Promise<string> {

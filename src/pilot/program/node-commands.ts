@@ -47,12 +47,12 @@ export async function killNine(parts: CommandParts): Promise<number> {
 }
 
 /** Resolves with the exit code. `contact` sends a test message; null = nobody is to be told. */
-export async function evaluate(parts: CommandParts, memoryMb: number, contact: ((signal: AbortSignal) => Promise<void>) | null): Promise<number> {
+export async function evaluate(parts: CommandParts, memoryMb: number, service: URL | null, contact: ((signal: AbortSignal) => Promise<void>) | null): Promise<number> {
   const { clock, log, config, print } = parts;
   const [{ evaluate: run, describe }, { createMechanism }] = await Promise.all([import('./evaluate.ts'), import('./memory/index.ts')]);
   const ctx = { clock, log };
   const qemu = await qemuOf(config);
-  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, qemu, guestAddress: config.guestAddress, contact });
+  const { findings, exit } = await run({ ctx, settings: config.node, mechanism: createMechanism(config.node, ctx), memoryMb, driver: config.driver, qemu, guestAddress: config.guestAddress, service, contact });
   print(describe(findings));
   return exit;
 }

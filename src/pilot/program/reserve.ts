@@ -139,7 +139,7 @@ function watchAgent({ ending }: ReserveParts, { agent }: Held): { cancel: () => 
 }
 
 /** The service that is asked first. */
-function serviceOf({ credentials, contacts, args }: ReserveParts): URL | null {
+export function serviceOf({ credentials, contacts, args }: Pick<ReserveParts, 'credentials' | 'contacts' | 'args'>): URL | null {
   if (credentials !== null) return new URL(contacts.at(0).url);
   return args.contact === undefined ? null : parseContact(args.contact).http;
 }

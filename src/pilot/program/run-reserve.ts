@@ -17,7 +17,7 @@ import { Notifier } from './notifier.ts';
 import { OriginalService } from './original-service.ts';
 import { OwnService } from './own-service.ts';
 import type { PilotName } from './own-service.ts';
-import { reserve } from './reserve.ts';
+import { reserve, serviceOf } from './reserve.ts';
 import type { Sender } from './sender.ts';
 import { EXIT } from './stages.ts';
 import { Stamps } from './stamps.ts';
@@ -77,7 +77,7 @@ export async function runReserve(parts: RunReserveParts): Promise<number> {
   try {
     if (args.evaluate) {
       const { evaluate } = await import('./node-commands.ts');
-      return await evaluate({ clock, log, config, print: parts.print }, args.memoryMb, notifier === null ? null : () => sendTest(notifier));
+      return await evaluate({ clock, log, config, print: parts.print }, args.memoryMb, serviceOf({ credentials, contacts, args }), notifier === null ? null : () => sendTest(notifier));
     }
     return await reserve({
       clock, log, args, config, name: own, ending, budget, stamps, notifier, credentials, contacts, hex, random,

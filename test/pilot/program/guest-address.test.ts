@@ -1,6 +1,9 @@
 /** Where users reach guests of a borrowed node: said by the configuration, or the node's address on the way to the service. */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { AgentRequest } from '../../../src/control/protocol.ts';
 import { guestAddress } from '../../../src/pilot/program/guest-address.ts';
@@ -8,6 +11,7 @@ import { Agent } from '../../control/agent/program.ts';
 import { makeImage, opId, specOf } from '../../control/agent/rig.ts';
 import { hasPart } from '../../parts.ts';
 import { testContext as ctx } from '../memory/fake-xl.ts';
+import { SLOT } from './pilot.ts';
 import { node, reserved, usePilots } from './rig.ts';
 
 usePilots();
@@ -54,4 +58,18 @@ it('in a dry run is looked at', async () => {
   const bad = node.reserve({ args: ['--evaluate'], config: { other: { guestaddress: '%h.no-such-name.invalid' } } });
   expect(await bad.ended).toBe(3);
   expect(bad.output).toContain('node7.no-such-name.invalid has no IPv4 address');
+});
+
+const canMount = hasPart('root') && spawnSync('unshare', ['-m', 'true']).status === 0;
+
+it.skipIf(!canMount)('that is loopback by the node’s own /etc/hosts, though it is said by name, is refused', () => {
+  const hosts = join(node.root, 'hosts');
+  writeFileSync(hosts, '127.0.0.1 localhost\n127.0.1.1 node7.example.org node7\n');
+  const config = node.config({ other: { guestaddress: '%h.example.org' } });
+  const looked = spawnSync('unshare', [
+    '-m', 'sh', '-ec', 'mount --bind "$0" /etc/hosts; exec "$@"', hosts, process.execPath, node.program,
+    '--reserveslot', '-m', '64', '-d', '600', '-g', '20', '-i', SLOT, '-p', config, '-s', '-v', '--evaluate',
+  ], { encoding: 'utf8', timeout: 20_000 });
+  const why = '[other] guestaddress: node7.example.org is 127.0.1.1 on this node, where users elsewhere do not get; name an address, or mend /etc/hosts here';
+  expect([looked.status, looked.stdout.split('\n').filter((line) => line.startsWith('WRONG'))]).toEqual([3, [`WRONG  ${why}`]]);
 });
