@@ -108,7 +108,7 @@ describe('a VM that exits', () => {
     await report({ ...exit(id, 2), reason: 'the VM had ended when the agent was started' } as Report);
     expect((await see(id))?.state).toBe('ShuttingDown');
     site.control.answer = () => undefined;
-    await site.db.query(statement('test-shutdown-due', "UPDATE intent SET next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
+    await site.db.query(statement('test-shutdown-due', "UPDATE intent SET next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'"), [id]);
     await site.dispatcher.poll();
     await site.settled();
     expect((await see(id))?.state).toBe('Propagated');
@@ -123,7 +123,7 @@ describe('a VM that exits', () => {
     await site.settled();
     const goneBy = async (): Promise<void> => {
       await unanswered(site);
-      await site.db.query(statement('test-long-ago', "UPDATE intent SET created_at = now() - interval '1 h', next_at = now() WHERE lease_id = $1 AND state = 'open'"), [id]);
+      await site.db.query(statement('test-long-ago', "UPDATE intent SET created_at = now() - interval '1 h', next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'"), [id]);
       await site.dispatcher.poll();
       await site.settled();
     };
