@@ -137,10 +137,12 @@ export function createNodeMonitor(deps: {
     }, true);
   }
 
+  // From the first channel on: one that a look before the start has opened says only once that it is up.
+  control.onState(enqueue);
+  control.onVmEvent(exited);
+
   return {
     async start() {
-      control.onState(enqueue);
-      control.onVmEvent(exited);
       await reload();
       arm();
     },

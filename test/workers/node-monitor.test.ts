@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
+import { createNodeMonitor } from '../../src/workers/node-monitor.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { failingDb, type FailingDb } from '../support/failing-db.ts';
 import { expectInvariants } from '../support/invariants.ts';
@@ -50,6 +51,20 @@ describe('while the database is away', () => {
     await site.monitor.reload();
     await becomes(id, 'Terminated');
   });
+});
+
+it('a node that was reached before the monitor is started is compared', async () => {
+  const id = await running();
+  await site.monitor.stop();
+  const { ctx, control, manager } = site;
+  const next = createNodeMonitor({
+    ctx, db: site.db, control, nodes: manager.work.nodes, recorder: manager.work.recorder, nodeName: () => 'n1', refreshPool: () => undefined, poll: () => Promise.resolve(),
+  });
+  control.setUp(1, false);
+  control.node(1).vms.delete(id);
+  control.setUp(1, true);
+  await becomes(id, 'Terminated');
+  await next.stop();
 });
 
 it('a node that answers something else than its VMs loses no lease', async () => {
