@@ -175,10 +175,11 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       return;
     }
     const { code, message } = done.error;
-    if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) await lost(row, message);
+    if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) return lost(row, message);
+    if (row.kind !== 'shutdown' || !ENDS_LATE.has(code)) return fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
     // It was told to end, and will: nobody can say that it runs on.
-    else if (row.kind === 'shutdown' && ENDS_LATE.has(code)) await postpone(row, message);
-    else await fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
+    ctx.log.warn('a VM has not ended in time; its node is asked again', { lease: row.lease_id, node: row.node, code, reason: message, requestId: row.request_id });
+    await postpone(row, message);
   }
 
   async function fetchSaved(row: IntentRow, at: number): Promise<void> {

@@ -13,6 +13,7 @@ import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { addAccount, addLease } from '../support/rows.ts';
+import { onSmallDisk } from '../support/small-disk.ts';
 
 let t: TestDatabase;
 let work: string;
@@ -116,16 +117,11 @@ describe('add', () => {
 
   test.skipIf(!hasPart('root'))('a full disk is said to be full, and the space is given back', async (test) => {
     const small = join(work, 'small');
-    mkdirSync(small);
-    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', small]);
-    if (mounted.status !== 0) test.skip(`SKIPPED: no file system can be mounted here: ${mounted.stderr.toString()}`);
-    try {
+    await onSmallDisk(test, small, '128k', async () => {
       const full = createImageRepository({ ctx: testContext(), db: t.db, directory: small });
       await expect(full.add({ name: 'big', owner: alice, file: fileOf(randomBytes(1_000_000)), description: '' })).rejects.toMatchObject({ code: 'RepositoryFull', message: 'The image repository has no space left' });
       await full.add({ name: 'little', owner: alice, file: fileOf(randomBytes(61_440)), description: '' });
-    } finally {
-      spawnSync('umount', ['--lazy', small]);
-    }
+    });
   });
 });
 

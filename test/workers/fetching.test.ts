@@ -1,6 +1,5 @@
 /** Disks that are fetched from nodes while something breaks: the node's line, the repository's disk, the database. */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentRequest } from '../../src/control/protocol.ts';
@@ -12,6 +11,7 @@ import { failingDb, type FailingDb } from '../support/failing-db.ts';
 import { SAVED_DISK } from '../support/fake-control.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
+import { onSmallDisk } from '../support/small-disk.ts';
 
 const DEADLINE_MS = 60_000;
 
@@ -111,20 +111,14 @@ describe.each([['copied while it runs', true], ['shut down for it', false]])('th
     expect(sent(live ? 'copy' : 'save')).toHaveLength(8);
   });
 
-  it('is not fetched for ever into a repository without room: the image has failed', async (test) => {
-    if (!hasPart('root')) test.skip('SKIPPED: only root mounts file systems');
+  it.skipIf(!hasPart('root'))('is not fetched for ever into a repository without room: the image has failed', async (test) => {
     const folder = site.saving.repository.path('alice');
-    mkdirSync(folder, { recursive: true });
-    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]);
-    if (mounted.status !== 0) test.skip(`SKIPPED: no file system can be mounted here: ${mounted.stderr.toString()}`);
-    try {
+    await onSmallDisk(test, folder, '64k', async () => {
       const id = await order(live);
       await expectFailed(id, /The image repository has no space left/);
       // The room is given back.
       writeFileSync(join(folder, 'another'), Buffer.alloc(32_768));
-    } finally {
-      spawnSync('umount', ['--lazy', folder]);
-    }
+    });
     await expectMade(await order(live));
   });
 

@@ -133,7 +133,10 @@ function processes(): Process[] {
 /** What pilots of the account keep for the next ones: images, and which accelerator is faster. */
 const KEPT = 'cache';
 
-/** What is left of slots on the nodes: state directories, processes that work in them or name them, locks, mounts, taps. Huge pages are the machine's, and other tests'. */
+const hugePages = (): string => /HugePages_Total:\s*(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? '0';
+const HUGE_PAGES = hugePages();
+
+/** What is left of slots on the nodes: state directories, processes that work in them or name them, locks, mounts, taps, huge pages. */
 function remains(stateDir: string): string[] {
   const files = existsSync(stateDir) ? readdirSync(stateDir).filter((f) => f !== KEPT).map((f) => `file ${f}`) : [];
   const site = dirname(stateDir);
@@ -141,5 +144,5 @@ function remains(stateDir: string): string[] {
   const locks = readFileSync('/proc/net/unix', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `socket ${l.trim()}`);
   const mounts = readFileSync('/proc/mounts', 'utf8').split('\n').filter((l) => l.includes(site)).map((l) => `mount ${l}`);
   const taps = readdirSync('/sys/class/net').filter((n) => n.startsWith('nb')).map((n) => `tap ${n}`);
-  return [...files, ...alive, ...locks, ...mounts, ...taps];
+  return [...files, ...alive, ...locks, ...mounts, ...taps, ...(hugePages() === HUGE_PAGES ? [] : [`huge pages ${hugePages()}, ${HUGE_PAGES} before`])];
 }
