@@ -1,5 +1,5 @@
 /** A lease as an EC2 instance: the fields that clients read, and what in a lease fills them. */
-import { EC2_STATE_CODE, ec2State, STATES } from '../lease/states.ts';
+import { EC2_STATE_CODE, ec2State, isPastReason, STATES } from '../lease/states.ts';
 import type { Ec2State } from '../lease/states.ts';
 import { LEASE_ID } from '../lease/ids.ts';
 import type { LeaseChange, LeaseView, Manager } from '../manager/types.ts';
@@ -176,9 +176,7 @@ export function stateReason(lease: LeaseView, now: number): { code: string; mess
     return { code, message: `${code}: the batch system takes the node back; ${grace} s are left` };
   }
   const ec2 = stateName(lease);
-  // Why it was stopped says nothing of one that has been started again.
-  const past = lease.reasonCode?.startsWith('Client.') === true && (ec2 === 'running' || ec2 === 'pending');
-  if (lease.reasonCode !== null && !past) return { code: lease.reasonCode, message: lease.reason ?? lease.reasonCode };
+  if (lease.reasonCode !== null && !isPastReason(lease.reasonCode, ec2)) return { code: lease.reasonCode, message: lease.reason ?? lease.reasonCode };
   // What EC2 says of an instance that has yet to start, and what it waits for.
   if (lease.waiting !== null) return { code: 'pending', message: `pending: ${waitingText(lease.waiting)}` };
   // A lease that was ended as asked has no reason of its own; EC2 names this one.

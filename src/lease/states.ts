@@ -78,6 +78,11 @@ export function ec2State(state: LeaseState, ran: boolean, leaves = false): Ec2St
   return state === 'Propagated' && ran ? 'stopped' : STATES[state].ec2;
 }
 
+/** Why it was stopped says nothing of a lease that has been started again. */
+export function isPastReason(reasonCode: string | null, state: Ec2State): boolean {
+  return reasonCode?.startsWith('Client.') === true && (state === 'running' || state === 'pending');
+}
+
 /** Who may cause a transition. */
 export type Actor = 'user' | 'admin' | 'agent' | 'sweeper' | 'service' | 'slot';
 

@@ -120,10 +120,11 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
       const lease = leases.get(r.lease);
       if (lease === undefined || passedOn.has(r)) continue;
       const before = lease.state;
+      const isFirstStart = r.kind === 'done' && r.intent === 'start' && lease.running_at === null;
       const order = orders.get(lease.image_order ?? '');
       if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r), order);
       else foreign(liars, batch, lease, r);
-      if (r.kind === 'done' && r.intent === 'start' && before !== 'Running' && lease.state === 'Running') measured.push({ ...lease.phases, ...r.phases, recorded: now });
+      if (isFirstStart && lease.state === 'Running') measured.push({ ...lease.phases, ...r.phases, recorded: now });
       if (before === 'Ending' && lease.final && lease.phases['received'] !== undefined) ended.set(lease.id, Math.min(r.at, now));
     }
     if (ended.size > 0 && ctx.meter !== undefined) {
@@ -278,7 +279,9 @@ function vmExited(batch: TransitionBatch, lease: LockedLease, r: Report & { kind
 function finishDone(
   batch: TransitionBatch, lease: LockedLease, r: Report & { kind: 'done' }, cause: (trigger: Trigger, why: string) => Cause, now: number,
 ): void {
-  const outcome: Outcome = r.intent === 'start' ? { reach: r.reach, phases: { ...r.phases, recorded: now } } : { reach: r.reach };
+  // Where the time went is said of the first start: before a later one lies the time at rest.
+  const isFirst = lease.running_at === null;
+  const outcome: Outcome = r.intent === 'start' && isFirst ? { reach: r.reach, phases: { ...r.phases, recorded: now } } : { reach: r.reach };
   // The events of phases that were not reported one by one still carry the agent's stamps.
   if (r.intent === 'start') {
     for (const phase of ['propagate-begun', 'propagated', 'start-begun'] as const) {

@@ -182,6 +182,11 @@ describe('leases', () => {
     expect(out).toContain('ssh       ssh -p 42001 USER@192.0.2.7\n');
     expect(out).toMatch(/0\.150 {2}Running {2}started {2}agent n1/);
     expect(out).toContain('ends      1970-01-02 00:00Z (in 23h)');
+    // Why it was stopped is past, why it could not be is not.
+    for (const [reasonCode, shown] of [['Client.UserInitiatedShutdown', 'Running'], ['Server.NotPermitted', 'Running: said no']] as const) {
+      site.on('leases.describe', () => [aLease({ reasonCode, reason: 'said no' })]);
+      expect((await nimbus(['lease', 'show', 'i-0123456789abcdef0'])).out).toContain(`state     ${shown}\n`);
+    }
   });
 
   test('extend takes a duration or a date, never neither', async () => {

@@ -119,6 +119,7 @@ describe('a VM that exits', () => {
 
   it('one whose second start nobody answers for so long is ended, however long that takes, and keeps its disk', async () => {
     const id = await running();
+    const steps = (await see(id))?.phases;
     await site.manager.leases.stop(site.alice, [id]);
     await site.settled();
     const goneBy = async (): Promise<void> => {
@@ -138,7 +139,7 @@ describe('a VM that exits', () => {
     expect((await see(id))?.state).toBe('Propagated');
     await site.manager.leases.start(site.alice, [id]);
     await site.settled();
-    expect((await see(id))?.state).toBe('Running');
+    expect(await see(id), 'where the time of its first start went').toMatchObject({ state: 'Running', phases: steps });
     await site.manager.leases.end(site.alice, [id], '');
     await site.settled();
     await expectInvariants(site);

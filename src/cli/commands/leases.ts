@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { GROUP_ID } from '../../lease/ids.ts';
 import { breakdown } from '../../lease/phases.ts';
+import { ec2State, isPastReason } from '../../lease/states.ts';
 import type { BreakdownView } from '../../manager/admin-types.ts';
 import type { EventView, LeaseChange, LeaseView } from '../../manager/types.ts';
 import { graceLeftS, waitingText } from '../../manager/waiting.ts';
@@ -99,7 +100,7 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
   const facts: Array<[string, string]> = [
     ['lease', `${l.id} (group ${l.groupId}, index ${l.launchIndex})`],
     ['user', l.accountName],
-    ['state', `${l.state}${l.reason === null ? '' : `: ${l.reason}`}`],
+    ['state', `${l.state}${l.reason === null || isPastReason(l.reasonCode, ec2State(l.state, l.runningAt !== null)) ? '' : `: ${l.reason}`}`],
     ...(waits === null ? [] : [[l.waiting === null ? 'grace' : 'waits', waits] as [string, string]]),
     ...(l.slot === null ? [] : [['slot', l.slot] as [string, string]]),
     ['image', `${l.imageName} (${l.imageId})`],
