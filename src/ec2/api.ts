@@ -6,6 +6,7 @@ import { Fault } from '../lease/faults.ts';
 import { ACTION_NAMES } from './action-names.ts';
 import { shown } from './inputs.ts';
 import type { Operation } from './operation.ts';
+import { notOffered } from './not-offered.ts';
 import { OPERATIONS } from './operations/index.ts';
 import { getCallerIdentity, STS_VERSION } from './sts.ts';
 import { errorDocument, responseFrame, stsErrorDocument, stsResponseFrame, type Frame } from './xml.ts';
@@ -21,7 +22,7 @@ const ec2: Api = {
   operation(action) {
     const found = OPERATIONS.get(action);
     if (found !== undefined) return found;
-    if (ACTION_NAMES.has(action)) throw new Fault('Unsupported', `The action ${action} is not offered by this service.`);
+    if (ACTION_NAMES.has(action)) throw notOffered(action, `The action ${action} is not offered by this service`);
     throw unknown(action);
   },
   response: responseFrame,

@@ -5,14 +5,14 @@ import type { LeaseView } from '../manager/types.ts';
 import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts';
 import { absentFilters } from './filters.ts';
 import type { FilterTable } from './filters.ts';
-import { addresses, instanceState, METADATA, ROOT_DEVICE_TYPE, stateName, stateReason } from './instance.ts';
+import { addresses, instanceState, METADATA, stateName, stateReason } from './instance.ts';
 import type { Shown } from './instance.ts';
 import { isoSeconds } from './time.ts';
+import { blockDevices, ROOT_DEVICE_NAME, ROOT_DEVICE_TYPE } from './volume.ts';
 
 /** Filters of EC2 for things that no lease has: known, and matching nothing. */
 const ABSENT = absentFilters(
-  'affinity', 'block-device-mapping.attach-time', 'block-device-mapping.delete-on-termination', 'block-device-mapping.device-name',
-  'block-device-mapping.status', 'block-device-mapping.volume-id', 'boot-mode', 'capacity-reservation-id', 'current-instance-boot-mode',
+  'affinity', 'boot-mode', 'capacity-reservation-id', 'current-instance-boot-mode',
   'capacity-reservation-specification.capacity-reservation-preference', 'host-id', 'iam-instance-profile.arn',
   'iam-instance-profile.id', 'iam-instance-profile.name', 'ipv6-address', 'kernel-id', 'license-pool',
   'maintenance-options.auto-recovery', 'metadata-options.http-protocol-ipv4', 'metadata-options.http-protocol-ipv6',
@@ -43,6 +43,11 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'architecture': () => 'x86_64',
   'availability-zone': (l) => l.zone,
   'availability-zone-id': (l) => l.zone,
+  'block-device-mapping.attach-time': (l) => blockDevices(l).map((d) => isoSeconds(d.ebs.attachTime)),
+  'block-device-mapping.delete-on-termination': (l) => blockDevices(l).map((d) => d.ebs.deleteOnTermination),
+  'block-device-mapping.device-name': (l) => blockDevices(l).map((d) => d.deviceName),
+  'block-device-mapping.status': (l) => blockDevices(l).map((d) => d.ebs.status),
+  'block-device-mapping.volume-id': (l) => blockDevices(l).map((d) => d.ebs.volumeId),
   'client-token': (l) => l.clientToken ?? undefined,
   'dns-name': (l) => addresses(l)?.dns,
   'ebs-optimized': () => false,
@@ -99,7 +104,7 @@ export const instanceFilters = ({ now, region }: Shown): FilterTable<LeaseView> 
   'reason': (l) => stateReason(l, now)?.message,
   'requester-id': (l) => l.ownerId,
   'reservation-id': (l) => l.groupId,
-  'root-device-name': () => '/dev/vda',
+  'root-device-name': () => ROOT_DEVICE_NAME,
   'root-device-type': () => ROOT_DEVICE_TYPE,
   'source-dest-check': () => false,
   'spot-instance-request-id': (l) => l.spotRequestId ?? undefined,

@@ -8,26 +8,27 @@ import { attachmentId, interfaceId, subnetId, vpcId } from '../network/mirror.ts
 import type { Context } from '../platform/context.ts';
 import { mapInTurns } from '../platform/turns.ts';
 import { list as inputList, string as inputString } from './inputs.ts';
-import { boolean, integer, list, optional, struct, text, time } from './outputs.ts';
+import { boolean, integer, list, optional, struct, text, time, word } from './outputs.ts';
 import type { OutputOf } from './outputs.ts';
 import { leaseTagItems, tagSet } from './tags.ts';
+import { blockDeviceMapping, blockDevices, ROOT_DEVICE_NAME, ROOT_DEVICE_TYPE } from './volume.ts';
 
 export const instanceId = inputString({ pattern: LEASE_ID, fault: 'LeaseIdMalformed', must: 'must be i- and 17 (or 8) lower-case hexadecimal digits', max: 64 });
 export const instanceIds = inputList(instanceId);
 
-export const groupSet = list(struct({ groupId: text, groupName: text }));
+export const groupSet = list(struct({ groupId: word, groupName: text }));
 export const securityGroupItems = (lease: LeaseView): Array<{ groupId: string; groupName: string }> => lease.securityGroups.map((g) => ({ groupId: g.id, groupName: g.name }));
 
-export const metadataShape = struct({ state: text, httpTokens: text, httpPutResponseHopLimit: integer, httpEndpoint: text });
+export const metadataShape = struct({ state: word, httpTokens: word, httpPutResponseHopLimit: integer, httpEndpoint: word });
 /** Guests read key and user data from a volume of their own: there is no metadata service that could be reached. */
 export const METADATA = { state: 'applied', httpTokens: 'required', httpPutResponseHopLimit: 1, httpEndpoint: 'disabled' } as const;
 
-export const stateShape = struct({ code: integer, name: text });
+export const stateShape = struct({ code: integer, name: word });
 const none = list(struct({}));
 
 export const instanceShape = struct({
-  instanceId: text,
-  imageId: text,
+  instanceId: word,
+  imageId: word,
   instanceState: stateShape,
   privateDnsName: text,
   dnsName: text,
@@ -37,30 +38,30 @@ export const instanceShape = struct({
   productCodes: none,
   instanceType: text,
   launchTime: time,
-  placement: struct({ availabilityZone: text, groupName: text, tenancy: text }),
-  monitoring: struct({ state: text }),
-  subnetId: optional(text),
-  vpcId: optional(text),
+  placement: struct({ availabilityZone: text, groupName: word, tenancy: word }),
+  monitoring: struct({ state: word }),
+  subnetId: optional(word),
+  vpcId: optional(word),
   privateIpAddress: optional(text),
   ipAddress: optional(text),
   sourceDestCheck: boolean,
   groupSet,
   stateReason: optional(struct({ code: text, message: text })),
-  architecture: text,
-  rootDeviceType: text,
-  rootDeviceName: text,
-  blockDeviceMapping: none,
-  instanceLifecycle: optional(text),
-  spotInstanceRequestId: optional(text),
-  virtualizationType: text,
+  architecture: word,
+  rootDeviceType: word,
+  rootDeviceName: word,
+  blockDeviceMapping,
+  instanceLifecycle: optional(word),
+  spotInstanceRequestId: optional(word),
+  virtualizationType: word,
   clientToken: text,
   tagSet,
-  hypervisor: text,
+  hypervisor: word,
   networkInterfaceSet: list(struct({
-    networkInterfaceId: text, subnetId: text, vpcId: text, description: text, ownerId: text, status: text, macAddress: text, privateIpAddress: text,
+    networkInterfaceId: word, subnetId: word, vpcId: word, description: text, ownerId: word, status: word, macAddress: text, privateIpAddress: text,
     sourceDestCheck: boolean, groupSet,
-    attachment: struct({ attachmentId: text, deviceIndex: integer, status: text, attachTime: time, deleteOnTermination: boolean }),
-    privateIpAddressesSet: list(struct({ privateIpAddress: text, primary: boolean })), interfaceType: text,
+    attachment: struct({ attachmentId: word, deviceIndex: integer, status: word, attachTime: time, deleteOnTermination: boolean }),
+    privateIpAddressesSet: list(struct({ privateIpAddress: text, primary: boolean })), interfaceType: word,
   })),
   ebsOptimized: boolean,
   enaSupport: boolean,
@@ -70,9 +71,9 @@ export const instanceShape = struct({
 export type InstanceItem = OutputOf<typeof instanceShape>;
 
 export const reservationFields = {
-  reservationId: text,
-  ownerId: text,
-  requesterId: text,
+  reservationId: word,
+  ownerId: word,
+  requesterId: word,
   groupSet,
   instancesSet: list(instanceShape),
 };
@@ -84,16 +85,13 @@ const withCode = (name: Ec2State): { code: number; name: string } => ({ code: EC
 export const instanceState = (l: LeaseView): { code: number; name: string } => withCode(stateName(l));
 
 /** TerminateInstances, StartInstances and StopInstances answer so. */
-export const stateChangeShape = struct({ instanceId: text, currentState: stateShape, previousState: stateShape });
+export const stateChangeShape = struct({ instanceId: word, currentState: stateShape, previousState: stateShape });
 
 export function stateChange(c: LeaseChange): OutputOf<typeof stateChangeShape> {
   return { instanceId: c.id, currentState: withCode(ec2State(c.after, c.ran)), previousState: withCode(ec2State(c.before, c.ran)) };
 }
 
 const NOTHING: readonly [] = [];
-
-/** EC2's word for a disk that outlives a stop and that CreateImage can save; packer and others ask for it before they do either. */
-export const ROOT_DEVICE_TYPE = 'ebs';
 
 /** Beside the lease, what an instance shows. */
 export interface Shown {
@@ -132,8 +130,8 @@ export function instanceItem(lease: LeaseView, { now, region }: Shown): Instance
     stateReason: why,
     architecture: 'x86_64',
     rootDeviceType: ROOT_DEVICE_TYPE,
-    rootDeviceName: '/dev/vda',
-    blockDeviceMapping: NOTHING,
+    rootDeviceName: ROOT_DEVICE_NAME,
+    blockDeviceMapping: blockDevices(lease),
     instanceLifecycle: lease.spotRequestId === null ? undefined : 'spot',
     spotInstanceRequestId: lease.spotRequestId ?? undefined,
     virtualizationType: 'hvm',

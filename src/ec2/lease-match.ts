@@ -8,11 +8,15 @@ import type { LeaseMatch, SearchedColumn, TextMatch } from '../manager/types.ts'
 import { matches } from './filters.ts';
 import type { Filters } from './filters.ts';
 import { ENDS_TAG, SSH_TAG } from './tags.ts';
+import { leaseOfVolume } from './volume.ts';
 
 /** Filter → the column that it shows as it stands. */
 const COLUMNS: Readonly<Record<string, SearchedColumn>> = {
   'availability-zone': 'zone', 'image-id': 'image_id', 'instance-id': 'id', 'instance-type': 'type', 'key-name': 'key_name', 'reservation-id': 'group_id',
 };
+
+/** A volume's id has the digits of its lease's. */
+const DISK = 'block-device-mapping.volume-id';
 
 export interface Narrowing {
   /** undefined: the database cannot narrow it. */
@@ -29,7 +33,8 @@ export function leaseMatch(filters: Filters): Narrowing {
   for (const { Name: name, Value: values } of filters) {
     const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined;
     const stateShown = Object.hasOwn(STATE, name) ? STATE[name] : undefined;
-    if (column !== undefined) columns.push({ column, match: textMatch(values) });
+    if (name === DISK && values.every((v) => v.startsWith('vol-'))) columns.push({ column: 'id', match: textMatch(values.map(leaseOfVolume)) });
+    else if (column !== undefined) columns.push({ column, match: textMatch(values) });
     else if (stateShown !== undefined) states = (states ?? LEASE_STATES).filter((s) => values.some((v) => shownAs(s).some((shown) => matches(v, stateShown(shown)))));
     else if (name.startsWith('tag:') && !ADDED_TAGS.has(name.slice(4))) tags.push({ key: name.slice(4), match: textMatch(values) });
     else whole = false;

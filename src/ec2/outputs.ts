@@ -41,6 +41,8 @@ function leaf<T>(type: Output<T>['type'], format: (value: T) => string): Output<
 }
 
 export const text: Output<string> = leaf('text', escapeXml);
+/** Ids and words of the service's own, which have nothing to escape. */
+export const word: Output<string> = leaf('text', (value) => value);
 export const integer: Output<number> = leaf('integer', String);
 export const boolean: Output<boolean> = leaf('boolean', String);
 /** ms since the epoch → `2026-11-22T14:41:03.000Z`. */

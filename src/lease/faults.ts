@@ -16,6 +16,8 @@ const f = (ec2: string, http: number, wsrf: string, meaning: string): FaultFacts
 export const FAULTS = {
   LeaseNotFound: f('InvalidInstanceID.NotFound', 400, 'WorkspaceUnknownFault', 'No lease of yours has this id.'),
   LeaseIdMalformed: f('InvalidInstanceID.Malformed', 400, 'WorkspaceUnknownFault', 'The text is no lease id.'),
+  VolumeNotFound: f('InvalidVolume.NotFound', 400, 'WorkspaceUnknownFault', 'No lease of yours has a disk of this id.'),
+  VolumeIdMalformed: f('InvalidVolumeID.Malformed', 400, 'WorkspaceUnknownFault', 'The text is no id of a volume.'),
   ImageNotFound: f('InvalidAMIID.NotFound', 400, 'WorkspaceResourceRequestDeniedFault', 'No image that you may use has this id or name.'),
   ImageIdMalformed: f('InvalidAMIID.Malformed', 400, 'WorkspaceMetadataFault', 'The text is no image id or name.'),
   ImageUnavailable: f('InvalidAMIID.Unavailable', 400, 'WorkspaceResourceRequestDeniedFault', 'The image exists but cannot be used now.'),

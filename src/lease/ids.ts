@@ -8,6 +8,7 @@ const HEX_ID = (prefix: string): RegExp => new RegExp(`^${prefix}-(?:[0-9a-f]{8}
 export const LEASE_ID = HEX_ID('i');
 export const GROUP_ID = HEX_ID('r');
 export const IMAGE_ID = HEX_ID('ami');
+export const VOLUME_ID = HEX_ID('vol');
 export const KEY_PAIR_ID = HEX_ID('key');
 export const SECURITY_GROUP_ID = HEX_ID('sg');
 export const SPOT_REQUEST_ID = HEX_ID('sir');

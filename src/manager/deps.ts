@@ -29,8 +29,8 @@ export interface ManagerDeps {
   readonly tellOthers?: ((what: 'intents' | 'questions') => void) | undefined;
   /** Somebody wants to hear of what happens to a lease. */
   readonly subscribed?: (() => void) | undefined;
-  /** Removes images; absent where nobody has any. */
-  readonly repository?: Pick<ImageRepository, 'remove'> | undefined;
+  /** Removes images and knows how large their disks are; absent where nobody has any. */
+  readonly repository?: Pick<ImageRepository, 'remove' | 'diskBytes'> | undefined;
   /** Only where the site decides by itself. */
   readonly decision?: SiteDecision | undefined;
 }

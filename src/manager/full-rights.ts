@@ -4,7 +4,7 @@ import type { Caller, Manager } from './types.ts';
 
 /** Calls that change nothing, by room; a room without a list takes no caller. */
 const LOOKING: Readonly<Record<string, readonly string[]>> = {
-  leases: ['describe', 'attributes', 'console', 'events'], images: ['list', 'grants'], keys: ['list'], tags: ['list'], securityGroups: ['list'], spot: ['list'],
+  leases: ['describe', 'diskBytes', 'attributes', 'console', 'events'], images: ['list', 'grants'], keys: ['list'], tags: ['list'], securityGroups: ['list'], spot: ['list'],
   workspaces: ['find', 'report', 'list', 'associations', 'minutes'], subscriptions: ['find', 'latest'],
 };
 const WITHOUT_CALLER = new Set<string>(['site', 'signatures', 'credentials', 'work']);

@@ -1,6 +1,7 @@
 /** The manager: the only way in for doors and workers. Each use case is one transaction. */
 import { attributeCases } from './attributes.ts';
 import { createCredentials } from './credentials.ts';
+import { diskSizes } from './disk-sizes.ts';
 import { openBudgets, withinDuration } from './budgets.ts';
 import { createLeaseCreator, placeWithin, type Created } from './create-queue.ts';
 import type { ManagerDeps } from './deps.ts';
@@ -121,7 +122,7 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
         return createOrder(caller, requests, o?.dryRun === true);
       },
       describe: cases.describe, end: cases.end, reboot: cases.reboot, start: cases.start, stop: cases.stop, setEnd: cases.setEnd,
-      console: cases.console, events: cases.events, forget: cases.forget, ...attributeCases(deps),
+      console: cases.console, events: cases.events, forget: cases.forget, diskBytes: diskSizes(deps), ...attributeCases(deps),
     },
     workspaces,
     subscriptions: subscriptionCases(deps, workspaces, () => deps.subscribed?.()),

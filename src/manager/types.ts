@@ -276,6 +276,8 @@ export interface Manager {
      */
     createEnsemble(caller: Caller, requests: readonly CreateRequest[], options?: { dryRun?: boolean }): Promise<GroupView[]>;
     describe(caller: Caller, query: LeaseQuery): Promise<LeaseView[]>;
+    /** Of leases that `describe` has given: bytes of their disks, in their order. */
+    diskBytes(caller: Caller, leases: readonly LeaseView[]): Promise<number[]>;
     /** Ends leases; naming one that has ended already changes nothing. */
     end(caller: Caller, ids: readonly string[], why: string, options?: { dryRun?: boolean }): Promise<LeaseChange[]>;
     reboot(caller: Caller, ids: readonly string[], options?: { dryRun?: boolean }): Promise<LeaseChange[]>;

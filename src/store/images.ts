@@ -123,6 +123,9 @@ export const imageBytesOfAccount = statement<{ bytes: number }>('image-bytes-of-
 /** $1 id, also of a removed one */
 export const imageById = statement<ImageRow>('image-by-id', `${VIEW} WHERE i.id = $1`);
 
+/** $1 ids, also of removed ones */
+export const imagesByIds = statement<ImageRow>('images-by-ids', `${VIEW} WHERE i.id = ANY($1::text[])`);
+
 /** $1 id, $2 owner's name (null = common), $3 name; either id or name. A create that uses the image waits, or is waited for. */
 export const lockImage = statement<ImageRow>('lock-image', `${VIEW}
    WHERE i.removed_at IS NULL AND (i.id = $1 OR ($1::text IS NULL AND i.name = $3 AND a.name IS NOT DISTINCT FROM $2))

@@ -62,7 +62,7 @@ describe.skipIf(!hasPart('boto3'))('boto3', () => {
     const seen = await python('with_boto3.py', door.url, ALICE.accessKey, ALICE.secret);
     expect(seen).toMatchObject({
       regions: ['nimbus'], image: 'ami-00000000000000001', material: true, state: 'pending', console: expect.stringContaining('banner of'),
-      terminating: ['shutting-down', 'shutting-down'], v2: ['nimbus'], error: ['InvalidInstanceID.NotFound', 400, 36], presigned: 200,
+      disks: [['/dev/vda', 'attached', 1, 'in-use'], ['/dev/vda', 'attached', 1, 'in-use']], terminating: ['shutting-down', 'shutting-down'], v2: ['nimbus'], error: ['InvalidInstanceID.NotFound', 400, 36], presigned: 200,
     });
     expect(seen['pages']).toBeGreaterThanOrEqual(1);
   }, 120_000);
@@ -74,7 +74,7 @@ describe.skipIf(!hasPart('boto2'))('boto 2.49', () => {
     expect(seen).toMatchObject({
       regions: [['nimbus', '127.0.0.1']], images: ['guest', 'mine'], material: true, state: 'pending', then: 'running', address: ['10.20.0.2', '10.20.0.2', '10.20.0.2'],
       tags: [['Name', 'x']], console: expect.stringContaining('banner of'), status: expect.arrayContaining([[expect.stringMatching(/^i-/), 'ok', ['instance-retirement']]]),
-      groups: ['default'], terminated: ['shutting-down'], error: [400, 'InvalidInstanceID.NotFound'],
+      disk: [['/dev/vda', true, 'attached', true], [1, 'in-use', '/dev/vda', true]], groups: ['default'], terminated: ['shutting-down'], error: [400, 'InvalidInstanceID.NotFound'],
     });
   }, 120_000);
 });
@@ -85,7 +85,7 @@ describe.skipIf(!hasPart('libcloud'))('libcloud', () => {
     expect(seen).toEqual({
       ...(driver === 'nimbus' ? { locations: ['default'], sizes: ['m1.small', 'm1.large', 'm1.xlarge'] } : {}),
       material: true, pairs: true, missing: 'none', node: ['a node', 'running', ['10.20.0.2'], 'web'], console: expect.stringContaining('banner of'),
-      duration: driver === 'nimbus' ? '2h' : '3h', rebooted: true, destroyed: true, volumes: [[], []], removed: true, wrong: 'InvalidCredsError',
+      duration: driver === 'nimbus' ? '2h' : '3h', rebooted: true, destroyed: true, disk: [true, 1, 'inuse', '/dev/vda', true], snapshots: [], removed: true, wrong: 'InvalidCredsError',
     });
     expect(door.manager.mutations.findLast((m) => m.what === 'create')?.args).toMatchObject({ userData: Buffer.from('#!/bin/sh\n'), durationS: 7200, tags: { Name: 'a node', role: 'web' } });
   }, 60_000);

@@ -86,10 +86,11 @@ export function fakeManager(now: () => number = () => Date.UTC(2026, 10, 22, 14,
       async createEnsemble() { throw new Fault('Unsupported', 'EC2 clients have no ensembles'); },
       async describe(caller, q) {
         broken();
-        const all = q.ids === undefined ? mine(caller) : named(caller, q.ids);
+        const all = q.ids === undefined ? mine(caller) : named(caller, q.missing === 'skip' ? q.ids.filter((id) => mine(caller).some((l) => l.id === id)) : q.ids);
         const from = q.after === undefined ? 0 : all.findIndex((l) => l.id === q.after) + 1;
         return all.slice(from, from + (q.limit ?? all.length));
       },
+      async diskBytes(_caller, those) { return those.map((l) => Math.max(COMMON_IMAGE.sizeBytes, l.diskMb * 2 ** 20)); },
       async end(caller, ids, why, o) {
         const found = named(caller, ids);
         change('end', caller, { ids, why }, o?.dryRun);

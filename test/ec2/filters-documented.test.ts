@@ -7,8 +7,8 @@ import { ask, openDoor, type OpenDoor } from './door.ts';
 const MODELS = new URL('../../node_modules/@aws-sdk/client-ec2/dist-types/models/', import.meta.url);
 const source = readdirSync(MODELS).filter((f) => f.startsWith('models_') && f.endsWith('.d.ts')).map((f) => readFileSync(new URL(f, MODELS), 'utf8')).join('\n');
 
-/** Values of a filter of images, explained in the form of filters; and `tag:KEY`. */
-const NO_FILTERS = ['tag', 'critical', 'high', 'medium', 'low', 'informational'];
+/** Values of filters of images and of volumes' status, explained in the form of filters; and `tag:KEY`. */
+const NO_FILTERS = ['tag', 'critical', 'high', 'medium', 'low', 'informational', 'io-enabled', 'io-performance'];
 
 function documented(action: string): string[] {
   const body = new RegExp(`export interface ${action}Request \\{([^]*?)\\n\\}`).exec(source)?.[1] ?? '';

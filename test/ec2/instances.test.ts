@@ -275,7 +275,7 @@ describe('attributes', () => {
       instanceType: '<instanceType><value>m1.small</value></instanceType>', userData: '<userData><value>IyEvYmluL3No</value></userData>',
       kernel: '<kernel></kernel>', ramdisk: '<ramdisk></ramdisk>', sriovNetSupport: '<sriovNetSupport></sriovNetSupport>',
       disableApiTermination: '<disableApiTermination><value>false</value></disableApiTermination>', disableApiStop: '<disableApiStop><value>false</value></disableApiStop>',
-      rootDeviceName: '<rootDeviceName><value>/dev/vda</value></rootDeviceName>', blockDeviceMapping: '<blockDeviceMapping/>', productCodes: '<productCodes/>',
+      rootDeviceName: '<rootDeviceName><value>/dev/vda</value></rootDeviceName>', productCodes: '<productCodes/>',
       sourceDestCheck: '<sourceDestCheck><value>false</value></sourceDestCheck>', ebsOptimized: '<ebsOptimized><value>false</value></ebsOptimized>',
       enaSupport: '<enaSupport><value>false</value></enaSupport>', enclaveOptions: '<enclaveOptions><enabled>false</enabled></enclaveOptions>',
     };

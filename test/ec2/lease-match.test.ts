@@ -45,6 +45,7 @@ const filter = fc.oneof(
   fc.record({ Name: fc.constant('instance-state-code'), Value: values(fc.constantFrom('16', '48', '*6', '4?')) }),
   fc.record({ Name: fc.constant('instance-type'), Value: values(fc.constantFrom('m1.small', 'm1.*', 'm1_small', '%', '*')) }),
   fc.record({ Name: fc.constant('instance-id'), Value: values(fc.constantFrom('i-*', '*a*', '*f?', 'i-none')) }),
+  fc.record({ Name: fc.constant('block-device-mapping.volume-id'), Value: values(fc.constantFrom('vol-*', 'vol-*a*', '*f?', 'v*', 'vol-none', '\\vol-*')) }),
   fc.record({ Name: fc.constant('availability-zone'), Value: values(fc.constantFrom('default', 'de*t', 'x')) }),
   fc.record({ Name: fc.constant('key-name'), Value: values(fc.constantFrom('*', 'k')) }),
   fc.record({ Name: fc.constant('launch-index'), Value: values(fc.constantFrom('0', '1')) }),

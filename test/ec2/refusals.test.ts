@@ -49,7 +49,7 @@ const REFUSED: ReadonlyArray<readonly [request: Parameters, code: string, who?: 
   [{ Action: 'CreateTags', 'ResourceId.1': '$instance', ...Object.assign({}, ...Array.from({ length: 51 }, (_, i) => tag(`k${i}`, '', i + 1))) as Parameters }, 'TagLimitExceeded'],
   [{ Action: 'CreateTags', 'ResourceId.1': '$instance', ...tag('nimbus:duration', '365d') }, 'InvalidParameterValue'],
   [{ Action: 'CreateTags', 'ResourceId.1': '$instance', ...tag('nimbus:duration', '1h'), ...tag('nimbus:ends', '2030-01-01T00:00:00Z', 2) }, 'InvalidParameterCombination'],
-  [{ Action: 'DeleteTags', 'ResourceId.1': 'vol-12345678', ...tag('a', '') }, 'InvalidID'],
+  [{ Action: 'DeleteTags', 'ResourceId.1': 'eni-12345678', ...tag('a', '') }, 'InvalidID'],
   [{ Action: 'DescribeAccountAttributes', 'AttributeName.1': 'none' }, 'InvalidParameterValue'],
   [{ Action: 'AuthorizeSecurityGroupEgress', ...rule(unknownGroup) }, 'InvalidGroup.NotFound'],
   [{ Action: 'RevokeSecurityGroupIngress', ...rule(unknownGroup) }, 'InvalidGroup.NotFound'],

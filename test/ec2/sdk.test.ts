@@ -3,7 +3,7 @@ import {
   DescribeAddressesCommand, DescribeAvailabilityZonesCommand, DescribeDhcpOptionsCommand, DescribeImagesCommand, DescribeInstancesCommand,
   DescribeInstanceStatusCommand, DescribeInstanceTypesCommand, DescribeKeyPairsCommand, DescribeRegionsCommand,
   DescribeLaunchTemplatesCommand, DescribeNatGatewaysCommand, DescribeNetworkAclsCommand, DescribePlacementGroupsCommand, DescribeSnapshotsCommand, DescribeTagsCommand,
-  DescribeVolumesCommand, DescribeVpcPeeringConnectionsCommand, EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
+  DescribeVolumesModificationsCommand, DescribeVpcPeeringConnectionsCommand, EC2Client, GetConsoleOutputCommand, ImportKeyPairCommand, RebootInstancesCommand, RunInstancesCommand,
   TerminateInstancesCommand, paginateDescribeInstances,
 } from '@aws-sdk/client-ec2';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -255,10 +255,10 @@ describe('the site', () => {
   });
 
   it('answers for what it does not have', async () => {
-    expect((await ec2.send(new DescribeVolumesCommand({ MaxResults: 1000 }))).Volumes).toEqual([]);
+    expect((await ec2.send(new DescribeVolumesModificationsCommand({}))).VolumesModifications).toEqual([]);
     expect((await ec2.send(new DescribeAddressesCommand({}))).Addresses).toEqual([]);
     expect((await ec2.send(new DescribeSnapshotsCommand({ OwnerIds: ['self'] }))).Snapshots).toEqual([]);
-    expect(await refusal(ec2.send(new DescribeVolumesCommand({ VolumeIds: ['vol-1'] })))).toMatchObject({ name: 'InvalidVolume.NotFound' });
+    expect(await refusal(ec2.send(new DescribeVolumesModificationsCommand({ VolumeIds: ['vol-12345678'] })))).toMatchObject({ name: 'InvalidVolumeModification.NotFound' });
     expect(await refusal(ec2.send(new DescribeSnapshotsCommand({ SnapshotIds: ['snap-1'] })))).toMatchObject({ name: 'InvalidSnapshot.NotFound' });
     expect(await refusal(ec2.send(new DescribeAddressesCommand({ PublicIps: ['192.0.2.1'] })))).toMatchObject({ name: 'InvalidAddress.NotFound' });
     expect(await refusal(ec2.send(new DescribeAddressesCommand({ AllocationIds: ['eipalloc-1'] })))).toMatchObject({ name: 'InvalidAllocationID.NotFound' });

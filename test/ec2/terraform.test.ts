@@ -89,7 +89,11 @@ async function readInstance(id: string): Promise<Readonly<Record<string, string>
   expect(first(type, 'burstablePerformanceSupported')).toBe('false');
   await ask({ 'Action': 'DescribeTags', 'Filter.1.Name': 'resource-id', 'Filter.1.Value.1': id, 'Filter.2.Name': 'key', 'Filter.2.Value.1': 'aws:ec2launchtemplate:id' });
   expect(all(await ask({ 'Action': 'DescribeVpcs', 'VpcId.1': first(shown, 'vpcId') }, 'vpcSet', 'isDefault'), 'isDefault')).toEqual(['true']);
-  await ask({ 'Action': 'DescribeVolumes', 'Filter.1.Name': 'attachment.instance-id', 'Filter.1.Value.1': id });
+  const disk = await ask({ 'Action': 'DescribeVolumes', 'Filter.1.Name': 'attachment.instance-id', 'Filter.1.Value.1': id }, 'volumeSet', 'volumeId');
+  // The root block device is the one whose name is the instance's; its size and kind are read by its id.
+  expect(first(shown, 'deviceName')).toBe(first(shown, 'rootDeviceName'));
+  expect(first(shown, 'volumeId')).toBe(first(disk, 'volumeId'));
+  const root = await ask({ 'Action': 'DescribeVolumes', 'VolumeId.1': first(shown, 'volumeId') }, 'size', 'volumeType', 'encrypted', 'attachmentSet', 'deleteOnTermination');
   const values: Record<string, string> = {};
   for (const name of ATTRIBUTES) {
     const { body } = await ask({ Action: 'DescribeInstanceAttribute', InstanceId: id, Attribute: name }, 'instanceId', name);
@@ -97,7 +101,7 @@ async function readInstance(id: string): Promise<Readonly<Record<string, string>
     values[name] = new RegExp(`<${name}><value>([^<]*)</value></${name}>`).exec(body)?.[1] ?? '';
     if (name !== 'userData') expect(values[name], name).not.toBe('');
   }
-  return { ...values, type: first(shown, 'instanceType'), tags: String(all({ body: /<tagSet>(.*?)<\/tagSet>/.exec(shown.body)?.[1] ?? '' }, 'key')), subnet: first(shown, 'subnetId'), checked: first(shown, 'sourceDestCheck') };
+  return { ...values, type: first(shown, 'instanceType'), tags: String(all({ body: /<tagSet>(.*?)<\/tagSet>/.exec(shown.body)?.[1] ?? '' }, 'key')), subnet: first(shown, 'subnetId'), checked: first(shown, 'sourceDestCheck'), disk: `${first(root, 'size')} ${first(root, 'volumeType')} ${first(root, 'deleteOnTermination')}` };
 }
 
 const PUBLIC_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' }).toString();
@@ -143,7 +147,7 @@ it('aws_instance is applied, and read without a difference', async () => {
   await untilState(id, 'running', ['pending']);
   // The configuration says source_dest_check = false; its default is true.
   await ask({ 'Action': 'ModifyInstanceAttribute', 'InstanceId': id, 'SourceDestCheck.Value': 'false' });
-  expect(await readInstance(id)).toMatchObject({ instanceInitiatedShutdownBehavior: 'stop', disableApiStop: 'false', disableApiTermination: 'true', userData, type: 'm1.small', tags: expect.stringContaining('Name'), checked: 'false' });
+  expect(await readInstance(id)).toMatchObject({ instanceInitiatedShutdownBehavior: 'stop', disableApiStop: 'false', disableApiTermination: 'true', userData, type: 'm1.small', tags: expect.stringContaining('Name'), checked: 'false', disk: '1 standard true' });
   // A refresh reads the same.
   expect(await readInstance(id)).toEqual(await readInstance(id));
 });

@@ -43,6 +43,8 @@ describe.skipIf(!hasPart('awscli'))('aws command line', () => {
     const made = JSON.parse(await aws('create-key-pair', '--key-name', 'k1')) as { KeyMaterial: string; KeyFingerprint: string };
     expect(made.KeyMaterial).toMatch(/^-----BEGIN RSA PRIVATE KEY-----/);
     expect(JSON.parse(await aws('describe-key-pairs', '--key-names', 'k1'))).toMatchObject({ KeyPairs: [{ KeyName: 'k1', KeyFingerprint: made.KeyFingerprint }] });
+    expect(JSON.parse(await aws('describe-volumes'))).toEqual({ Volumes: [] });
+    await expect(aws('create-volume', '--availability-zone', 'default', '--size', '1')).rejects.toMatchObject({ stderr: expect.stringMatching(/\(UnsupportedOperation\).*the only volume that an instance has/) });
     await aws('delete-key-pair', '--key-name', 'k1');
     await expect(aws('describe-key-pairs', '--key-names', 'k1')).rejects.toMatchObject({ stderr: expect.stringContaining('(InvalidKeyPair.NotFound)') });
   });
@@ -52,6 +54,7 @@ describe.skipIf(!hasPart('boto3'))('boto3', () => {
   it('leases through the resource interface and its waiters', { timeout: 120_000 }, async () => {
     const out = await python(`
 import sys, boto3
+from botocore.exceptions import ClientError
 ec2 = boto3.resource('ec2', endpoint_url=sys.argv[1])
 [i] = ec2.create_instances(ImageId='nimbus-guest', MinCount=1, MaxCount=1,
     TagSpecifications=[{'ResourceType': 'instance', 'Tags': [{'Key': 'nimbus:duration', 'Value': '15m'}, {'Key': 'Name', 'Value': 'b3'}]}])
@@ -59,6 +62,17 @@ i.wait_until_running()
 i.reload()
 tags = {t['Key']: t['Value'] for t in i.tags}
 print(i.state['Name'], tags['Name'], 'nimbus:ends' in tags)
+[disk] = i.block_device_mappings
+[volume] = i.volumes.all()
+print(disk['DeviceName'] == i.root_device_name, disk['Ebs']['VolumeId'] == volume.id, volume.state, volume.size, volume.attachments[0]['InstanceId'] == i.id, volume.availability_zone == i.placement['AvailabilityZone'])
+print(ec2.Volume(volume.id).describe_status()['VolumeStatuses'][0]['VolumeStatus']['Status'], volume.describe_attribute(Attribute='autoEnableIO')['AutoEnableIO']['Value'])
+i.modify_attribute(BlockDeviceMappings=[{'DeviceName': disk['DeviceName'], 'Ebs': {'DeleteOnTermination': True}}])
+for refused in (volume.detach_from_instance, volume.delete, lambda: volume.create_snapshot(), lambda: volume.create_tags(Tags=[{'Key': 'a', 'Value': 'b'}]),
+                lambda: i.modify_attribute(BlockDeviceMappings=[{'DeviceName': disk['DeviceName'], 'Ebs': {'DeleteOnTermination': False}}])):
+    try:
+        refused()
+    except ClientError as e:
+        print(e.response['Error']['Code'])
 i.create_tags(Tags=[{'Key': 'nimbus:duration', 'Value': '1h'}])
 i.reboot()
 i.wait_until_running()
@@ -67,8 +81,10 @@ print(status['InstanceStatus']['Status'], status['Events'][0]['Code'])
 i.terminate()
 i.wait_until_terminated()
 i.reload()
-print(i.state['Name'])
+print(i.state['Name'], i.block_device_mappings, list(i.volumes.all()))
 `);
-    expect(out.trim().split('\n')).toEqual(['running b3 True', expect.stringMatching(/^(ok|initializing) /), 'terminated']);
+    expect(out.trim().split('\n')).toEqual([
+      'running b3 True', 'True True in-use 1 True True', 'ok False', ...Array<string>(5).fill('UnsupportedOperation'), expect.stringMatching(/^(ok|initializing) /), 'terminated [] []',
+    ]);
   });
 });

@@ -12,7 +12,7 @@ const RUN = { Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', Ma
 /** Operations that show the site, which is everyone's, and take no id of a user's. */
 const OF_THE_SITE = [
   'DescribeAvailabilityZones', 'DescribeRegions', 'DescribeInstanceTypes', 'DescribeInstanceTypeOfferings', 'DescribeAccountAttributes',
-  'DescribeVpcs', 'DescribeVpcAttribute', 'DescribeSubnets', 'DescribeRouteTables', 'DescribeInternetGateways', 'DescribeVolumes', 'DescribeSnapshots', 'DescribeAddresses',
+  'DescribeVpcs', 'DescribeVpcAttribute', 'DescribeSubnets', 'DescribeRouteTables', 'DescribeInternetGateways', 'DescribeVolumesModifications', 'DescribeSnapshots', 'DescribeAddresses',
   'DescribeDhcpOptions', 'DescribeNetworkAcls', 'DescribeNatGateways', 'DescribeVpcPeeringConnections', 'DescribePlacementGroups', 'DescribeLaunchTemplates', 'DescribeSpotPriceHistory',
 ];
 /** Operations that make things and take names only; below they take the first user's. */
@@ -23,7 +23,7 @@ let contents: Contents;
 let alice: Ask;
 let mallory: Ask;
 /** Alice's. */
-const own = { lease: '', group: '', image: '', keyId: '', page: '', firewall: '', spot: '', nic: '' };
+const own = { lease: '', group: '', image: '', keyId: '', page: '', firewall: '', spot: '', nic: '', volume: '' };
 
 const first = (body: string, element: string): string => new RegExp(`<${element}>([^<]+)`).exec(body)?.[1] ?? '';
 
@@ -41,6 +41,7 @@ beforeAll(async () => {
   await alice({ Action: 'AuthorizeSecurityGroupIngress', GroupId: own.firewall, ...SSH });
   own.spot = first((await alice({ 'Action': 'RequestSpotInstances', 'SpotPrice': '0.5', 'LaunchSpecification.ImageId': 'nimbus-guest', 'ValidFrom': '2099-01-01T00:00:00Z' })).body, 'spotInstanceRequestId');
   own.nic = first((await alice({ Action: 'DescribeNetworkInterfaces' })).body, 'networkInterfaceId');
+  own.volume = first((await alice({ Action: 'DescribeVolumes' })).body, 'volumeId');
   for (const [what, id] of Object.entries(own)) if (what !== 'page') expect(id, what).not.toBe('');
   await alice({ 'Action': 'CreateTags', 'ResourceId.1': own.lease, 'Tag.1.Key': 'secret-plan', 'Tag.1.Value': 'x' });
   await vi.waitFor(async () => {
@@ -56,7 +57,7 @@ afterAll(async () => {
 
 /** Operation → requests of Mallory's with the codes of their refusals; '' = answered, and nothing of Alice's is in it. */
 const attempts = (): Record<string, ReadonlyArray<readonly [params: Record<string, string>, code: string]>> => {
-  const { lease, group, image, keyId, page, firewall, spot, nic } = own;
+  const { lease, group, image, keyId, page, firewall, spot, nic, volume } = own;
   const onLease = (params: Record<string, string> = {}) => [[{ InstanceId: lease, ...params }, 'InvalidInstanceID.NotFound']] as const;
   const onLeases = (params: Record<string, string> = {}) => [[{ 'InstanceId.1': lease, ...params }, 'InvalidInstanceID.NotFound']] as const;
   const onImage = (params: Record<string, string> = {}) => [[{ ImageId: image, ...params }, 'InvalidAMIID.NotFound']] as const;
@@ -73,6 +74,12 @@ const attempts = (): Record<string, ReadonlyArray<readonly [params: Record<strin
     AuthorizeSecurityGroupIngress: onRules, AuthorizeSecurityGroupEgress: onRules, RevokeSecurityGroupIngress: onRules, RevokeSecurityGroupEgress: onRules,
     DescribeNetworkInterfaces: [[{}, ''], [{ 'NetworkInterfaceId.1': nic }, 'InvalidNetworkInterfaceID.NotFound']],
     ModifyNetworkInterfaceAttribute: [[{ 'NetworkInterfaceId': nic, 'SourceDestCheck.Value': 'false' }, 'InvalidNetworkInterfaceID.NotFound']],
+    DescribeVolumes: [
+      [{}, ''], [{ 'VolumeId.1': volume }, 'InvalidVolume.NotFound'], [{ 'Filter.1.Name': 'attachment.instance-id', 'Filter.1.Value.1': lease }, ''],
+      [{ 'Filter.1.Name': 'volume-id', 'Filter.1.Value.1': volume }, ''],
+    ],
+    DescribeVolumeStatus: [[{}, ''], [{ 'VolumeId.1': volume }, 'InvalidVolume.NotFound']],
+    DescribeVolumeAttribute: [[{ VolumeId: volume, Attribute: 'autoEnableIO' }, 'InvalidVolume.NotFound']],
     DescribeSpotInstanceRequests: [[{}, ''], [{ 'SpotInstanceRequestId.1': spot }, 'InvalidSpotInstanceRequestID.NotFound']],
     CancelSpotInstanceRequests: [[{ 'SpotInstanceRequestId.1': spot }, 'InvalidSpotInstanceRequestID.NotFound']],
     DescribeInstances: [
@@ -114,7 +121,7 @@ describe('another user', () => {
         const what = `${Action} ${JSON.stringify(params)}: ${r.body}`;
         expect(r.code, what).toBe(code);
         // An answer may repeat what was asked, and nothing more.
-        if (code === '') for (const secret of [own.lease, own.group, own.image, own.keyId, own.firewall, own.spot, own.nic, 'alices-', 'secret-plan']) expect(r.body, what).not.toContain(secret);
+        if (code === '') for (const secret of [own.lease, own.group, own.image, own.keyId, own.firewall, own.spot, own.nic, own.volume, 'alices-', 'secret-plan']) expect(r.body, what).not.toContain(secret);
         else expect(r.message, what).not.toMatch(/alice(?!s-)|owner|another/i);
       }
     }

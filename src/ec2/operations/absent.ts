@@ -40,12 +40,11 @@ function absent({ name, set, ids, filters: known, ignored = [] }: Absent): Opera
   });
 }
 
-export const describeVolumes = absent({
-  name: 'DescribeVolumes', set: 'volumeSet', ids: { VolumeId: 'InvalidVolume.NotFound' }, ignored: ['IncludeManagedResources'],
+/** Disks do not grow. */
+export const describeVolumesModifications = absent({
+  name: 'DescribeVolumesModifications', set: 'volumeModificationSet', ids: { VolumeId: 'InvalidVolumeModification.NotFound' }, ignored: ['IncludeManagedResources'],
   filters: [
-    'attachment.attach-time', 'attachment.delete-on-termination', 'attachment.device', 'attachment.instance-id', 'attachment.status', 'availability-zone',
-    'availability-zone-id', 'create-time', 'encrypted', 'fast-restored', 'multi-attach-enabled', 'operator.managed', 'operator.principal', 'size', 'snapshot-id',
-    'status', 'volume-id', 'volume-type',
+    'modification-state', 'original-iops', 'original-size', 'original-volume-type', 'start-time', 'target-iops', 'target-size', 'target-volume-type', 'volume-id',
   ],
 });
 

@@ -5,12 +5,13 @@ import type { Caller, SeenImage } from '../../manager/types.ts';
 import { absentFilters, filterBy, filters } from '../filters.ts';
 import type { FilterTable } from '../filters.ts';
 import { boolean as booleanInput, list as inputList, required, shown, string, unsupported } from '../inputs.ts';
-import { instanceId, ROOT_DEVICE_TYPE } from '../instance.ts';
+import { instanceId } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text, time } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
 import { tagItems, tagSet, tagSpecifications, tagsFor } from '../tags.ts';
 import { isoSeconds } from '../time.ts';
+import { ROOT_DEVICE_NAME, ROOT_DEVICE_TYPE } from '../volume.ts';
 
 /** Owner of images that all users share; no account has this number. */
 const COMMON = '000000000000';
@@ -53,7 +54,7 @@ const imageFilters: FilterTable<SeenImage> = {
   'name': (i) => i.name,
   'owner-alias': (i) => (i.owner === null ? COMMON_ALIAS : undefined),
   'owner-id': ownerId,
-  'root-device-name': () => '/dev/vda',
+  'root-device-name': () => ROOT_DEVICE_NAME,
   'root-device-type': () => ROOT_DEVICE_TYPE,
   'state': (i) => i.state,
   'state-reason-code': (i) => (i.reason === null ? undefined : NOT_MADE),
@@ -123,7 +124,7 @@ function imageItem(i: SeenImage) {
     name: i.name,
     description: i.description,
     rootDeviceType: ROOT_DEVICE_TYPE,
-    rootDeviceName: '/dev/vda',
+    rootDeviceName: ROOT_DEVICE_NAME,
     blockDeviceMapping: [],
     virtualizationType: 'hvm',
     tagSet: tagItems(i.tags),

@@ -1,8 +1,8 @@
 /** The table of operations. An action that is not here is InvalidAction. */
 import type { Operation } from '../operation.ts';
 import {
-  describeAddresses, describeDhcpOptions, describeLaunchTemplates, describeNatGateways, describeNetworkAcls, describePlacementGroups, describeSnapshots, describeVolumes,
-  describeVpcPeeringConnections,
+  describeAddresses, describeDhcpOptions, describeLaunchTemplates, describeNatGateways, describeNetworkAcls, describePlacementGroups, describeSnapshots,
+  describeVolumesModifications, describeVpcPeeringConnections,
 } from './absent.ts';
 import {
   getConsoleOutput, getPasswordData, monitorInstances, rebootInstances, startInstances, stopInstances, terminateInstances, unmonitorInstances,
@@ -20,6 +20,7 @@ import { describeAccountAttributes, describeAvailabilityZones, describeInstanceT
 import { cancelSpotInstanceRequests, describeSpotInstanceRequests, describeSpotPriceHistory, requestSpotInstances } from './spot.ts';
 import { createTags, deleteTags, describeTags } from './tags.ts';
 import { describeInstanceCreditSpecifications, describeInstanceTypeOfferings } from './type-offerings.ts';
+import { describeVolumeAttribute, describeVolumes, describeVolumeStatus } from './volumes.ts';
 import { describeInternetGateways, describeRouteTables, describeSubnets, describeVpcAttribute, describeVpcs } from './vpc.ts';
 
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
@@ -34,6 +35,6 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   describeSecurityGroups, describeSecurityGroupRules, createSecurityGroup, deleteSecurityGroup,
   authorizeSecurityGroupIngress, authorizeSecurityGroupEgress, revokeSecurityGroupIngress, revokeSecurityGroupEgress,
   requestSpotInstances, describeSpotInstanceRequests, cancelSpotInstanceRequests, describeSpotPriceHistory,
-  describeVolumes, describeSnapshots, describeAddresses,
+  describeVolumes, describeVolumeStatus, describeVolumeAttribute, describeVolumesModifications, describeSnapshots, describeAddresses,
   describeDhcpOptions, describeNetworkAcls, describeNatGateways, describeVpcPeeringConnections, describePlacementGroups, describeLaunchTemplates,
 ].map((o) => [o.name, o]));

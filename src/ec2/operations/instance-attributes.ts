@@ -2,12 +2,13 @@
 import { Fault } from '../../lease/faults.ts';
 import { NAME } from '../../lease/ids.ts';
 import type { AttributeChange, Caller, LeaseAttributes, LeaseView, Manager } from '../../manager/types.ts';
-import { base64, boolean as booleanInput, integer as integerInput, list as inputList, required, string, struct as structInput, unsupported } from '../inputs.ts';
+import { base64, boolean as booleanInput, integer as integerInput, list as inputList, required, shown, string, struct as structInput, unsupported } from '../inputs.ts';
 import type { Input, InputsOf } from '../inputs.ts';
 import { groupSet, instanceId, METADATA, metadataShape, securityGroupItems } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { MAX_USER_DATA } from '../launch.ts';
+import { blockDeviceMapping, blockDevices, ROOT_DEVICE_NAME, volumeId } from '../volume.ts';
 
 const SHUTDOWN = ['stop', 'terminate'];
 const ATTRIBUTES = [
@@ -22,7 +23,7 @@ const booleanValue = optional(struct({ value: boolean }));
 
 const described = {
   instanceId: text,
-  blockDeviceMapping: optional(list(struct({}))),
+  blockDeviceMapping: optional(blockDeviceMapping),
   disableApiTermination: booleanValue,
   enaSupport: booleanValue,
   enclaveOptions: optional(struct({ enabled: boolean })),
@@ -50,9 +51,10 @@ export const describeInstanceAttribute = operation({
   errors: ['LeaseIdMalformed', 'LeaseNotFound'],
   mutates: false,
   async run({ manager, caller }, p) {
-    if (p.Attribute === 'groupSet') return { instanceId: p.InstanceId, groupSet: securityGroupItems(await leaseOf(manager, caller, p.InstanceId)) };
+    const ofView = OF_VIEW[p.Attribute];
+    if (ofView !== undefined) return { instanceId: p.InstanceId, ...ofView(await leaseOf(manager, caller, p.InstanceId)) };
     const a = await manager.leases.attributes(caller, p.InstanceId);
-    return { instanceId: a.id, ...VALUES[p.Attribute as Exclude<Attribute, 'groupSet'>](a) };
+    return { instanceId: a.id, ...VALUES[p.Attribute as keyof typeof VALUES](a) };
   },
 });
 
@@ -61,16 +63,21 @@ async function leaseOf(manager: Manager, caller: Caller, id: string): Promise<Le
   return lease as LeaseView;
 }
 
+/** What DescribeInstances shows too. */
+const OF_VIEW: Readonly<Record<string, ((l: LeaseView) => object) | undefined>> = {
+  blockDeviceMapping: (l) => ({ blockDeviceMapping: blockDevices(l) }),
+  groupSet: (l) => ({ groupSet: securityGroupItems(l) }),
+};
+
 /** Empty where no lease has one: the element is there, as clients want it. */
-const VALUES: Readonly<Record<Exclude<Attribute, 'groupSet'>, (a: LeaseAttributes) => object>> = {
+const VALUES: Readonly<Record<Exclude<Attribute, 'blockDeviceMapping' | 'groupSet'>, (a: LeaseAttributes) => object>> = {
   instanceType: (a) => ({ instanceType: { value: a.type } }),
   kernel: () => ({ kernel: {} }),
   ramdisk: () => ({ ramdisk: {} }),
   userData: (a) => ({ userData: a.userData === null ? {} : { value: a.userData.toString('base64') } }),
   disableApiTermination: (a) => ({ disableApiTermination: { value: a.endProtected } }),
   instanceInitiatedShutdownBehavior: (a) => ({ instanceInitiatedShutdownBehavior: { value: a.rests ? 'stop' : 'terminate' } }),
-  rootDeviceName: () => ({ rootDeviceName: { value: '/dev/vda' } }),
-  blockDeviceMapping: () => ({ blockDeviceMapping: [] }),
+  rootDeviceName: () => ({ rootDeviceName: { value: ROOT_DEVICE_NAME } }),
   productCodes: () => ({ productCodes: [] }),
   sourceDestCheck: () => ({ sourceDestCheck: { value: false } }),
   ebsOptimized: () => ({ ebsOptimized: { value: false } }),
@@ -117,7 +124,12 @@ const modified = {
   Kernel: valueOf(string()),
   Ramdisk: valueOf(string()),
   GroupId: inputList(string()),
-  BlockDeviceMapping: unsupported('An instance has one disk, which goes with it.'),
+  BlockDeviceMapping: inputList(structInput({
+    DeviceName: required(string()),
+    Ebs: structInput({ VolumeId: string(), DeleteOnTermination: booleanInput }),
+    NoDevice: unsupported('An instance keeps the disk that it has.'),
+    VirtualName: unsupported('An instance has no disk beside the one that it has.'),
+  })),
 };
 
 export const modifyInstanceAttribute = operation({
@@ -128,7 +140,7 @@ export const modifyInstanceAttribute = operation({
   errors: ['LeaseIdMalformed', 'LeaseNotFound', 'StateRefused', 'UserDataMalformed', 'TypeUnknown', 'NoCapacity', 'TooMany', 'NotAuthorized', 'SecurityGroupNotFound', 'ParameterConflict', 'Unsupported'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
-    await manager.leases.setAttributes(caller, p.InstanceId, changeOf(named(p)), { dryRun });
+    await manager.leases.setAttributes(caller, p.InstanceId, changeOf(p.InstanceId, named(p)), { dryRun });
     return { return: true };
   },
 });
@@ -143,14 +155,14 @@ function named({ Attribute: name, Value: value, ...given }: InputsOf<typeof modi
   }
   const parameter = name === 'groupSet' ? 'GroupId' : `${name[0]?.toUpperCase() ?? ''}${name.slice(1)}`;
   if (!Object.hasOwn(given, parameter)) throw new Fault('Unsupported', `The attribute ${name} of an instance cannot be changed.`);
-  // Groups are listed by themselves, also beside the attribute's name.
-  if (name === 'groupSet') return given;
+  // These are listed by themselves, also beside the attribute's name.
+  if (name === 'groupSet' || name === 'blockDeviceMapping') return given;
   if (value === undefined) throw new Fault('ParameterMissing', 'The request must contain the parameter Value');
   const input = modified[parameter as keyof Modified] as Input<unknown>;
   return { ...given, [parameter]: input.read({ value: undefined, children: new Map([['Value', { value, children: undefined }]]) }, 'Value') };
 }
 
-function changeOf(p: Modified): AttributeChange {
+function changeOf(InstanceId: string, p: Modified): AttributeChange {
   const change: Record<string, unknown> = {
     endProtected: p.DisableApiTermination,
     stopProtected: p.DisableApiStop,
@@ -160,7 +172,7 @@ function changeOf(p: Modified): AttributeChange {
     securityGroups: p.GroupId.length === 0 ? undefined : p.GroupId,
   };
   const given = Object.entries(change).filter(([, value]) => value !== undefined);
-  const same = unchangeable(p);
+  const same = unchangeable(p) + sameDisk(InstanceId, p.BlockDeviceMapping);
   if (given.length + same !== 1) {
     throw given.length + same === 0
       ? new Fault('ParameterMissing', 'The request must contain the attribute that shall change')
@@ -178,6 +190,17 @@ function unchangeable(p: Modified): number {
   if (p.EbsOptimized === true || p.EnaSupport === true) refuse('This service has no such hardware: ebsOptimized and enaSupport are false.');
   if (p.SriovNetSupport !== undefined || p.Kernel !== undefined || p.Ramdisk !== undefined) refuse('Instances boot from their disks: they have neither kernel nor ramdisk of their own, nor SR-IOV.');
   return [p.SourceDestCheck, p.EbsOptimized, p.EnaSupport].filter((v) => v !== undefined).length;
+}
+
+/** Whether a disk is named, which may only be told to go with its instance. @throws Fault */
+function sameDisk(instance: string, devices: Modified['BlockDeviceMapping']): 0 | 1 {
+  for (const { DeviceName: name, Ebs: ebs } of devices) {
+    if (name !== ROOT_DEVICE_NAME) throw new Fault('ParameterInvalid', `No device is currently mapped at ${shown(name)}: an instance has one disk, at ${ROOT_DEVICE_NAME}.`, [], { ec2: 'InvalidInstanceAttributeValue' });
+    if (ebs?.VolumeId !== undefined && ebs.VolumeId !== volumeId(instance)) throw new Fault('Unsupported', `The disk of ${instance} is ${volumeId(instance)}: no other volume can be put in its place.`);
+    if (ebs?.DeleteOnTermination === undefined) throw new Fault('ParameterMissing', 'The request must contain the parameter Ebs.DeleteOnTermination');
+    if (!ebs.DeleteOnTermination) throw new Fault('Unsupported', 'The disk of an instance goes with it: what shall outlive the instance, CreateImage saves as an image.');
+  }
+  return devices.length === 0 ? 0 : 1;
 }
 
 export const resetInstanceAttribute = operation({

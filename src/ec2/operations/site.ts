@@ -5,10 +5,10 @@ import type { ZoneView } from '../../manager/types.ts';
 import { vpcId } from '../../network/mirror.ts';
 import { absentFilters, filterBy, filters } from '../filters.ts';
 import { list as inputList, shown, string } from '../inputs.ts';
-import { ROOT_DEVICE_TYPE } from '../instance.ts';
 import { operation } from '../operation.ts';
 import { boolean, integer, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
+import { ROOT_DEVICE_TYPE } from '../volume.ts';
 
 const OPT_IN = 'opt-in-not-required';
 const zoneState = (z: ZoneView): string => (z.available ? 'available' : 'unavailable');

@@ -1,6 +1,6 @@
 /** CreateTags, DeleteTags, DescribeTags. On an instance, nimbus:duration and nimbus:ends move the lease's end. */
 import { Fault } from '../../lease/faults.ts';
-import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID } from '../../lease/ids.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID, VOLUME_ID } from '../../lease/ids.ts';
 import type { TagView } from '../../manager/types.ts';
 import { filterBy, filters } from '../filters.ts';
 import { list as inputList, required, shown, string } from '../inputs.ts';
@@ -8,11 +8,14 @@ import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
 import { DURATION_TAG, ENDS_TAG, endFromTags, keptTags, ON_PREEMPT_TAG, refuseReserved, tagList, writableTags } from '../tags.ts';
+import { leaseOfVolume } from '../volume.ts';
 
 const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID];
 const resourceIds = required(inputList(string({ max: 64 })));
 
 function checkIds(ids: readonly string[]): string[] {
+  const volume = ids.find((id) => VOLUME_ID.test(id));
+  if (volume !== undefined) throw new Fault('Unsupported', `A volume has no tags of its own: tag its instance, ${leaseOfVolume(volume)}, instead of ${volume}.`);
   const odd = ids.find((id) => !RESOURCE_IDS.some((shape) => shape.test(id)));
   if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid; instances, reservations, images, key pairs, security groups, their rules and spot requests have tags here`);
   return [...new Set(ids)];
@@ -23,7 +26,7 @@ export const createTags = operation({
   summary: 'Sets tags; nimbus:duration (from now) or nimbus:ends moves the end of the leases named.',
   input: { ResourceId: resourceIds, Tag: required(tagList) },
   output: { return: boolean },
-  errors: ['ResourceNotFound', 'TagRefused', 'TagLimit', 'DurationRefused', 'ParameterConflict'],
+  errors: ['ResourceNotFound', 'TagRefused', 'TagLimit', 'DurationRefused', 'ParameterConflict', 'Unsupported'],
   mutates: true,
   // A duration counts from now, so a repetition would move the end again.
   repeatable: (p) => !p.Tag.some((t) => t.Key === DURATION_TAG),
@@ -44,7 +47,7 @@ export const deleteTags = operation({
   summary: 'Removes tags: all of the user\'s when none is named. The time of a lease stays as it is.',
   input: { ResourceId: resourceIds, Tag: tagList },
   output: { return: boolean },
-  errors: ['ResourceNotFound', 'TagRefused'],
+  errors: ['ResourceNotFound', 'TagRefused', 'Unsupported'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     const ids = checkIds(p.ResourceId);

@@ -12,6 +12,7 @@ import { readXml, XML_LIMITS } from '../../soap/xml/read.ts';
 import { asFault, elapsed, perform, report, type Answer, type DoorParts, type DoorRequest } from '../door.ts';
 import { shown } from '../inputs.ts';
 import { written } from '../long-answers.ts';
+import { notOffered } from '../not-offered.ts';
 import type { Frame } from '../xml.ts';
 import type { SoapSigners } from './authenticate.ts';
 import { ENVELOPE, soapRefusal } from './fault.ts';
@@ -76,7 +77,7 @@ function findAction(namespace: string, name: string): { table: SoapVersionTable;
   if (table === undefined) throw new Fault('VersionUnknown', `The namespace ${shown(namespace)} is of no version that is served here: they are ${[...SOAP_TABLES.values()].map((t) => t.version).join(', ')}, as http://ec2.amazonaws.com/doc/2010-08-31/.`);
   const action = table.actions.get(name);
   if (action !== undefined) return { table, action };
-  if (table.absent.has(name)) throw new Fault('Unsupported', `The action ${name} is of version ${table.version}, but this service does not have it.`);
+  if (table.absent.has(name)) throw notOffered(name, `The action ${name} is of version ${table.version}, but this service does not have it`);
   throw new Fault('ActionUnknown', `The action ${shown(name)} is not valid for this web service in version ${table.version}.`);
 }
 

@@ -22,6 +22,11 @@ instance.add_tag('Name', 'x')
 seen['tags'] = [[t.name, t.value] for t in ec2.get_all_tags(filters={'resource-id': instance.id})]
 seen['console'] = instance.get_console_output().output.decode()
 seen['status'] = [[s.id, s.instance_status.status, [e.code for e in s.events]] for s in ec2.get_all_instance_status()]
+instance.update()
+[(device, mapped)] = instance.block_device_mapping.items()
+[volume] = ec2.get_all_volumes(filters={'attachment.instance-id': instance.id})
+seen['disk'] = [[device, mapped.volume_id == volume.id, mapped.status, mapped.delete_on_termination],
+                [volume.size, volume.status, volume.attach_data.device, volume.attach_data.instance_id == instance.id]]
 seen['groups'] = [g.name for g in ec2.get_all_security_groups()]
 instance.reboot()
 seen['terminated'] = [i.state for i in ec2.terminate_instances([instance.id])]

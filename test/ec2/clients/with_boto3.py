@@ -27,6 +27,10 @@ ec2.get_waiter('instance_running').wait(InstanceIds=ids)
 ec2.get_waiter('instance_status_ok').wait(InstanceIds=ids)
 seen['pages'] = sum(len(p['Reservations']) for p in ec2.get_paginator('describe_instances').paginate(PaginationConfig={'PageSize': 5}))
 seen['console'] = ec2.get_console_output(InstanceId=ids[0])['Output']
+ec2.get_waiter('volume_in_use').wait(Filters=[{'Name': 'attachment.instance-id', 'Values': ids}])
+disks = [(d['DeviceName'], d['Ebs']) for r in ec2.describe_instances(InstanceIds=ids)['Reservations'] for i in r['Instances'] for d in i['BlockDeviceMappings']]
+volumes = {v['VolumeId']: v for v in ec2.describe_volumes(VolumeIds=[ebs['VolumeId'] for _, ebs in disks])['Volumes']}
+seen['disks'] = [[device, ebs['Status'], volumes[ebs['VolumeId']]['Size'], volumes[ebs['VolumeId']]['State']] for device, ebs in disks]
 ec2.reboot_instances(InstanceIds=ids)
 seen['terminating'] = [i['CurrentState']['Name'] for i in ec2.terminate_instances(InstanceIds=ids)['TerminatingInstances']]
 seen['v2'] = [r['RegionName'] for r in client(signature_version='v2').describe_regions()['Regions']]

@@ -36,9 +36,11 @@ seen['console'] = driver.ex_get_console_output(node)['output']
 # The driver for Nimbus gives tags at creation only.
 driver.ex_create_tags(node, {'nimbus:duration': '3h'})
 seen['duration'] = [n for n in driver.list_nodes() if n.id == node.id][0].extra['tags'].get('nimbus:duration')
+[disk] = driver.list_volumes(node)
+seen['disk'] = [disk.id == 'vol-' + node.id[2:], disk.size, disk.state, disk.extra['device'], disk.extra['instance_id'] == node.id]
+seen['snapshots'] = driver.list_snapshots()
 seen['rebooted'] = driver.reboot_node(node)
 seen['destroyed'] = driver.destroy_node(node)
-seen['volumes'] = [driver.list_volumes(), driver.list_snapshots()]
 seen['removed'] = driver.delete_key_pair(pair)
 try:
     connect('wrong').list_images()

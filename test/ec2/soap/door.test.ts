@@ -57,6 +57,33 @@ describe('an instance', () => {
   });
 });
 
+describe('the disk of an instance', () => {
+  const disk = '<deviceName>/dev/vda</deviceName><ebs><volumeId>vol-00000000000000001</volumeId><status>attached</status><attachTime>2026-11-22T14:00:00.000Z</attachTime><deleteOnTermination>true</deleteOnTermination></ebs>';
+  const volume = (ends: string, tags: string): string => '<volumeSet><item><volumeId>vol-00000000000000001</volumeId><size>1</size><snapshotId/><availabilityZone>default</availabilityZone><status>in-use</status><createTime>2026-11-22T14:00:00.000Z</createTime>'
+    + `<attachmentSet><item><volumeId>vol-00000000000000001</volumeId><instanceId>i-00000000000000001</instanceId><device>/dev/vda</device><status>attached</status><attachTime>2026-11-22T14:00:00.000Z</attachTime>${ends}</item></attachmentSet>${tags}</item></volumeSet>`;
+  const END = '<deleteOnTermination>true</deleteOnTermination>';
+
+  it.each([[V1, '', '', ''], [V2, '', '', ''], [V3, `<blockDeviceMapping><item>${disk}</item></blockDeviceMapping>`, END, ''], [V4, `<blockDeviceMapping><item>${disk}</item></blockDeviceMapping>`, END, '<tagSet/>']])('of %s', async (version, mapping, ends, tags) => {
+    const l = lease(1, alice);
+    door.manager.leasesById.set(l.id, l);
+    const { body } = await ask(version, 'DescribeInstances', '<instancesSet/>');
+    expect(/<blockDeviceMapping>.*<\/blockDeviceMapping>/.exec(body)?.[0] ?? '').toBe(mapping);
+    for (const set of ['<volumeSet/>', '<volumeSet><item><volumeId>vol-00000000000000001</volumeId></item></volumeSet>']) expect((await ask(version, 'DescribeVolumes', set)).body).toContain(volume(ends, tags));
+    expect(await ask(version, 'DescribeVolumes', '<volumeSet><item><volumeId>vol-00000000</volumeId></item></volumeSet>')).toMatchObject({ code: 'aws:Client.InvalidVolume.NotFound' });
+    expect(await ask(version, 'DeleteVolume', '<volumeId>vol-00000000000000001</volumeId>')).toMatchObject({ code: 'aws:Client.UnsupportedOperation', body: expect.stringContaining('goes when the instance is terminated') });
+  });
+
+  it('is an attribute from the third version on, and goes with the instance', async () => {
+    const l = lease(1, alice);
+    door.manager.leasesById.set(l.id, l);
+    const change = (device: string) => ask(V3, 'ModifyInstanceAttribute', `<instanceId>${l.id}</instanceId><blockDeviceMapping><item><deviceName>/dev/vda</deviceName>${device}</item></blockDeviceMapping>`);
+    expect((await ask(V3, 'DescribeInstanceAttribute', `<instanceId>${l.id}</instanceId><blockDeviceMapping/>`)).body).toContain(`<blockDeviceMapping><item>${disk}</item></blockDeviceMapping>`);
+    expect((await change(`<ebs><volumeId>vol-00000000000000001</volumeId>${END}</ebs>`)).body).toContain('<return>true</return>');
+    expect(await change('<ebs><volumeId>vol-00000000000000001</volumeId><deleteOnTermination>false</deleteOnTermination></ebs>')).toMatchObject({ code: 'aws:Client.UnsupportedOperation' });
+    expect(await change('<noDevice/>')).toMatchObject({ code: 'aws:Client.UnsupportedOperation' });
+  });
+});
+
 describe('what a version calls by another name, or has not', () => {
   it.each([[V1, 'shutdownState'], [V2, 'shutdownState'], [V3, 'currentState'], [V4, 'currentState']])('the new state in TerminateInstances of %s is %s', async (version, name) => {
     const l = lease(1, alice);
