@@ -64,8 +64,10 @@ async function volumePage(call: Call, name: string, p: Asked, wanted: (v: Volume
   const after = readToken(name, p.NextToken);
   if (after !== undefined && !LEASE_ID.test(after)) throw new Fault('TokenPageInvalid', 'The token is invalid');
   const size = p.MaxResults ?? MAX_UNPAGED;
+  const atOnce = p.Filter.length === 0 ? Math.min(BATCH, size + 1) : BATCH;
+  const all = p.VolumeId.length > 0 ? volumesFrom(await namedVolumes(call, p.VolumeId), after) : volumes(call, p.Filter, atOnce, after);
   const found: Volume[] = [];
-  for await (const v of p.VolumeId.length === 0 ? volumes(call, p.Filter, after) : volumesFrom(await namedVolumes(call, p.VolumeId), after)) {
+  for await (const v of all) {
     if (wanted(v) && found.push(v) > size) break;
   }
   const items = found.slice(0, size);
@@ -73,13 +75,13 @@ async function volumePage(call: Call, name: string, p: Asked, wanted: (v: Volume
   return { items, ...(last !== undefined && found.length > size ? { nextToken: writeToken(name, last.lease.id) } : {}) };
 }
 
-/** Those behind a lease. */
-async function* volumes(call: Call, asked: Filters, behind: string | undefined): AsyncGenerator<Volume> {
+/** Those behind a lease. @param limit leases that are read at once */
+async function* volumes(call: Call, asked: Filters, limit: number, behind: string | undefined): AsyncGenerator<Volume> {
   const { match } = leaseMatch(asked.flatMap((f) => (SAME_OF_INSTANCES[f.Name] === undefined ? [] : [{ ...f, Name: SAME_OF_INSTANCES[f.Name] as string }])));
   for (let after = behind; ;) {
-    const leases: LeaseView[] = await call.manager.leases.describe(call.caller, { live: true, limit: BATCH, after, match });
+    const leases: LeaseView[] = await call.manager.leases.describe(call.caller, { live: true, limit, after, match });
     yield* await volumesOf(call, leases);
-    if (leases.length < BATCH) return;
+    if (leases.length < limit) return;
     after = leases.at(-1)?.id;
   }
 }
