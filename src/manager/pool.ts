@@ -6,7 +6,7 @@
 import { isFault, type Fault } from '../lease/faults.ts';
 import type { Resources } from '../lease/types.ts';
 import { plan, refusalFault } from '../scheduler/plan.ts';
-import { preempt, type Preemptible, type Preemption } from '../scheduler/preempt.ts';
+import { nodesFor, preempt, type Preemptible, type Preemption } from '../scheduler/preempt.ts';
 import { Pool } from '../scheduler/pool.ts';
 import { isRefusal, type PlanRequest, type PoolNode, type Room, type StrategyName } from '../scheduler/types.ts';
 import type { Clock } from '../platform/context.ts';
@@ -28,6 +28,8 @@ export interface NodePool {
   refresh(rows: readonly ReachedNodeRow[]): void;
   /** Plans and takes the room in the snapshot; the caller commits it or gives it back. Node ids in launch order. */
   place(request: PlanRequest): Promise<readonly number[] | Fault>;
+  /** Where the request could be placed if there were room. */
+  nodesFor(request: PlanRequest): number[];
   /** Which preemptible leases have to end for the request; see the scheduler. */
   preempt(request: PlanRequest, leases: readonly Preemptible[]): Preemption | undefined;
   /** Rises when a node may have more room than before. */
@@ -95,6 +97,7 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
       await read();
       return tryPlace(request);
     },
+    nodesFor: (request) => nodesFor(pool, request),
     preempt: (request, leases) => preempt(pool, request, options.strategy, leases),
     gains: () => gains,
     giveBack(nodeIds, room: Room) {

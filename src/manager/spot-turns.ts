@@ -9,6 +9,7 @@ import type { CreateRequest } from '../lease/types.ts';
 import { isUnavailable } from '../store/db.ts';
 import { noteSpotStatus, roomIsPromised, waitingSpotRequests, wakeSpotRequests, type SpotRequestRow } from '../store/spot.ts';
 import type { ManagerDeps } from './deps.ts';
+import { endedWithinMs } from './displaced.ts';
 import { endOverdue, lent } from './spot.ts';
 import { launchOf } from './spot-launch.ts';
 import type { Caller } from './types.ts';
@@ -65,9 +66,7 @@ export async function roomPromised({ ctx, db, borrowing, config }: Pick<ManagerD
   // A batch system's queue knows whose turn it is.
   if (borrowing !== undefined) return false;
   const now = ctx.clock.now();
-  // A node that answers has ended a guest that does not obey by then; half a minute more is for the way.
-  const late = config.control.operation_deadline_ms + PROMISE_MS;
-  return (await db.query(roomIsPromised, [new Date(now - PROMISE_MS), new Date(now - late)]))[0]?.promised === true;
+  return (await db.query(roomIsPromised, [new Date(now - PROMISE_MS), new Date(now - endedWithinMs(config))]))[0]?.promised === true;
 }
 
 async function tryOne(row: SpotRequestRow, create: Create): Promise<Fault | undefined> {

@@ -4,7 +4,8 @@
  */
 import { plan } from './plan.ts';
 import type { Pool } from './pool.ts';
-import { isRefusal, type PlanRequest, type Room, type StrategyName } from './types.ts';
+import { fits } from './rules/index.ts';
+import { isRefusal, type Demand, type PlanRequest, type Room, type StrategyName } from './types.ts';
 
 export interface Preemptible extends Room {
   readonly id: string;
@@ -14,6 +15,8 @@ export interface Preemptible extends Room {
   readonly createdAt: number;
   /** ms; it ends already: its room will be there by then without anybody's doing. null: it does not end. */
   readonly roomAt: number | null;
+  /** On its node others do not end as they should: it is chosen last. */
+  readonly doubtful: boolean;
 }
 
 /** Ids. */
@@ -24,12 +27,15 @@ export interface Preemption {
   readonly ending: readonly string[];
 }
 
+/** Nodes that would take one of these VMs if nothing else were on them. */
+export const nodesFor = (pool: Pool, demand: Demand): number[] => [...pool.nodes()].filter((n) => fits({ ...n, memoryUsed: 0, coresUsed: 0 }, demand)).map((n) => n.id);
+
 /** Undefined: there is no room to be made. */
 export function preempt(pool: Pool, request: PlanRequest, strategy: StrategyName, leases: readonly Preemptible[]): Preemption | undefined {
   const needed = { ...request, maxCount: request.minCount };
   const there = within(pool, leases);
   const ending = there.filter((l) => l.roomAt !== null).sort((a, b) => (a.roomAt ?? 0) - (b.roomAt ?? 0) || (a.id < b.id ? -1 : 1));
-  const order = there.filter((l) => l.roomAt === null).sort((a, b) => a.price - b.price || b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
+  const order = there.filter((l) => l.roomAt === null).sort((a, b) => Number(a.doubtful) - Number(b.doubtful) || a.price - b.price || b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
 
   const enough = (gone: readonly Preemptible[]): boolean => {
     for (const l of gone) pool.release(l.node, l);

@@ -103,6 +103,12 @@ export const waitingSpotLeases = statement<{ id: string }>('waiting-spot-leases'
   SELECT l.id FROM lease l JOIN spot_request s ON s.id = l.spot_request_id
    WHERE l.state = 'Pending' AND ($1::text[] IS NULL AND s.valid_until <= $2 OR s.id = ANY($1)) ORDER BY l.id LIMIT 1000`);
 
+/**
+ * Of the open removal `i` of a lease `l`: its room is not there soon. The node has failed to remove it more than once, or was asked long
+ * enough before `before` to have done it.
+ */
+const REMOVAL_FAILS = (before: string): string => `(i.attempts > 1 AND i.error IS NOT NULL OR greatest(i.created_at, l.preempt_ends_at) <= ${before})`;
+
 export interface PreemptibleRow {
   id: string;
   node_id: number;
@@ -112,11 +118,23 @@ export interface PreemptibleRow {
   created_at: number;
   ending: boolean;
   preempt_ends_at: number | null;
+  /** Something else on its node should have ended. */
+  doubtful: boolean;
 }
-/** $1 limit: leases on nodes that may be displaced, and those whose displacing is under way; the cheapest and newest first */
+/**
+ * $1 limit, $2 nodes, $3 what should have ended before this does not: leases on these nodes that may be displaced, and those that end
+ * already and will soon have done so; the cheapest and newest first, and before those on nodes where something does not end.
+ */
 export const preemptibleLeases = statement<PreemptibleRow>('preemptible-leases', `
-  SELECT id, node_id, memory_mb, cores, spot_price, created_at, preempted_at IS NOT NULL OR state = 'Ending' AS ending, preempt_ends_at FROM lease
-   WHERE spot_request_id IS NOT NULL AND holding AND node_id IS NOT NULL ORDER BY spot_price, created_at DESC LIMIT $1`);
+  WITH removal AS MATERIALIZED (
+    SELECT i.lease_id, i.node_id, ${REMOVAL_FAILS('$3')} AS fails FROM intent i JOIN lease l ON l.id = i.lease_id
+     WHERE i.state = 'open' AND i.kind = 'remove' AND i.node_id = ANY($2::bigint[])
+  )
+  SELECT l.id, l.node_id, l.memory_mb, l.cores, l.spot_price, l.created_at, r.lease_id IS NOT NULL AS ending, l.preempt_ends_at,
+         l.node_id IN (SELECT node_id FROM removal WHERE fails) AS doubtful
+    FROM lease l LEFT JOIN removal r ON r.lease_id = l.id
+   WHERE l.spot_request_id IS NOT NULL AND l.holding AND l.node_id = ANY($2::bigint[])
+     AND (l.state NOT IN ('Ending', 'Corrupted') OR NOT r.fails) ORDER BY doubtful, l.spot_price, l.created_at DESC LIMIT $1`);
 
 /** $1 ids, $2 now, $3 of each: when its guest's time is over. The first time counts. */
 export const markPreempted = statement<never>('mark-preempted', `
@@ -130,8 +148,10 @@ export const markPreempted = statement<never>('mark-preempted', `
 export const roomIsPromised = statement<{ promised: boolean }>('room-is-promised', `
   SELECT EXISTS (SELECT 1 FROM lease WHERE spot_request_id IS NOT NULL AND preempted_at IS NOT NULL AND (ended_at > $1 OR NOT final AND preempt_ends_at > $2)) AS promised`);
 
-/** $1 ids: those that still hold their room */
-export const stillHolding = statement<{ id: string }>('still-holding', 'SELECT id FROM lease WHERE id = ANY($1::text[]) AND holding');
+/** $1 ids, $2 what should have ended before this does not: those that still hold their room */
+export const stillHolding = statement<{ id: string; fails: boolean }>('still-holding', `
+  SELECT l.id, i.id IS NULL OR ${REMOVAL_FAILS('$2')} AS fails
+    FROM lease l LEFT JOIN intent i ON i.lease_id = l.id AND i.state = 'open' AND i.kind = 'remove' WHERE l.id = ANY($1::text[]) AND l.holding`);
 
 /** $1 from, $2 to, $3 types (null = all), $4 limit: what leases were granted at, the newest first */
 export const spotPrices = statement<{ type: string; zone: string; price: number; at: number }>('spot-prices', `

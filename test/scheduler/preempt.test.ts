@@ -6,7 +6,7 @@ import { preempt, type Preemptible } from '../../src/scheduler/preempt.ts';
 import { isRefusal, type PlanRequest, type PoolNode } from '../../src/scheduler/types.ts';
 import { node, request } from './nodes.ts';
 
-const lease = (id: string, on: number, more: Partial<Preemptible> = {}): Preemptible => ({ id, node: on, memoryMb: 128, cores: 1, price: 1, createdAt: 0, roomAt: null, ...more });
+const lease = (id: string, on: number, more: Partial<Preemptible> = {}): Preemptible => ({ id, node: on, memoryMb: 128, cores: 1, price: 1, createdAt: 0, roomAt: null, doubtful: false, ...more });
 const full = (id: number, more: Partial<PoolNode> = {}): PoolNode => node(id, { memoryMb: 256, cores: 4, memoryUsed: 256, coresUsed: 2, ...more });
 const made = (nodes: PoolNode[], asked: PlanRequest, leases: Preemptible[]) => preempt(new Pool(nodes), asked, 'greedy', leases);
 const chosen = (nodes: PoolNode[], asked: PlanRequest, leases: Preemptible[]) => made(nodes, asked, leases)?.end;
@@ -18,6 +18,12 @@ describe('who ends', () => {
     expect(chosen(nodes, request(1), leases)).toEqual(['cheap']);
     expect(chosen(nodes, request(2), leases)).toEqual(['cheap', 'new']);
     expect(chosen(nodes, request(4), leases)).toEqual(['cheap', 'new', 'old', 'dear']);
+  });
+
+  test('last who is where others do not end', () => {
+    const leases = [lease('cheap', 1, { price: 0.5, doubtful: true }), lease('a', 2), lease('b', 2, { createdAt: 1 })];
+    expect(chosen([full(1), full(2)], request(1), leases)).toEqual(['b']);
+    expect(chosen([full(1), full(2)], request(3), leases)).toEqual(['b', 'a', 'cheap']);
   });
 
   test('nobody when all of them are too few', () => {
@@ -53,7 +59,7 @@ describe('who ends', () => {
 
 test('whatever the site, what is chosen or waited for is enough, all of it is needed, none is chosen that is not there, and the pool stays as it was', () => {
   const site = fc.array(fc.record({ memory: fc.constantFrom(2, 4, 8), zone: fc.constantFrom('default', 'east'), others: fc.nat({ max: 3 }), active: fc.boolean() }), { minLength: 1, maxLength: 5 });
-  const wanted = fc.array(fc.record({ node: fc.nat({ max: 4 }), units: fc.integer({ min: 1, max: 3 }), price: fc.constantFrom(0.5, 1, 2), at: fc.nat({ max: 3 }), roomAt: fc.constantFrom(null, 1, 2) }), { maxLength: 10 });
+  const wanted = fc.array(fc.record({ node: fc.nat({ max: 4 }), units: fc.integer({ min: 1, max: 3 }), price: fc.constantFrom(0.5, 1, 2), at: fc.nat({ max: 3 }), roomAt: fc.constantFrom(null, 1, 2), doubtful: fc.boolean() }), { maxLength: 10 });
   const asked = fc.record({ units: fc.integer({ min: 1, max: 4 }), count: fc.integer({ min: 1, max: 4 }), zone: fc.constantFrom(undefined, 'east') });
   fc.assert(fc.property(site, wanted, asked, (nodes, leases, ask) => {
     const used = nodes.map((n) => Math.min(n.others, n.memory));
@@ -61,7 +67,7 @@ test('whatever the site, what is chosen or waited for is enough, all of it is ne
       const at = l.node % nodes.length;
       if ((used[at] ?? 0) + l.units > (nodes[at]?.memory ?? 0)) return [];
       used[at] = (used[at] ?? 0) + l.units;
-      return [{ id: `l${i}`, node: at + 1, memoryMb: l.units * 128, cores: l.units, price: l.price, createdAt: l.at, roomAt: l.roomAt }];
+      return [{ id: `l${i}`, node: at + 1, memoryMb: l.units * 128, cores: l.units, price: l.price, createdAt: l.at, roomAt: l.roomAt, doubtful: l.doubtful }];
     });
     const pool = new Pool(nodes.map((n, i) => node(i + 1, { memoryMb: n.memory * 128, cores: n.memory, memoryUsed: (used[i] ?? 0) * 128, coresUsed: used[i] ?? 0, zone: n.zone, active: n.active })));
     const wish: PlanRequest = request(ask.count, { memoryMb: ask.units * 128, cores: ask.units, zone: ask.zone });

@@ -1,7 +1,8 @@
 /** Greedy-static: leases go to nodes that the service owns, at once. */
-import { isFault, type Fault } from '../../lease/faults.ts';
+import { isFault } from '../../lease/faults.ts';
 import { newOperationId } from '../../platform/ids.ts';
 import type { Random } from '../../platform/context.ts';
+import type { PlanRequest } from '../../scheduler/types.ts';
 import type { Queryable } from '../../store/db.ts';
 import { changeNodeUse, lockNodes } from '../../store/nodes.ts';
 import { ofGroup } from '../ensembles.ts';
@@ -11,11 +12,6 @@ import type { Placeable } from '../resolved.ts';
 import { RoomTaken, type Asked, type Placer } from './types.ts';
 
 export function ownedNodes({ pool, random }: { pool: NodePool; random: Random }): Placer {
-  const placeOne = ({ request: r, maxCount, zones }: Asked): Promise<readonly number[] | Fault> => pool.place({
-    memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
-    ...(zones === null ? {} : { zones }), minCount: r.minCount, maxCount,
-  });
-
   function release(request: Placeable | undefined, places: readonly Place[]): void {
     if (request !== undefined) pool.giveBack(places.flatMap((p) => (p.kind === 'owned' ? [p.nodeId] : [])), request.resources);
   }
@@ -28,7 +24,7 @@ export function ownedNodes({ pool, random }: { pool: NodePool; random: Random })
     async place(asked) {
       const places: Place[][] = [];
       for (const [i, one] of asked.entries()) {
-        const nodes = await placeOne(one);
+        const nodes = await pool.place(planRequest(one));
         if (isFault(nodes)) {
           for (const [before, taken] of places.entries()) release(asked[before]?.request, taken);
           return ofGroup(nodes, i, asked.length);
@@ -43,6 +39,12 @@ export function ownedNodes({ pool, random }: { pool: NodePool; random: Random })
     reserve,
   };
 }
+
+/** As the scheduler is asked. */
+export const planRequest = ({ request: r, maxCount, zones }: Asked): PlanRequest => ({
+  memoryMb: r.resources.memoryMb, cores: r.resources.cores, networks: r.networks.map((n) => n.name), zone: r.zone ?? undefined,
+  ...(zones === null ? {} : { zones }), minCount: r.minCount, maxCount,
+});
 
 /** The plan was made on a snapshot; here it is held against the rows themselves, under lock. */
 async function reserve(tx: Queryable, planned: readonly PlacedGroup[]): Promise<void> {
