@@ -4,7 +4,7 @@
  * A slot begins `Requested`: its row exists, no job does. A worker marks it `Submitting` and calls the batch system; from
  * then until an answer is written the job may or may not exist, and only the batch system's own list, searched by the
  * job's name, tells. `Queued` has a job id and waits. `Starting` runs, or a pilot was heard; `Ready` has heard a pilot of
- * every node. `Releasing` wants no job any more: it is cancelled, or its pilots have been told to go, until the batch system
+ * every node that leases wait for. `Releasing` wants no job any more: it is cancelled, or its pilots have been told to go, until the batch system
  * says that it is gone. `Ended` is final.
  *
  * A slot node begins `Waiting`. `Reserved`: its pilot has made room, leases may use it. `Preempted`: the batch system wants

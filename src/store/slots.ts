@@ -170,7 +170,8 @@ export const silentNodes = statement<{ id: number }>('silent-nodes', `
 /**
  * Slots that someone has to do something about: $1 those that have waited since before this are given up, $2 those that
  * were let go before this are cancelled, $3 nodes that were heard before this at last are lost, $4 jobs that began before
- * this and whose pilots have not all come will never be complete. A job keeps its first node, whatever becomes of that.
+ * this and whose pilots have not all come will never be complete; those of which no lease waits for one any more are. A job keeps its
+ * first node, whatever becomes of that.
  */
 export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
   WITH live AS MATERIALIZED (SELECT id, state, job_id, hosts, next_at, created_at, jsonb_array_length(parts) AS parts FROM slot WHERE NOT final),
@@ -184,10 +185,12 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
        UNION SELECT id FROM live WHERE state IN ('Requested', 'Submitting', 'Queued') AND created_at < $1
        UNION SELECT n.slot_id FROM node n JOIN vmm_node v ON v.id = n.node_id WHERE (${silent('$3')}) OR (${unheeding('$3')})
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id
-              WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2 AND (s.parts = 1 OR n.part > 0)
+              WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2
+                AND (s.parts = 1 OR n.part > 0 AND NOT EXISTS (SELECT 1 FROM node w WHERE w.slot_id = n.slot_id AND w.part = n.part AND w.state = 'Waiting'))
                 AND n.state IN ('Returned', 'Failed', 'Lost') AND n.host = ANY(s.hosts[2:])
-       UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id WHERE s.state = 'Starting'
-              GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000) < $4
+       UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id LEFT JOIN held h ON h.slot_node_id = n.id WHERE s.state = 'Starting'
+              GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND (NOT bool_or(n.state = 'Waiting' AND h.slot_node_id IS NOT NULL)
+                OR to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000) < $4)
   ) AS due ORDER BY id LIMIT 500`);
 
 /** $1 this process: nodes whose pilots were told to go, or shall be told, and have not said that they are gone; not those that only others reach. */

@@ -58,7 +58,7 @@ const inOrder = (rows: readonly OpenMessageRow[]): OpenMessageRow[] => [...rows]
 
 async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, row: OpenMessageRow): Promise<void> {
   const m = row.body;
-  const node = nodeOf(open, row);
+  const node = nodeOf(batch, open, row);
   const log = deps.ctx.log.child({ slot: row.slot_id, host: row.host, pilot: row.pilot });
   if (node === undefined) {
     log.warn('a pilot of no node of the slot was heard; ignored', { said: m.state });
@@ -76,9 +76,14 @@ async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
   applyEnd(batch, open, node, m);
 }
 
-/** The node that this host is already, or the first of its part that has no host yet. */
-function nodeOf({ nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefined {
-  return nodes.find((n) => n.host === row.host) ?? nodes.find((n) => n.host === null && n.part === row.part && n.state === 'Waiting');
+/**
+ * The node that this host is already, or the first of its part that has no host yet: of those one that leases wait for, if it
+ * has made room for them.
+ */
+function nodeOf(batch: SlotBatch, { nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefined {
+  const free = nodes.filter((n) => n.host === null && n.part === row.part && n.state === 'Waiting');
+  const isReady = row.body.state === 'reserved' && row.body.code === 0;
+  return nodes.find((n) => n.host === row.host) ?? free.find((n) => isNeeded(batch, n) === isReady) ?? free[0];
 }
 
 async function reserved(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, node: SlotNodeRow, row: OpenMessageRow): Promise<void> {

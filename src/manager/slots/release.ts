@@ -7,7 +7,7 @@ import { nodeIsOver } from '../../pilot/states.ts';
 import { returningNodes, silentNodes, slotsToTend, unheedingNodes, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
-import { endNode } from './together.ts';
+import { endNode, isAwaited, settle } from './together.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
 
 /** Pilots that were told to go get so long before their job is cancelled. */
@@ -54,6 +54,7 @@ function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, lost: ReadonlySe
     if ((n.state === 'Reserved' || n.state === 'Preempted') && !batch.holdsLeases(n)) batch.stepNode(n, 'release', { 'release-decided': batch.now });
   }
   if (slot.state !== 'Releasing' && !nodes.some((n) => batch.holdsLeases(n))) letGo(batch, open);
+  settle(batch, open);
   if (slot.state === 'Releasing' && slot.next_at <= batch.now) cancel(batch, open, found);
   else if (slot.state === 'Ready') shrink(deps, batch, open, found);
 }
@@ -64,7 +65,7 @@ const latePilotMs = (pilot: SlotDeps['config']['pilot']): number => (pilot.paddi
 /** All or none: a job that has run so long without all of its pilots will never be complete. */
 function missPilots({ ctx, config }: SlotDeps, batch: SlotBatch, open: OpenSlot, begunBefore: number): void {
   const { slot, nodes } = open;
-  const missing = nodes.filter((n) => n.state === 'Waiting').length;
+  const missing = nodes.filter((n) => isAwaited(batch, n)).length;
   const begun = Math.min(...nodes.map((n) => n.phases['job-running'] ?? n.phases['reported'] ?? Infinity));
   if (slot.state !== 'Starting' || missing === 0 || begun >= begunBefore) return;
   const reason = `${missing} of ${nodes.length} pilots did not report within ${formatDuration(config.pilot.padding + config.pilot.silence)} of the job’s start`;
@@ -121,8 +122,11 @@ function smallerPart({ slot, nodes }: OpenSlot): Pick<ToShrink, 'part' | 'keep'>
   const parts = Math.max(...nodes.map((n) => n.part)) + 1;
   // Slurm shrinks every part of a heterogeneous job but the first (22.05: "Job resizing not supported").
   for (let part = parts > 1 ? 1 : 0; part < parts; part += 1) {
-    const ours = new Map(nodes.filter((n) => n.part === part).map((n) => [n.host, n]));
-    const hosts = slot.hosts.filter((h) => ours.has(h));
+    const mine = nodes.filter((n) => n.part === part);
+    // A pilot that was not heard may be about to make room: where there is but one part, its host is known to be of it.
+    if (parts > 1 && mine.some((n) => n.state === 'Waiting')) continue;
+    const ours = new Map(mine.map((n) => [n.host, n]));
+    const hosts = slot.hosts.filter((h) => parts === 1 || ours.has(h));
     const keep = hosts.filter((h) => (part === 0 && h === slot.hosts[0]) || !nodeIsOver(ours.get(h)?.state ?? 'Waiting'));
     if (keep.length < hosts.length) return { part, keep };
   }

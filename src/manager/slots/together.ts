@@ -1,13 +1,16 @@
 /**
- * All or none: until a pilot of every node of a slot has been heard, the end of one node is the end of all. Afterwards each
- * node's leases live by themselves.
+ * All or none: until a pilot of every node of a slot has been heard that leases wait for, the end of one node is the end of all.
+ * Afterwards each node's leases live by themselves.
  */
 import type { SlotNodeRow } from '../../store/slots.ts';
 import type { OpenSlot, Reason, SlotBatch } from './batch.ts';
 
-/** A slot is complete when a pilot of every node has been heard. */
+/** Its pilot was not heard, and leases wait for it. */
+export const isAwaited = (batch: SlotBatch, node: SlotNodeRow): boolean => node.state === 'Waiting' && isNeeded(batch, node);
+
+/** A slot is complete when a pilot of every node has been heard that is awaited. One that is heard later gives its node back. */
 export function settle(batch: SlotBatch, open: OpenSlot): void {
-  if (open.slot.state === 'Starting' && open.nodes.every((n) => n.state !== 'Waiting')) batch.step(open, 'complete');
+  if (open.slot.state === 'Starting' && !open.nodes.some((n) => isAwaited(batch, n))) batch.step(open, 'complete');
 }
 
 /** A node whose leases had ended, or been told to end, before it went is missed by nobody: the others may go on. */

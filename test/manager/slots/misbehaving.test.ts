@@ -262,6 +262,17 @@ describe('all or none, while one of two pilots has not been heard', () => {
     await atRest();
   });
 
+  it('one that never reports takes nobody with it when its user has ended its lease, and goes back with the job', async () => {
+    const [, second] = await halfReady();
+    second?.hang();
+    await endLease(1);
+    await w.pass(60 + 20 + 30);
+    expect((await w.leases()).map((l) => l.state)).toEqual(['Running', 'Terminated']);
+    expect(await slot()).toMatchObject({ state: 'Ready', nodes: ['Reserved', 'Waiting'] });
+    await endAll();
+    await atRest();
+  });
+
   it('one that makes no room for a lease that its user has ended takes nobody with it, and the group is complete', async () => {
     await create(2);
     w.startJob(made());
