@@ -48,7 +48,8 @@ const COLUMNS = `i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generati
 /**
  * Claims open intents that are due, and puts them off until `$2` for this process's next poll. $1 now, $2 until, $3 limit, $4
  * node (null = any), $5 this process (null = there is but one). What another process has claimed is left to it for as long as
- * it lives, unless only this one reaches the node; a node that only others reach is left to them. A process that was stopped and does not know yet that others have
+ * it lives, unless only this one reaches the node; a node that only others reach is left to them. What this process has under way
+ * already is claimed for longer, and no other attempt. A process that was stopped and does not know yet that others have
  * taken its work over claims what it writes for a life that is over: nobody is left who would free that.
  */
 export const takeIntents = statement<IntentRow>('take-intents', `
@@ -61,7 +62,7 @@ export const takeIntents = statement<IntentRow>('take-intents', `
              AND (process_id IS NULL OR process_id = $5 OR NOT EXISTS (SELECT 1 FROM process p WHERE p.id = o.process_id AND NOT p.taken_over))))
      ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED
   ), i AS (
-    UPDATE intent i SET next_at = $2, attempts = i.attempts + 1, process_id = $5 FROM due WHERE i.id = due.id RETURNING i.*
+    UPDATE intent i SET next_at = $2, attempts = i.attempts + (i.process_id IS DISTINCT FROM $5 OR $5 IS NULL)::int, process_id = $5 FROM due WHERE i.id = due.id RETURNING i.*
   )
   SELECT ${COLUMNS} FROM i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id JOIN vmm_node n ON n.id = i.node_id ORDER BY i.created_at, i.id`);
 

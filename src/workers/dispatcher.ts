@@ -111,6 +111,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       const request = requestOf(row);
       if (request === undefined) continue;
       underWay.set(row.id, row);
+      breaks.begin(row, ctx.clock.now());
       const list = byNode.get(row.node_id);
       if (list === undefined) byNode.set(row.node_id, [request]);
       else list.push(request);
@@ -166,7 +167,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     const offset = control.state(row.node_id).clockOffsetMs;
     const at = (done.stamps.finished ?? ctx.clock.now() + offset) - offset;
     ctx.meter?.operation(row.kind, done.ok, ctx.clock.now() - row.created_at);
-    if (done.ok && (row.kind === 'save' || row.kind === 'copy')) return fetchSaved(row, at);
+    if (done.ok && (row.kind === 'save' || row.kind === 'copy')) return breaks.isWornOut(row) ? wornOut(row) : fetchSaved(row, at);
     if (done.ok) {
       const vm: VmInfo | undefined = 'vm' in done.result ? done.result.vm : undefined;
       await recorder.report({
@@ -199,6 +200,11 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     breaks.forget(row.id);
   }
 
+  async function wornOut(row: IntentRow): Promise<void> {
+    await fail(row, ctx.clock.now(), 'Server.NotSaved', `its disk was asked for ${row.attempts} times, and never came`, false);
+    breaks.forget(row.id);
+  }
+
   async function fail(row: IntentRow, at: number, code: string, reason: string, superseded: boolean): Promise<void> {
     const { node } = row;
     if (!superseded) ctx.log.warn('an operation failed on a node', { lease: row.lease_id, node, operation: row.kind, code, reason, requestId: row.request_id });
@@ -212,6 +218,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     const others = othersReach(row.node_id);
     // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
     if (others && row.attempts === 0) return leave([row]);
+    if (!others && breaks.isWornOut(row)) return wornOut(row);
     const now = ctx.clock.now();
     if (!others && !isNeverGivenUp(row) && now - row.created_at >= timeFor(row, deps.config.control)) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);

@@ -100,6 +100,25 @@ describe('a service that is silent', () => {
     expect(await db.query(claimOf, ['op-a'])).toMatchObject([{ process_id: b.processes.id() }]);
   });
 
+  it('or not: what it has under way for long is claimed for longer, and counted once; another life of it counts again', async () => {
+    const a = await join('a');
+    const [n1 = 0] = (await db.query(nodeIds)).map((n) => n.id);
+    await up(a, n1);
+    await db.query(insertIntent, ['op-a', n1, 0, null]);
+    const attempts = statement<{ attempts: number }>('p-attempts', 'SELECT attempts FROM intent');
+    const due = statement<never>('p-due', "UPDATE intent SET next_at = now() - interval '1 s'");
+    for (let i = 0; i < 3; i += 1) {
+      expect(await take(a)).toEqual(['op-a']);
+      await db.query(due);
+    }
+    expect(await db.query(attempts)).toEqual([{ attempts: 1 }]);
+    await a.processes.leave();
+    const b = await join('b');
+    await beatSteadily(b);
+    expect(await take(b)).toEqual(['op-a']);
+    expect(await db.query(attempts)).toEqual([{ attempts: 2 }]);
+  });
+
   it('has its transactions ended, so that nobody waits for its locks', async () => {
     const a = await join('a', 'p session of a');
     const b = await join('b');

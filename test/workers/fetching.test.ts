@@ -6,6 +6,7 @@ import type { AgentRequest } from '../../src/control/protocol.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { statement } from '../../src/store/db.ts';
 import { imageById } from '../../src/store/images.ts';
+import { createDispatcher } from '../../src/workers/dispatcher.ts';
 import { hasPart } from '../parts.ts';
 import { failingDb, type FailingDb } from '../support/failing-db.ts';
 import { SAVED_DISK } from '../support/fake-control.ts';
@@ -97,6 +98,35 @@ describe.each([['copied while it runs', true], ['shut down for it', false]])('th
     ahead += DEADLINE_MS;
     await again();
     await expectFailed(id, /no answer/);
+  });
+
+  it('is fetched by the next service when one has ended in a long transfer, though its node is not there at once', async () => {
+    site.control.answer = breaksInTheMiddle;
+    const id = await order(live);
+    await putOff('no answer');
+    ahead += 10 * DEADLINE_MS;
+    site.control.answer = (__, r) => (r.op === 'save' || r.op === 'copy' ? 'silent' : undefined);
+    const next = createDispatcher({ ...site, recorder: site.manager.work.recorder, imagePath: (file) => file, save: site.saving.save });
+    await site.db.query(makeDue, [lease]);
+    await next.poll();
+    await expect.poll(() => next.underWay).toBe(0);
+    await putOff('no answer');
+    site.control.answer = () => undefined;
+    await site.db.query(makeDue, [lease]);
+    await next.poll();
+    await expectMade(id);
+    await next.stop();
+  });
+
+  it('is not asked for for ever, however often the service has ended meanwhile', async () => {
+    site.control.answer = breaksInTheMiddle;
+    const id = await order(live);
+    await putOff('no answer');
+    const fetched = sent('read-saved').length;
+    await site.db.query(statement<never>('test-worn-out', "UPDATE intent SET attempts = 1000 WHERE lease_id = $1 AND state = 'open'"), [lease]);
+    await again();
+    await expectFailed(id, /asked for 1001 times, and never came/);
+    expect(sent('read-saved')).toHaveLength(fetched);
   });
 
   it('is given up when its transfer breaks off again and again', async () => {
