@@ -98,7 +98,7 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
       return tryPlace(request);
     },
     nodesFor: (request) => nodesFor(pool, request),
-    preempt: (request, leases) => preempt(pool, request, options.strategy, leases),
+    preempt: (request, leases) => preempt(pool, request, leases),
     gains: () => gains,
     giveBack(nodeIds, room: Room) {
       gains += 1;

@@ -7,19 +7,18 @@ import { newSpotRequestId } from '../platform/ids.ts';
 import type { Queryable } from '../store/db.ts';
 import { lockLeases } from '../store/leases.ts';
 import {
-  cancelSpotRequests, countOpenSpotRequests, insertSpotRequests, spotPrices, spotRequests, waitingSpotLeases, type SpotRequestRow,
+  cancelSpotRequests, insertSpotRequests, spotPrices, spotRequests, waitingSpotLeases, type SpotRequestRow,
 } from '../store/spot.ts';
 import { lockBelongings } from '../store/tags.ts';
 import type { ManagerDeps } from './deps.ts';
 import { follow } from './follow.ts';
 import { resolveRequest } from './resolve.ts';
-import { launchJson, launchOf } from './spot-launch.ts';
+import { launchJson, launchOf, requireFewOpen } from './spot-launch.ts';
 import { hasNode, SCHEDULE_OVER, spotStanding } from './spot-state.ts';
 import { checkTags, writeTags } from './tags.ts';
 import { TransitionBatch, type Cause, type Effects, type Outcome } from './transitions.ts';
 import type { Caller, Manager, SpotAsked, SpotRequestView } from './types.ts';
 
-const MOST_OPEN = 1000;
 const MOST_LISTED = 10_000;
 const REVIEW = { status_code: 'pending-evaluation', status_message: 'Your Spot request has been submitted for review, and is pending evaluation.' };
 
@@ -37,8 +36,7 @@ export function spotCases(deps: ManagerDeps): Manager['spot'] {
         await tx.query(lockBelongings, [caller.accountId]);
         const before = asked.clientToken === undefined ? [] : await tx.query(spotRequests, [caller.accountId, ids, ids.length]);
         if (before.length > 0) return checkRepeated(before, rows);
-        const [count] = await tx.query(countOpenSpotRequests, [caller.accountId, new Date(ctx.clock.now())]);
-        if ((count?.requests ?? 0) + rows.length > MOST_OPEN) throw new Fault('TooMany', `You may have at most ${MOST_OPEN} open spot requests`, [`${count?.requests ?? 0} are open`, `${rows.length} more asked`], { ec2: 'MaxSpotInstanceCountExceeded' });
+        await requireFewOpen(tx, caller.accountId, rows.length, ctx.clock.now());
         await tx.query(insertSpotRequests, [JSON.stringify(rows), new Date(ctx.clock.now())]);
         await writeTags(tx, ids.map((id) => ({ id, account_id: caller.accountId })), tags);
         if (options.dryRun === true) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');

@@ -2,10 +2,9 @@
  * Which preemptible leases have to end so that a request has room: those of the lowest price, of these the newest, none that is
  * not needed, and none at all when even the end of all of them would not do. The pool is the same afterwards.
  */
-import { plan } from './plan.ts';
 import type { Pool } from './pool.ts';
 import { fits } from './rules/index.ts';
-import { isRefusal, type Demand, type PlanRequest, type Room, type StrategyName } from './types.ts';
+import type { Demand, PlanRequest, PoolNode, Room } from './types.ts';
 
 export interface Preemptible extends Room {
   readonly id: string;
@@ -31,27 +30,48 @@ export interface Preemption {
 export const nodesFor = (pool: Pool, demand: Demand): number[] => [...pool.nodes()].filter((n) => fits({ ...n, memoryUsed: 0, coresUsed: 0 }, demand)).map((n) => n.id);
 
 /** Undefined: there is no room to be made. */
-export function preempt(pool: Pool, request: PlanRequest, strategy: StrategyName, leases: readonly Preemptible[]): Preemption | undefined {
-  const needed = { ...request, maxCount: request.minCount };
+export function preempt(pool: Pool, request: PlanRequest, leases: readonly Preemptible[]): Preemption | undefined {
   const there = within(pool, leases);
   const ending = there.filter((l) => l.roomAt !== null).sort((a, b) => (a.roomAt ?? 0) - (b.roomAt ?? 0) || (a.id < b.id ? -1 : 1));
   const order = there.filter((l) => l.roomAt === null).sort((a, b) => Number(a.doubtful) - Number(b.doubtful) || a.price - b.price || b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
 
-  const enough = (gone: readonly Preemptible[]): boolean => {
-    for (const l of gone) pool.release(l.node, l);
-    try {
-      return !isRefusal(plan(pool, needed, strategy));
-    } finally {
-      for (const l of gone) pool.take(l.node, l);
-    }
-  };
-  const enoughBeside = (others: readonly Preemptible[]) => (some: readonly Preemptible[]): boolean => enough([...others, ...some]);
-
-  if (!enough([...ending, ...order])) return undefined;
-  const most = fewest(order.length, (n) => enough([...ending, ...order.slice(0, n)]));
-  const ended = needless(order.slice(0, most), enoughBeside(ending));
-  return { end: ids(ended), ending: ids(needless(ending, enoughBeside(ended))) };
+  const room = roomFor(pool, request);
+  for (const l of ending) room.end(l);
+  const first: Preemptible[] = [];
+  for (const l of order) {
+    if (room.vms() >= request.minCount) break;
+    room.end(l);
+    first.push(l);
+  }
+  if (room.vms() < request.minCount) return undefined;
+  const ended = needed(room, request.minCount, first);
+  return { end: ids(ended), ending: ids(needed(room, request.minCount, ending)) };
 }
+
+/** Counts with leases gone, without touching the pool. */
+interface RoomCount {
+  end(lease: Preemptible): void;
+  stay(lease: Preemptible): void;
+  /** How many of the request's VMs there is room for. They are alike, so it does not matter in which order nodes are filled. */
+  vms(): number;
+}
+
+function roomFor(pool: Pool, demand: Demand): RoomCount {
+  const changed = new Map<number, PoolNode>();
+  let vms = 0;
+  for (const n of pool.nodes()) vms += fitting(n, demand);
+  function change(lease: Preemptible, sign: 1 | -1): void {
+    const before = changed.get(lease.node) ?? pool.node(lease.node);
+    if (before === undefined) return;
+    const after = { ...before, memoryUsed: before.memoryUsed + sign * lease.memoryMb, coresUsed: before.coresUsed + sign * lease.cores };
+    vms += fitting(after, demand) - fitting(before, demand);
+    changed.set(lease.node, after);
+  }
+  return { end: (l) => change(l, -1), stay: (l) => change(l, 1), vms: () => vms };
+}
+
+const fitting = (n: PoolNode, demand: Demand): number =>
+  (fits(n, demand) ? Math.min(Math.floor((n.memoryMb - n.memoryUsed) / demand.memoryMb), Math.floor((n.cores - n.coresUsed) / demand.cores)) : 0);
 
 const ids = (leases: readonly Preemptible[]): string[] => leases.map((l) => l.id);
 
@@ -68,23 +88,13 @@ function within(pool: Pool, leases: readonly Preemptible[]): Preemptible[] {
   });
 }
 
-/** The least number that is enough: whatever is enough is enough with more. */
-function fewest(most: number, enough: (n: number) => boolean): number {
-  let [low, high] = [0, most];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (enough(middle)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
 /** Without those whose end changes nothing: they are on nodes that the request does not want, or too small. The last are left out first: the dearest, or those that take longest. */
-function needless(chosen: readonly Preemptible[], enough: (some: readonly Preemptible[]) => boolean): readonly Preemptible[] {
-  let left = chosen;
-  for (const one of [...chosen].reverse()) {
-    const without = left.filter((l) => l !== one);
-    if (enough(without)) left = without;
+function needed(room: RoomCount, vms: number, ended: readonly Preemptible[]): Preemptible[] {
+  const left = new Set(ended);
+  for (const one of [...ended].reverse()) {
+    room.stay(one);
+    if (room.vms() >= vms) left.delete(one);
+    else room.end(one);
   }
-  return left;
+  return [...left];
 }

@@ -218,6 +218,10 @@ describe('spot requests', () => {
       SELECT 'sir-' || lpad(to_hex(i), 8, '0'), $1::bigint, false, 1, now(), '{}', '', '', now(), now() + '1 day' FROM generate_series(1, 1000) i`), [door.site.alice.accountId]);
     expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');
     expect(await requests()).toHaveLength(1000);
+    // One that is launched at once and stays open is one more too; one that is over with its instance is none.
+    const persistent = { MarketType: 'spot' as const, SpotOptions: { SpotInstanceType: 'persistent' as const } };
+    expect(await refused(run({ InstanceMarketOptions: persistent }, door.alice))).toBe('MaxSpotInstanceCountExceeded');
+    expect((await run({ InstanceMarketOptions: { MarketType: 'spot' } }, door.alice)).Instances).toHaveLength(1);
     await door.site.db.query(statement<never>('test-over', "UPDATE spot_request SET valid_until = now() - interval '1 s' WHERE id = 'sir-00000001'"));
     expect(await request()).toHaveLength(1);
     expect(await refused(request())).toBe('MaxSpotInstanceCountExceeded');

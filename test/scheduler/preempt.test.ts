@@ -8,7 +8,7 @@ import { node, request } from './nodes.ts';
 
 const lease = (id: string, on: number, more: Partial<Preemptible> = {}): Preemptible => ({ id, node: on, memoryMb: 128, cores: 1, price: 1, createdAt: 0, roomAt: null, doubtful: false, ...more });
 const full = (id: number, more: Partial<PoolNode> = {}): PoolNode => node(id, { memoryMb: 256, cores: 4, memoryUsed: 256, coresUsed: 2, ...more });
-const made = (nodes: PoolNode[], asked: PlanRequest, leases: Preemptible[]) => preempt(new Pool(nodes), asked, 'greedy', leases);
+const made = (nodes: PoolNode[], asked: PlanRequest, leases: Preemptible[]) => preempt(new Pool(nodes), asked, leases);
 const chosen = (nodes: PoolNode[], asked: PlanRequest, leases: Preemptible[]) => made(nodes, asked, leases)?.end;
 
 describe('who ends', () => {
@@ -77,7 +77,7 @@ test('whatever the site, what is chosen or waited for is enough, all of it is ne
       for (const l of there) if (ids.includes(l.id)) after.release(l.node, l);
       return !isRefusal(plan(after, wish, 'greedy'));
     };
-    const answer = preempt(pool, wish, 'greedy', there);
+    const answer = preempt(pool, wish, there);
     expect(JSON.stringify([...pool.nodes()].sort((a, b) => a.id - b.id))).toBe(JSON.stringify((JSON.parse(before) as PoolNode[]).sort((a, b) => a.id - b.id)));
     const [ending, others] = [there.filter((l) => l.roomAt !== null).map((l) => l.id), there.filter((l) => l.roomAt === null).map((l) => l.id)];
     if (answer === undefined) {
