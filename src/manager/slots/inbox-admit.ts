@@ -37,7 +37,8 @@ export interface Admission {
   readonly hearing: NewHearing | null;
 }
 
-export const MOST_MESSAGES = 10_000;
+/** A pilot that does as it should says less than a dozen things. */
+export const mostMessages = (nodes: number): number => 10_000 + 16 * nodes;
 /** A node's pilot may be started again a few times, and an administrator's dry runs count too. */
 export const mostCounters = (nodes: number): number => 4 * nodes + 16;
 const LARGEST_OFFSET = 2 ** 31 - 1;
@@ -53,7 +54,8 @@ export function admit(standing: Standing | undefined, known: KnownSlot | undefin
   checkCounter(standing, known, proof);
   const speaker = speakerFor(standing, known, n);
   const kept = n.messages.filter((m) => m.state !== 'alive' && m.state !== 'test');
-  if (known.messages + kept.length > MOST_MESSAGES) throw new PilotRefusal('Busy', `Slot ${n.slot} has sent ${MOST_MESSAGES} messages.`);
+  const most = mostMessages(standing.row.nodes);
+  if (known.messages + kept.length > most) throw new PilotRefusal('Busy', `Slot ${n.slot} has sent ${most} messages.`);
 
   const onlyTest = n.messages.length > 0 && n.messages.every((m) => m.state === 'test');
   if (proof !== null) known.counters.set(proof.cnonce, proof.nc);

@@ -13,6 +13,7 @@ import { bindLeases, insertSlotVmmNode, type SlotNodeRow } from '../../store/slo
 import type { SlotDeps } from '../deps.ts';
 import { ON_PREEMPT_TAG } from '../tag-rules.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
+import { inOrder } from './in-order.ts';
 import { sshAddress } from './ssh-address.ts';
 import { endNode, failTogether, isNeeded, settle } from './together.ts';
 
@@ -52,9 +53,6 @@ async function applyTo(deps: SlotDeps, batch: SlotBatch, tx: Queryable, slotIds:
   }
   if (rows.length > 0) await tx.query(markApplied, [rows.map((r) => r.slot_id), rows.map((r) => r.id)]);
 }
-
-/** Messages of one pilot by their number, whatever order they came in. */
-const inOrder = (rows: readonly OpenMessageRow[]): OpenMessageRow[] => [...rows].sort((a, b) => (a.pilot === b.pilot ? a.seq - b.seq : 0));
 
 async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: OpenSlot, row: OpenMessageRow): Promise<void> {
   const m = row.body;

@@ -1,7 +1,7 @@
 /** The rules of the inbox, whatever comes in whatever order. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { admit, MOST_MESSAGES, mostCounters, standingOf, type Admission, type Visit } from '../../../src/manager/slots/inbox-admit.ts';
+import { admit, mostCounters, mostMessages, standingOf, type Admission, type Visit } from '../../../src/manager/slots/inbox-admit.ts';
 import { nodeKey, type KnownSlot } from '../../../src/manager/slots/inbox-known.ts';
 import { PilotRefusal } from '../../../src/manager/slots/inbox-refusal.ts';
 import type { SlotStandingRow } from '../../../src/store/slot-messages.ts';
@@ -70,9 +70,21 @@ it('nothing of a slot grows without end', () => {
     receivedAt: CREATED, proof: { cnonce, nc: i + 1 },
     notification: { v: 2, slot: 'sl-000000000000', host: 'n1', part: 0, pilot: '1'.repeat(16), sentAt: CREATED, messages: [{ id: String(i), seq: 1, at: CREATED, state: 'unreserving', code: 0 }] },
   });
-  for (let i = 0; i < MOST_MESSAGES; i += 1) admit(standing, known, said(i, 'c'));
-  expect(() => admit(standing, known, said(MOST_MESSAGES, 'c'))).toThrow(`has sent ${MOST_MESSAGES} messages`);
+  for (let i = 0; i < mostMessages(2); i += 1) admit(standing, known, said(i, 'c'));
+  expect(() => admit(standing, known, said(mostMessages(2), 'c'))).toThrow(`has sent ${mostMessages(2)} messages`);
   known.messages = 0;
   for (let i = 1; i < mostCounters(2); i += 1) admit(standing, known, said(0, `c${i}`));
   expect(() => admit(standing, known, said(0, 'one more'))).toThrow('pilot processes have spoken');
+});
+
+it('a slot of thousands of nodes is heard to its end', () => {
+  const nodes = 5_000;
+  const standing = standingOf({ id: 'sl-000000000000', state: 'Releasing', final: false, nodes, hosts: [], created_at: CREATED, leaving: [], senders: 0 });
+  // Room made, taken back early, given back, and so three times over.
+  const known: KnownSlot = { speakers: new Map(), counters: new Map(), messages: 3 * 4 * nodes };
+  const last: Visit = {
+    receivedAt: CREATED, proof: null,
+    notification: { v: 2, slot: 'sl-000000000000', host: 'n1', part: 0, pilot: '1'.repeat(16), sentAt: CREATED, messages: [{ id: '1', seq: 1, at: CREATED, state: 'restored', code: 0 }] },
+  };
+  expect(admit(standing, known, last).messages).toHaveLength(1);
 });
