@@ -101,7 +101,7 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
   function wake(): void {
     if (stopped) return;
     tendAgain = true;
-    tending ??= keep(tend()).finally(() => { tending = undefined; });
+    tending ??= keep(tend());
   }
 
   async function tend(): Promise<void> {
@@ -118,6 +118,7 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
         failed('slots could not be looked after', e);
       }
     }
+    tending = undefined;
     arm('tick', TICK_MS, wake);
   }
 
@@ -238,7 +239,7 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
 
   function heard(slotIds: readonly string[]): void {
     for (const id of slotIds) toApply.add(id);
-    applying ??= keep(apply()).finally(() => { applying = undefined; });
+    applying ??= keep(apply());
   }
 
   async function apply(): Promise<void> {
@@ -247,6 +248,8 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
       toApply = new Set();
       await work.applyMessages(ids).catch((e: unknown) => failed('what pilots said could not be applied', e));
     }
+    // In the same breath as the last look: who is heard after it begins anew.
+    applying = undefined;
   }
 
   /** What a crash, or a failure, left unapplied. */
