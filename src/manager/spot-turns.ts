@@ -10,7 +10,7 @@ import { isUnavailable } from '../store/db.ts';
 import { noteSpotStatus, roomIsPromised, waitingSpotRequests, wakeSpotRequests, type SpotRequestRow } from '../store/spot.ts';
 import type { ManagerDeps } from './deps.ts';
 import { endedWithinMs } from './displaced.ts';
-import { endOverdue, lent } from './spot.ts';
+import { endFailed, endOverdue, lent } from './spot.ts';
 import { launchOf } from './spot-launch.ts';
 import type { Caller } from './types.ts';
 
@@ -33,6 +33,7 @@ export function spotTurns(deps: ManagerDeps, create: Create): () => Promise<numb
   return async () => {
     if (!lent(deps)) return 0;
     if (deps.borrowing !== undefined) await endOverdue(deps);
+    await endFailed(deps);
     const promised = await roomPromised(deps);
     // Where a batch system lends nodes, room is its queue's affair.
     if (deps.borrowing === undefined && !promised) await wake();

@@ -7,7 +7,7 @@ import { newSpotRequestId } from '../platform/ids.ts';
 import type { Queryable } from '../store/db.ts';
 import { lockLeases } from '../store/leases.ts';
 import {
-  cancelSpotRequests, insertSpotRequests, spotPrices, spotRequests, waitingSpotLeases, type SpotRequestRow,
+  cancelSpotRequests, failedSpotLeases, insertSpotRequests, spotPrices, spotRequests, waitingSpotLeases, type SpotRequestRow,
 } from '../store/spot.ts';
 import { lockBelongings } from '../store/tags.ts';
 import type { ManagerDeps } from './deps.ts';
@@ -92,6 +92,21 @@ export async function endOverdue(deps: ManagerDeps): Promise<void> {
   if ((await deps.db.query(waitingSpotLeases, [null, new Date(deps.ctx.clock.now())])).length === 0) return;
   const outcome = { reasonCode: SCHEDULE_OVER, reason: 'its spot request was not fulfilled in time' };
   follow(deps, await deps.db.transaction((tx) => endWaiting(deps, tx, null, { actor: 'service', who: 'spot', requestId: null }, outcome)));
+}
+
+/** What has failed is over for its request, which may have another; nobody but its user would end it before its time. */
+export async function endFailed(deps: ManagerDeps): Promise<void> {
+  const { ctx, db, config, self } = deps;
+  const ids = (await db.query(failedSpotLeases)).map((l) => l.id);
+  if (ids.length === 0) return;
+  const now = ctx.clock.now();
+  follow(deps, await db.transaction(async (tx) => {
+    const batch = new TransitionBatch(ctx.random, now, config.accounting.charge_granularity, self?.id() ?? null);
+    for (const lease of await tx.query(lockLeases, [ids, null])) {
+      if (lease.state === 'Corrupted' && !lease.holding) batch.end(lease, { who: 'spot', why: 'it has failed, and its spot request goes on without it', at: now, requestId: null }, {});
+    }
+    return batch.write(tx);
+  }));
 }
 
 interface NewRow { readonly id: string; readonly persistent: boolean; readonly price: number; readonly launch: unknown; readonly [column: string]: unknown }

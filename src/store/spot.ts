@@ -103,6 +103,10 @@ export const waitingSpotLeases = statement<{ id: string }>('waiting-spot-leases'
   SELECT l.id FROM lease l JOIN spot_request s ON s.id = l.spot_request_id
    WHERE l.state = 'Pending' AND ($1::text[] IS NULL AND s.valid_until <= $2 OR s.id = ANY($1)) ORDER BY l.id LIMIT 1000`);
 
+/** Leases of spot requests that have failed, and of which nothing is left on their nodes. */
+export const failedSpotLeases = statement<{ id: string }>('failed-spot-leases', `
+  SELECT id FROM lease WHERE spot_request_id IS NOT NULL AND NOT final AND state = 'Corrupted' AND NOT holding ORDER BY id LIMIT 1000`);
+
 /**
  * Of the open removal `i` of a lease `l`: its room is not there soon. The node has failed to remove it more than once, or was asked long
  * enough before `before` to have done it.

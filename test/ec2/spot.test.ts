@@ -132,6 +132,21 @@ describe('spot requests', () => {
     expect(await standing(id)).toEqual(['active', 'fulfilled']);
   });
 
+  it('are over with an instance that could not be started; persistent ones get another after a minute', async () => {
+    door.site.control.answer = (_node, r) => (r.op === 'start' ? { code: 'DriverFailed', message: 'qemu did not start' } : undefined);
+    const [once = '', persistent = ''] = [...await request(), ...await request({ Type: 'persistent' })];
+    expect(await tend()).toBe(2);
+    door.site.control.answer = () => undefined;
+    const [{ InstanceId: failed = '' } = {}] = await requests([persistent]);
+    expect(await tend()).toBe(0);
+    expect([await standing(once), await standing(persistent)]).toEqual([['closed', 'instance-terminated-by-service'], ['open', 'instance-terminated-by-service']]);
+    expect((await instance(failed))?.StateReason).toMatchObject({ Code: 'Server.DriverFailed', Message: expect.stringContaining('qemu did not start') });
+    expect((await door.site.manager.leases.describe(door.site.alice, { live: true })).map((l) => l.id)).toEqual([]);
+    await door.site.db.query(statement<never>('test-a-minute', "UPDATE lease SET ended_at = ended_at - interval '61 s'"));
+    expect(await tend()).toBe(1);
+    expect(await standing(persistent)).toEqual(['active', 'fulfilled']);
+  });
+
   it('wait for their time, and are over with it', async () => {
     const in10 = new Date(door.now + 600_000);
     const [later = ''] = await request({ ValidFrom: in10 });
