@@ -108,7 +108,7 @@ export function createNotifier(ctx: Context, db: Db, delivery: Delivery): Notifi
   }
 
   async function tellOnce(s: SubscriptionRow): Promise<boolean> {
-    const rows = await db.query(leaseNews, [s.lease_id, s.txid, s.event_id, MOST_NEWS]);
+    const rows = forOneMessage(s, await db.query(leaseNews, [s.lease_id, s.txid, s.event_id, MOST_NEWS]));
     const news = newsOf(s, rows);
     if (news.length > 0) {
       try {
@@ -147,6 +147,12 @@ export function createNotifier(ctx: Context, db: Db, delivery: Delivery): Notifi
       await Promise.all(telling.values());
     },
   };
+}
+
+/** Unwrapped, each change is a message of its own: what was taken is not told again when the next one is not, and the claim lasts for one. */
+function forOneMessage(s: SubscriptionRow, rows: readonly LeaseNewsRow[]): readonly LeaseNewsRow[] {
+  const first = s.wrapped ? -1 : rows.findIndex((r) => newsOf(s, [r]).length > 0);
+  return first < 0 ? rows : rows.slice(0, first + 1);
 }
 
 /** What the subscription's topic is about. */

@@ -86,6 +86,20 @@ describe('a subscription to the current state', () => {
     await change(number, 'end');
   });
 
+  it('is told by a message for each change where it wants that, and of none again that its consumer took', async () => {
+    const number = await lease();
+    const key = keyOf(await subscribe(number, 'currentState', TYPES, '<UseNotify>false</UseNotify>'));
+    expect((await manager(key, `<PauseSubscription xmlns="${NOTIFICATION}"/>`)).status).toBe(200);
+    for (const to of ['pause', 'start'] as const) {
+      await change(number, to);
+      await wsrf.site.settled();
+    }
+    answers = [202, 503];
+    await manager(key, `<ResumeSubscription xmlns="${NOTIFICATION}"/>`);
+    await change(number, 'end');
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Paused>Running', 'Running>Cancelled']), { timeout: 20_000 });
+  });
+
   it('is told nothing while it is paused, and all of it when it goes on; nothing after its end', async () => {
     const number = await lease();
     const other = await lease();
