@@ -38,21 +38,11 @@ const DUE_OF_PILOTS = statement<Due>('sim-due-of-pilots', `
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
                AND (NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding) OR (s.state = 'Ready' AND (n.state <> 'Reserved' OR NOT v.reachable)))))))::int AS restless`);
 
-interface Old { lease: number | null; slot: number | null; usage: number | null }
-const OLD = statement<Old>('sim-old', `
-  SELECT (SELECT min(at) FROM (SELECT max(ended_at) AS at FROM lease GROUP BY group_id HAVING bool_and(final AND NOT holding)) g) AS lease,
-         (SELECT min(ended_at) FROM slot s WHERE final AND NOT EXISTS (SELECT 1 FROM slot_node n JOIN lease l ON l.slot_node_id = n.id WHERE n.slot_id = s.id)) AS slot,
-         (SELECT min(closed_at) FROM usage_record u WHERE NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = u.lease_id)) AS usage`);
-/** What has ended since the last question has done so no longer ago than this before it, whatever clocks and late messages say. */
-const LATE_MS = 3_600_000;
-
 const UNTOLD = statement<{ waits: boolean }>('sim-untold', 'SELECT EXISTS (SELECT FROM usage_event) AS waits');
 
 export class Idle {
   #due: Due = { sweep: null, intent: null, lives: 0, restless: 0, waiting_since: null };
   #asked = -1;
-  /** The oldest of each that there was or can have come since; undefined: something was pruned. */
-  #oldest: Record<keyof Old, number> | undefined;
   #untold = true;
   #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
@@ -93,7 +83,8 @@ export class Idle {
     switch (worker) {
       case 'dispatcher': return isLater(this.#look().intent, now);
       case 'sweeper': return isLater(this.#look().sweep, now);
-      case 'pruner': return this.#nothingOld(now);
+      // It asks one question, as seldom as time could leap.
+      case 'pruner': return false;
       case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? ['network', 'database'] : EVERYTHING) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
       case 'sinks': return this.#nothingToTell();
@@ -127,20 +118,6 @@ export class Idle {
   #allLive(): boolean {
     const { services, options } = this.site;
     return (options.services === 1 || this.#calm(LIVES_MS, ['database', 'services'])) && services.length === options.services && this.#look().lives === services.length;
-  }
-
-  #nothingOld(now: number): boolean {
-    const { retention, ec2 } = this.site.config;
-    const isKept = (since: number, seconds: number): boolean => seconds === 0 || since + seconds * 1000 > now;
-    const allKept = ({ lease, slot, usage }: Record<keyof Old, number>): boolean =>
-      isKept(lease, retention.leases === 0 ? 0 : Math.max(retention.leases, ec2.terminated_visible)) && isKept(slot, retention.slots) && isKept(usage, retention.usage);
-    if (this.#oldest !== undefined && allKept(this.#oldest)) return true;
-    const [old] = this.site.database.postgres.query(OLD);
-    const [lease, slot, usage] = [old?.lease, old?.slot, old?.usage].map((at) => at ?? Infinity) as [number, number, number];
-    const kept = allKept({ lease, slot, usage });
-    const since = now - LATE_MS;
-    this.#oldest = kept ? { lease: Math.min(lease, since), slot: Math.min(slot, since), usage: Math.min(usage, since) } : undefined;
-    return kept;
   }
 
   #slotsRest(now: number): boolean {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
-import { EMPTY, FACTS, OF_GROUPS, OF_INTERVALS, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, type Rule } from './rules.ts';
+import { EMPTY, factsOf, OF_GROUPS, OF_INTERVALS, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
 
@@ -14,32 +14,34 @@ export interface Violation {
 }
 
 interface Broken { rule: number; id: string }
+interface Check { readonly rules: readonly Rule[]; readonly sql: Statement<Broken> }
 const all = (name: string, rules: readonly Rule[]): Statement<Broken> =>
   statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken}) x`).join(' UNION ALL '));
 /** Each lease is looked at once for all of its rules. */
-const ofLeases = (name: string, which: string, rules: readonly Rule[]): { rules: readonly Rule[]; sql: Statement<Broken> } => ({ rules, sql: statement(`sim-${name}`, `
+const ofLeases = (name: string, leases: string, rules: readonly Rule[]): Check => ({ rules, sql: statement(`sim-${name}`, `
   SELECT rule, id FROM (SELECT id, CASE ${rules.map((r, i) => `WHEN ${r.broken} THEN ${i}`).join(' ')} END AS rule
-    FROM (${FACTS} WHERE ${which} OFFSET 0) l OFFSET 0) found WHERE rule IS NOT NULL`) });
-const EVERY = ofLeases('each', 'true', [...OF_LEASES, OF_INTERVALS, OF_GROUPS]);
-const THESE = 'l.id = ANY($1::text[])';
-const CHANGED = ofLeases('changed', THESE, OF_LEASES);
-const CHANGED_WITH_INTERVALS = ofLeases('changed-with-intervals', THESE, [...OF_LEASES, OF_INTERVALS]);
+    FROM (${factsOf(leases)} OFFSET 0) l OFFSET 0) found WHERE rule IS NOT NULL`) });
+const EVERY = ofLeases('each', 'lease', [...OF_LEASES, OF_INTERVALS, OF_GROUPS]);
+/** Of which something stands in the trail since event $1. */
+const CHANGED_LEASES = '(SELECT l.* FROM (SELECT DISTINCT lease_id FROM event WHERE id > $1) e JOIN lease l ON l.id = e.lease_id)';
+const CHANGED = ofLeases('changed', CHANGED_LEASES, OF_LEASES);
+const CHANGED_WITH_INTERVALS = ofLeases('changed-with-intervals', CHANGED_LEASES, [...OF_LEASES, OF_INTERVALS]);
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
 const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
 const AT_REST = { rules: SETTLED, sql: all('settled', SETTLED) };
 const AT_THE_END = { rules: EMPTY, sql: all('empty', EMPTY) };
 
-interface EventRow { id: number; lease_id: string; from_state: string | null; to_state: string; trigger: string }
-const EVENTS = statement<EventRow>('sim-events', 'SELECT id, lease_id, from_state, to_state, trigger FROM event WHERE id > $1 ORDER BY id');
+interface EventRow { id: number; lease_id: string; from_state: string | null; to_state: string; trigger: string; request_id: string }
+const EVENTS = statement<EventRow>('sim-events', 'SELECT id, lease_id, from_state, to_state, trigger, request_id FROM event WHERE id > $1 ORDER BY id');
 interface LeaseFact { id: string; state: string; final: boolean; node: string | null; slot: string | null; memory_mb: number }
 const LEASES = statement<LeaseFact>('sim-leases', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE l.id = ANY($1::text[])`);
 const LIVE = statement<LeaseFact>('sim-live', `
   SELECT l.id, l.state, l.final, n.name AS node, n.slot_id AS slot, l.memory_mb FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id WHERE NOT final`);
-const GROUPS = statement<{ id: string; request_id: string; leases: number; places: number; spot: boolean }>('sim-groups', `
-  SELECT l.group_id AS id, min(e.request_id) AS request_id, count(*)::int AS leases, max(l.launch_index) + 1 AS places, bool_and(l.spot_request_id IS NOT NULL) AS spot FROM lease l JOIN event e ON e.lease_id = l.id AND e.from_state IS NULL
-   WHERE l.group_id IN (SELECT group_id FROM lease WHERE id = ANY($1::text[])) GROUP BY l.group_id`);
+const GROUPS = statement<{ id: string; leases: number; places: number; spot: boolean; one: string }>('sim-groups', `
+  SELECT group_id AS id, count(*)::int AS leases, max(launch_index) + 1 AS places, bool_and(spot_request_id IS NOT NULL) AS spot, min(id) AS one FROM lease
+   WHERE group_id IN (SELECT group_id FROM lease WHERE id = ANY($1::text[])) GROUP BY group_id`);
 const OVERDUE = statement<{ id: string }>('sim-overdue', "SELECT id || ' ' || state AS id FROM lease WHERE NOT final AND ends_at < $1");
 const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: Array<{ start: number; stop: number }> }>('sim-usage', `
   SELECT r.lease_id, r.charged_minutes, coalesce((SELECT json_agg(json_build_object('start', extract(epoch FROM start_at) * 1000, 'stop', extract(epoch FROM stop_at) * 1000))
@@ -66,6 +68,8 @@ export class Invariants {
   readonly #states = new Map<string, string>();
   /** Lease → machine, of each VM that was there at the last look. */
   #there = new Map<string, string>();
+  /** Lease → MiB of its VM. */
+  readonly #memory = new Map<string, number>();
   #lastEvent = 0;
   readonly #seen = new Map<string, number>();
   #looks = 0;
@@ -94,18 +98,26 @@ export class Invariants {
     this.#writes = database.writes;
     if (!this.#changed(EVERYWHERE)) return this.#machines();
     this.#looks += 1;
-    const trail = this.#changed(['event']) ? this.#trail() : { found: [], leases: [] };
     // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.
     const all = this.#looks % ALL_EVERY === 0;
-    const changed = this.#changed(['usage_interval']) ? CHANGED_WITH_INTERVALS : CHANGED;
-    return [
-      ...trail.found,
-      ...(all ? [...this.#tables(NODES), ...this.#tables(EVERY)] : trail.leases.length > 0 ? this.#tables(changed, [trail.leases]) : []),
-      ...(!all && this.#changed(['vmm_node', ROOM]) ? this.#tables(NODES) : []),
-      ...(this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node']) ? this.#tables(SLOTS) : []),
-      ...(this.site.more !== undefined && this.#changed(['lease', 'policy']) ? [...this.#tables(SPOT), ...this.site.more.look()] : []),
-      ...this.#machines(),
-    ];
+    const told = this.#changed(['event']);
+    const intervals = this.#changed(['usage_interval']);
+    const checks: Check[] = [];
+    if (all) checks.push(EVERY);
+    else if (told) checks.push(intervals ? CHANGED_WITH_INTERVALS : CHANGED);
+    if (this.#changed(['vmm_node', ROOM]) || all) checks.push(NODES);
+    if (this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node'])) checks.push(SLOTS);
+    const more = this.site.more !== undefined && this.#changed(['lease', 'policy']);
+    if (more) checks.push(SPOT);
+    return [...this.#ask(checks, told), ...more ? this.site.more?.look() ?? [] : [], ...this.#machines()];
+  }
+
+  /** Everything at once: a question of its own costs as much as most of what is asked. */
+  #ask(checks: readonly Check[], told: boolean): Violation[] {
+    const since = this.#lastEvent;
+    const answers = this.site.database.postgres.ask([...told ? [[EVENTS, [since]] as const] : [], ...checks.map(({ sql }) => [sql, sql.text.includes('$1') ? [since] : []] as const)]);
+    const trail = told ? this.#trail(answers.shift() as unknown as EventRow[]) : [];
+    return [...trail, ...checks.flatMap(({ rules }, i) => (answers[i] as unknown as Broken[]).map((r) => brokenRule(rules, r)))];
   }
 
   /** Since it was asked for these tables last. */
@@ -135,37 +147,36 @@ export class Invariants {
     return [...this.#tables(AT_THE_END), ...this.site.more?.settled() ?? [], ...this.site.more?.empty() ?? [], ...left, ...kept, ...jobs, ...pilots, ...wrong.map((u) => ({ says: 'a usage record is equal to its intervals', of: `${u.lease_id}: ${u.charged_minutes}` }))];
   }
 
-  #tables({ rules, sql }: { rules: readonly Rule[]; sql: Statement<{ rule: number; id: string }> }, values: readonly unknown[] = []): Violation[] {
-    return this.site.database.postgres.query(sql, values).map((r) => ({ says: rules[r.rule]?.says ?? '', of: r.id }));
+  #tables({ rules, sql }: Check): Violation[] {
+    return this.site.database.postgres.query(sql).map((r) => brokenRule(rules, r));
   }
 
-  #trail(): { found: Violation[]; leases: string[] } {
+  #trail(events: readonly EventRow[]): Violation[] {
     const found: Violation[] = [];
-    const leases = new Set<string>();
-    const created: string[] = [];
-    for (const e of this.site.database.postgres.query(EVENTS, [this.#lastEvent])) {
+    /** Lease → the request that made it. */
+    const created = new Map<string, string>();
+    for (const e of events) {
       this.#lastEvent = e.id;
-      leases.add(e.lease_id);
       this.events += 1;
       if (e.trigger === 'started') this.ran += 1;
       this.#story.update(`${this.site.time.now} ${e.lease_id} ${e.to_state} ${e.trigger}\n`);
       this.site.trace.add('event', e.lease_id, e.from_state ?? '-', e.to_state, e.trigger);
       const before = this.#states.get(e.lease_id) ?? null;
-      if (before === null) created.push(e.lease_id);
+      if (before === null) created.set(e.lease_id, e.request_id);
       if (e.from_state !== before) found.push({ says: 'the trail of a lease has no gap', of: `${e.lease_id}: ${e.trigger} from ${e.from_state ?? '-'}, it was ${before ?? '-'}` });
       else if (e.from_state !== e.to_state && WAYS_OUT[before ?? '']?.includes(e.to_state) === false) {
         found.push({ says: 'a lease never comes back', of: `${e.lease_id}: ${before ?? ''} to ${e.to_state} by ${e.trigger}` });
       }
       this.#states.set(e.lease_id, e.to_state);
     }
-    return { found: created.length === 0 ? found : [...found, ...this.#groups(created)], leases: [...leases] };
+    return created.size === 0 ? found : [...found, ...this.#groups(created)];
   }
 
   /** Whether anybody hears of it or not. */
-  #groups(created: readonly string[]): Violation[] {
-    return this.site.database.postgres.query(GROUPS, [created]).flatMap(({ id, request_id, leases, places, spot }) => {
+  #groups(created: ReadonlyMap<string, string>): Violation[] {
+    return this.site.database.postgres.query(GROUPS, [[...created.keys()]]).flatMap(({ id, leases, places, spot, one }) => {
       if (leases !== places) return [{ says: OF_GROUPS.says, of: id }];
-      const wish = this.site.wishes.get(request_id) ?? (spot ? ONE : undefined);
+      const wish = this.site.wishes.get(created.get(one) ?? '') ?? (spot ? ONE : undefined);
       if (wish !== undefined && leases >= wish.minCount && leases <= wish.maxCount) return [];
       return [{ says: 'a group is created whole or not at all', of: `${id} has ${leases} leases, ${wish?.minCount ?? 0} to ${wish?.maxCount ?? 0} were asked for` }];
     });
@@ -191,7 +202,8 @@ export class Invariants {
   }
 
   #arrivals(come: ReadonlyArray<readonly [string, string]>, there: ReadonlyMap<string, string>): Violation[] {
-    const facts = new Map(this.site.database.postgres.query(LEASES, [[...there.keys()]]).map((l) => [l.id, l]));
+    const facts = new Map(this.site.database.postgres.query(LEASES, [come.map(([lease]) => lease)]).map((l) => [l.id, l]));
+    for (const [lease, { memory_mb: mb }] of facts) this.#memory.set(lease, mb);
     const found: Violation[] = [];
     for (const [lease, name] of come) {
       const fact = facts.get(lease);
@@ -201,7 +213,7 @@ export class Invariants {
       else if (fact.final && !this.#pilot) found.push({ says: 'nothing is started after its lease is over', of: `${lease} on ${name}` });
     }
     for (const m of this.site.machines) {
-      const mb = [...there].filter(([, name]) => name === m.name).reduce((sum, [lease]) => sum + (facts.get(lease)?.memory_mb ?? 0), 0);
+      const mb = [...there].filter(([, name]) => name === m.name).reduce((sum, [lease]) => sum + (this.#memory.get(lease) ?? 0), 0);
       if (mb > this.site.roomOf(m)) found.push({ says: 'VMs on a machine have no more memory than it gives', of: `${m.name}: ${mb} MiB of ${this.site.roomOf(m)}` });
     }
     return found;
@@ -219,6 +231,8 @@ export class Invariants {
     ];
   }
 }
+
+const brokenRule = (rules: readonly Rule[], { rule, id }: Broken): Violation => ({ says: rules[rule]?.says ?? '', of: id });
 
 /** By the directory of the pilot that runs it. */
 const slotOf = (site: Site, machine: string, lease: string): string | undefined =>

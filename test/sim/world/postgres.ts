@@ -40,6 +40,8 @@ function rowOf(columns: readonly Column[], fields: ReadonlyArray<string | null>)
   return row;
 }
 
+export type Question = readonly [s: Statement<unknown>, values: readonly unknown[]];
+
 export class Postgres {
   readonly #columns = new Map<string, readonly Column[]>();
   #feed: (bytes: Buffer) => void = () => undefined;
@@ -116,6 +118,18 @@ export class Postgres {
     for (const m of answer) {
       if (m.name === 'dataRow') rows.push(rowOf(columns, m.fields as Array<string | null>) as Row);
       else if (m.name === 'commandComplete' && !NOTHING.test(m.text ?? '')) this.changed = true;
+    }
+    return rows;
+  }
+
+  /** Several questions that change nothing, at once. @throws pg.DatabaseError */
+  ask(questions: readonly Question[]): Array<Array<Record<string, unknown>>> {
+    const columns = questions.map(([s]) => this.#columns.get(s.name) ?? this.#prepare(s));
+    const rows: Array<Array<Record<string, unknown>>> = questions.map(() => []);
+    let at = 0;
+    for (const m of this.#send(...questions.flatMap(([s, values]) => [serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) }), RUN]), DONE)) {
+      if (m.name === 'dataRow') rows[at]?.push(rowOf(columns[at] ?? [], m.fields as Array<string | null>));
+      else if (m.name === 'commandComplete') at += 1;
     }
     return rows;
   }

@@ -14,12 +14,12 @@ export const OF_NODES: readonly Rule[] = [
 ];
 
 const counted = (from: string, where: string): string => `(SELECT count(*) FROM ${from} WHERE ${where})`;
-/** What the rules of each lease `l` speak of. Counted and not asked with EXISTS, for which a plan would read whole tables. */
-export const FACTS = `SELECT l.*, i.*,
+/** What the rules of each of these leases `l` speak of. Counted and not asked with EXISTS, for which a plan would read whole tables. */
+export const factsOf = (leases: string): string => `SELECT l.id, l.group_id, l.state, l.final, l.holding, l.node_id, l.nics, i.*,
     ${counted('network_address a', 'a.lease_id = l.id')} AS addresses,
     ${counted('usage_record u', 'u.lease_id = l.id AND (u.closed_at IS NULL) = l.holding')} AS records,
     ${counted('usage_interval u', 'u.lease_id = l.id AND u.stop_at IS NULL')} AS open_intervals
-  FROM lease l CROSS JOIN LATERAL (
+  FROM ${leases} l CROSS JOIN LATERAL (
     SELECT count(*) AS open_intents, count(*) FILTER (WHERE l.final OR i.generation <> l.generation) AS strange_intents FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') i`;
 
 /** Conditions on the facts of a lease: one for which it is true breaks the rule. */
