@@ -16,6 +16,7 @@ import * as m0013 from './0013_spot.ts';
 import * as m0014 from './0014_tag_search.ts';
 import * as m0015 from './0015_spot_slots.ts';
 import * as m0016 from './0016_serialize.ts';
+import * as m0017 from './0017_fewer_steps.ts';
 
 export interface Migration {
   readonly name: string;
@@ -39,4 +40,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0014_tag_search', up: m0014.up },
   { name: '0015_spot_slots', up: m0015.up },
   { name: '0016_serialize', up: m0016.up },
+  { name: '0017_fewer_steps', up: m0017.up },
 ];

@@ -9,11 +9,8 @@ import { Fault, isFault } from '../lease/faults.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
-import { groupsByToken, insertGroups, insertLeases } from '../store/leases.ts';
-import { holdImages } from '../store/images.ts';
+import { groupsByToken, holdUsed, insertGroups, insertLeases } from '../store/leases.ts';
 import { countSpotLaunches } from '../store/spot.ts';
-import { holdNetworks } from '../store/networks.ts';
-import { holdAccounts } from '../store/users.ts';
 import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
 import { gathered, gridIds, isGathered, writeGridGroups } from './gathering.ts';
@@ -213,11 +210,12 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
 /** Users, images and networks were looked up before; from here to the commit they cannot be removed. */
 async function holdWhatIsUsed(tx: Queryable, planned: readonly Planned[]): Promise<void> {
   const accounts = [...new Set(planned.map((p) => p.request.accountId))];
-  if ((await tx.query(holdAccounts, [accounts])).length < accounts.length) throw new Fault('AuthFailure', 'the user has just been removed');
   const images = [...new Set(planned.map((p) => p.request.image.id))];
-  if ((await tx.query(holdImages, [images])).length < images.length) throw new Fault('ImageNotFound', 'the image has just been removed');
   const networks = [...new Set(planned.flatMap((p) => p.request.networks.map((n) => n.name)))];
-  if ((await tx.query(holdNetworks, [networks])).length < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
+  const [held] = await tx.query(holdUsed, [accounts, images, networks]);
+  if (held === undefined || held.accounts < accounts.length) throw new Fault('AuthFailure', 'the user has just been removed');
+  if (held.images < images.length) throw new Fault('ImageNotFound', 'the image has just been removed');
+  if (held.networks < networks.length) throw new Fault('NetworkNotFound', 'the network has just been removed');
   const spot = planned.flatMap((p) => p.request.spot?.requestId ?? []);
   if (spot.length > 0 && (await tx.query(countSpotLaunches, [spot])).length < spot.length) throw new Fault('SpotRequestNotFound', 'the spot request has just been cancelled');
   await holdGroups(tx, planned.flatMap((p) => p.request.securityGroups ?? []));

@@ -7,6 +7,7 @@ import type { Queryable } from '../store/db.ts';
 import { insertEvents, moveEnds, type LockedLease } from '../store/leases.ts';
 import { openBudgets, requireAllowed } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
+import { lockUse } from './lock-use.ts';
 import { checkIds, lockNamed } from './named-leases.ts';
 import type { Caller, NewEnd } from './types.ts';
 
@@ -22,6 +23,7 @@ export async function moveEnd(deps: Pick<ManagerDeps, 'ctx' | 'config'>, tx: Que
   for (const { lease } of leases) checkBorrowed(deps, lease, endsAt);
   await checkPolicies(deps, tx, caller, leases.filter((l) => endsAt > l.before).map((l) => l.lease), endsAt);
   const durations = leases.map(({ lease: l }) => reservedS(l, endsAt));
+  await lockUse(tx, leases.map(({ lease: l }) => l.account_id));
   await tx.query(moveEnds, [
     leases.map(({ lease: l }) => l.id), leases.map(() => new Date(endsAt)), durations,
     durations.map((s) => reservedMinutes(s, true, deps.config.accounting.charge_granularity)),

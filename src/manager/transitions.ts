@@ -13,9 +13,10 @@ import type { Random } from '../platform/context.ts';
 import type { Queryable } from '../store/db.ts';
 import { finishIntents, insertIntents, supersedeIntents } from '../store/intents.ts';
 import {
-  closeIntervals, closeRecords, insertEvents, intervalsOf, openIntervals, updateLeases, type LockedLease,
+  closeIntervals, closeRecords, insertEvents, openIntervals, releaseLeases, updateLeases, type LockedLease,
 } from '../store/leases.ts';
 import { changeNodeUse, lockNodes } from '../store/nodes.ts';
+import { lockUse } from './lock-use.ts';
 
 /** A poll leaves a new intent to the process that wrote it for so long. */
 export const HANDOVER_MS = 30_000;
@@ -141,7 +142,7 @@ export class TransitionBatch {
 
   async write(tx: Queryable): Promise<Effects> {
     const at = new Date(this.now);
-    if (this.updates.size > 0) await tx.query(updateLeases, [JSON.stringify([...this.updates.values()].map(updateRow))]);
+    await this.writeLeases(tx);
     if (this.events.length > 0) await tx.query(insertEvents, [JSON.stringify(this.events)]);
     if (this.finished.length > 0) {
       const f = this.finished;
@@ -159,6 +160,16 @@ export class TransitionBatch {
       released: this.releases.flatMap((l) => (l.node_id === null ? [] : [{ nodeId: l.node_id, memoryMb: l.memory_mb, cores: l.cores }])),
       borrowed: this.releases.some((l) => l.slot_node_id !== null),
     };
+  }
+
+  private async writeLeases(tx: Queryable): Promise<void> {
+    const released = new Set(this.releases);
+    const updates = [...this.updates.values()];
+    const [kept, gone] = [updates.filter((u) => !released.has(u.lease)), updates.filter((u) => released.has(u.lease))];
+    if (kept.length > 0) await tx.query(updateLeases, [JSON.stringify(kept.map(updateRow))]);
+    if (gone.length === 0) return;
+    await lockUse(tx, this.releases.map((l) => l.account_id));
+    await tx.query(releaseLeases, [JSON.stringify(gone.map(updateRow))]);
   }
 
   private touch(lease: LockedLease, outcome: Outcome): Update {
@@ -193,12 +204,11 @@ export class TransitionBatch {
   }
 
   private async writeUsage(tx: Queryable): Promise<void> {
-    const ids = [...this.closed.keys()];
-    await tx.query(closeIntervals, [ids, [...this.closed.values()].map((ms) => new Date(ms))]);
     const ended = this.releases.map((l) => l.id);
+    const rows = await tx.query(closeIntervals, [[...this.closed.keys()], [...this.closed.values()].map((ms) => new Date(ms)), ended]);
     if (ended.length === 0) return;
     const intervals = new Map<string, Array<{ start: number; stop: number | null }>>(ended.map((id) => [id, []]));
-    for (const r of await tx.query(intervalsOf, [ended])) intervals.get(r.lease_id)?.push({ start: r.start_at, stop: r.stop_at });
+    for (const r of rows) intervals.get(r.lease_id)?.push({ start: r.start_at, stop: r.stop_at });
     await tx.query(closeRecords, [
       ended,
       ended.map((id) => new Date(this.closed.get(id) ?? this.now)),
@@ -216,7 +226,8 @@ export class TransitionBatch {
     }
     if (use.size === 0) return;
     const ids = [...use.keys()];
-    await tx.query(lockNodes, [ids]);
+    // A single row is locked by its change.
+    if (ids.length > 1) await tx.query(lockNodes, [ids]);
     await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores)]);
   }
 }
@@ -226,7 +237,7 @@ const iso = (ms: number): string => new Date(ms).toISOString();
 function updateRow(u: Update): object {
   const { lease } = u;
   return {
-    id: lease.id, state: lease.state, generation: lease.generation, final: lease.final, holding: lease.holding,
+    id: lease.id, state: lease.state, generation: lease.generation, final: lease.final,
     reach: u.reach ?? null,
     running_at: u.runningAt === undefined ? null : iso(u.runningAt),
     ended_at: u.endedAt === undefined ? null : iso(u.endedAt),

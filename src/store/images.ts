@@ -131,10 +131,6 @@ export const lockImage = statement<ImageRow>('lock-image', `${VIEW}
    WHERE i.removed_at IS NULL AND (i.id = $1 OR ($1::text IS NULL AND i.name = $3 AND a.name IS NOT DISTINCT FROM $2))
      FOR UPDATE OF i`);
 
-/** $1 ids: those that stand; they cannot be removed before the transaction ends. */
-export const holdImages = statement<{ id: string }>('hold-images', `
-  SELECT id FROM image WHERE id = ANY($1::text[]) AND removed_at IS NULL ORDER BY id FOR KEY SHARE`);
-
 /** $1 image: live leases that use it, a few of them */
 export const liveLeasesOfImage = statement<{ id: string }>('live-leases-of-image', `
   SELECT id FROM lease WHERE image_id = $1 AND NOT final ORDER BY seq LIMIT 10`);

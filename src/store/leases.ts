@@ -121,6 +121,12 @@ export const groupsByToken = statement<TokenRow>('groups-by-token', `
     FROM unnest($1::bigint[], $2::text[]) AS asked(account_id, client_token)
     JOIN lease_group g USING (account_id, client_token)`);
 
+/** $1 accounts, $2 images, $3 networks: how many of each stand; they cannot be removed before the transaction ends. Many hold them at once. */
+export const holdUsed = statement<{ accounts: number; images: number; networks: number }>('hold-used', `
+  SELECT (SELECT count(*)::int FROM (SELECT FROM account WHERE id = ANY($1::bigint[]) AND removed_at IS NULL ORDER BY id FOR KEY SHARE) a) AS accounts,
+         (SELECT count(*)::int FROM (SELECT FROM image WHERE id = ANY($2::text[]) AND removed_at IS NULL ORDER BY id FOR KEY SHARE) i) AS images,
+         (SELECT count(*)::int FROM (SELECT FROM network WHERE name = ANY($3::text[]) ORDER BY id FOR KEY SHARE) n) AS networks`);
+
 /** $1 jsonb array of groups. A client token used before drops its group from what is returned. */
 export const insertGroups = statement<{ id: string }>('insert-groups', `
   INSERT INTO lease_group (id, account_id, client_token, request_hash, created_at, security_groups)
@@ -223,16 +229,21 @@ export const lockLeases = statement<LockedLease>('lock-leases', `
     FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
 
-/** $1 jsonb array of new lease facts; absent (null) reach, reason, running_at, ended_at leave what stands. */
-export const updateLeases = statement<never>('update-leases', `
-  UPDATE lease l SET state = x.state, generation = x.generation, final = x.final, holding = x.holding,
+const changeLeases = (more = ''): string => `
+  UPDATE lease l SET state = x.state, generation = x.generation, final = x.final, ${more}
          reach = CASE WHEN x.final THEN NULL ELSE coalesce(x.reach, l.reach) END,
          running_at = coalesce(l.running_at, x.running_at), ended_at = coalesce(x.ended_at, l.ended_at),
          reason_code = coalesce(x.reason_code, l.reason_code), reason = coalesce(x.reason, l.reason),
          phases = l.phases || coalesce(x.phases, '{}'), target = x.target, save_as = x.save_as, image_order = x.image_order
-    FROM jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, holding boolean, reach jsonb,
+    FROM jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, reach jsonb,
          running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text, image_order text)
-   WHERE l.id = x.id`);
+   WHERE l.id = x.id`;
+
+/** $1 jsonb array of new lease facts; absent (null) reach, reason, running_at, ended_at leave what stands. */
+export const updateLeases = statement<never>('update-leases', changeLeases());
+
+/** As updateLeases; from now on they hold nothing. What their accounts have follows in the database, which costs as much again. */
+export const releaseLeases = statement<never>('release-leases', changeLeases('holding = false,'));
 
 /** $1 jsonb array of events */
 export const insertEvents = statement<never>('insert-events', `
@@ -274,22 +285,21 @@ export const openIntervals = statement<never>('open-intervals', `
     FROM jsonb_to_recordset($1) AS x(lease_id text, node text, start_at timestamptz, memory_mb int, cores int)
   ON CONFLICT (lease_id) WHERE stop_at IS NULL DO NOTHING`);
 
-/** $1 ids, $2 stops, in parallel arrays: open intervals end. Returns every interval of these leases, for the charge. */
-export const closeIntervals = statement<never>('close-intervals', `
-  UPDATE usage_interval u SET stop_at = greatest(u.start_at, x.stop_at)
-    FROM unnest($1::text[], $2::timestamptz[]) AS x(lease_id, stop_at) WHERE u.lease_id = x.lease_id AND u.stop_at IS NULL`);
-
 export interface IntervalRow {
   lease_id: string;
-  node: string;
   start_at: number;
   stop_at: number | null;
-  memory_mb: number;
-  cores: number;
 }
-/** $1 ids */
-export const intervalsOf = statement<IntervalRow>('intervals-of', `
-  SELECT lease_id, node, start_at, stop_at, memory_mb, cores FROM usage_interval WHERE lease_id = ANY($1::text[]) ORDER BY lease_id, start_at`);
+/** $1 ids, $2 stops, in parallel arrays: open intervals end. $3 leases of which every interval is returned, for the charge. */
+export const closeIntervals = statement<IntervalRow>('close-intervals', `
+  WITH closed AS (
+    UPDATE usage_interval u SET stop_at = greatest(u.start_at, x.stop_at)
+      FROM unnest($1::text[], $2::timestamptz[]) AS x(lease_id, stop_at) WHERE u.lease_id = x.lease_id AND u.stop_at IS NULL
+    RETURNING u.lease_id, u.start_at, u.stop_at
+  )
+  SELECT lease_id, start_at, stop_at FROM closed WHERE lease_id = ANY($3::text[])
+   UNION ALL
+  SELECT lease_id, start_at, stop_at FROM usage_interval WHERE lease_id = ANY($3::text[]) AND stop_at IS NOT NULL`);
 
 /** $1 ids, $2 closed at, $3 charged minutes, in parallel arrays */
 export const closeRecords = statement<never>('close-records', `

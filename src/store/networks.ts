@@ -19,10 +19,6 @@ export const networksByName = statement<NetworkRow>('networks-by-name', `SELECT 
 /** $1 name. Waits for transactions that take addresses of it, and makes them wait. */
 export const lockNetwork = statement<NetworkRow>('lock-network', `SELECT ${COLUMNS} FROM network WHERE name = $1 FOR UPDATE`);
 
-/** As lockNetwork for those who only need that the network stays: many hold it at once. */
-export const holdNetworks = statement<NetworkRow>('hold-networks', `
-  SELECT ${COLUMNS} FROM network WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE`);
-
 export const networkNames = statement<{ name: string }>('network-names', 'SELECT name FROM network ORDER BY name');
 
 export interface NetworkUseRow extends NetworkRow {

@@ -57,6 +57,10 @@ const accountUse = (lock: string): string => `
 /** $1 accounts */
 export const lockAccountUse = statement<AccountUseRow>('lock-account-use', accountUse('FOR NO KEY UPDATE'));
 
+/** $1 accounts: what they have, locked in the order that everybody keeps */
+export const holdUse = statement<{ account_id: number }>('hold-use', `
+  SELECT account_id FROM account_use WHERE account_id = ANY($1::bigint[]) ORDER BY account_id FOR NO KEY UPDATE`);
+
 /** $1 accounts; of the moment, for who only looks */
 export const readAccountUse = statement<AccountUseRow>('read-account-use', accountUse(''));
 

@@ -44,10 +44,6 @@ export const accountByName = statement<AccountRow>('account-by-name', `
 export const lockAccount = statement<AccountRow>('lock-account', `
   SELECT id, name, owner_id, admin, created_at FROM account WHERE name = $1 AND removed_at IS NULL FOR UPDATE`);
 
-/** $1 ids: those that stand; they cannot be removed before the transaction ends. */
-export const holdAccounts = statement<{ id: number }>('hold-accounts', `
-  SELECT id FROM account WHERE id = ANY($1::bigint[]) AND removed_at IS NULL ORDER BY id FOR KEY SHARE`);
-
 /** $1 name, $2 owner id, $3 admin, $4 now; no row when name or owner id is taken */
 export const insertAccount = statement<{ id: number }>('insert-account', `
   INSERT INTO account (name, owner_id, admin, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING id`);

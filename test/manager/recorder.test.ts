@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
 import type { Report } from '../../src/manager/recorder.ts';
-import { intervalsOf } from '../../src/store/leases.ts';
+import type { IntervalRow } from '../../src/store/leases.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 import { unanswered } from '../support/unanswered.ts';
@@ -55,7 +55,7 @@ describe('a clock that went back', () => {
     await site.db.query(statement('test-ended-later', "UPDATE usage_interval SET stop_at = stop_at + interval '1 hour' WHERE lease_id = $1"), [id]);
     await site.manager.leases.start(site.alice, [id]);
     await site.settled();
-    const [first, second] = await site.db.query(intervalsOf, [[id]]);
+    const [first, second] = await site.db.query(statement<IntervalRow>('test-intervals', 'SELECT lease_id, start_at, stop_at FROM usage_interval WHERE lease_id = $1 ORDER BY start_at'), [id]);
     expect([second?.start_at, second?.stop_at]).toEqual([first?.stop_at, null]);
     await site.manager.leases.end(site.alice, [id], '');
     await site.settled();
