@@ -158,7 +158,7 @@ describe('time', () => {
 describe('minutes', () => {
   it('reserved ones count what was charged in the period, what lives, and what is asked', async () => {
     await policies.set('default', { reserved_minutes: 200, period: '7d' });
-    await site.db.query(statement('test-days', "SELECT charge_account($1, (now() AT TIME ZONE 'UTC')::date - d, m) FROM (VALUES (0, 50), (7, 1000), (6, 30)) AS x(d, m)"), [site.alice.accountId]);
+    await site.db.query(statement('test-days', "SELECT charge($1, (now() AT TIME ZONE 'UTC')::date - d, m) FROM (VALUES (0, 50), (7, 1000), (6, 30)) AS x(d, m)"), [site.alice.accountId]);
     const [id = ''] = await ids(site.alice, { durationS: 6000 });
     await expect(create(site.alice, { durationS: 1260 })).rejects.toMatchObject({ reasons: ['policy default: reserved_minutes: limit 200 minutes, used 180 minutes, asked 21 minutes'] });
     await create(site.alice, { durationS: 600 });

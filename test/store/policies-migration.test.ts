@@ -49,7 +49,7 @@ test('leases, minutes and charges that were there are counted, and go on from th
     expect(await days()).toEqual([{ day: '2026-01-02', total: 26 }, { day: '2026-01-03', total: 33 }]);
     expect((await client.query("SELECT day::text, sum(minutes)::int AS minutes FROM usage_site_day GROUP BY day ORDER BY day")).rows).toEqual([{ day: '2026-01-02', minutes: 26 }, { day: '2026-01-03', minutes: 7 }]);
     // Years later what no period reaches goes, but for the row that says what was before.
-    await client.query("SELECT charge_account(1, '2029-05-01', 1), charge_account(1, '2029-05-02', 1)");
+    await client.query("SELECT charge(1, '2029-05-01', 1), charge(1, '2029-05-02', 1)");
     expect(await days()).toEqual([{ day: '2026-01-03', total: 33 }, { day: '2029-05-01', total: 34 }, { day: '2029-05-02', total: 35 }]);
   } finally {
     await client.end();
