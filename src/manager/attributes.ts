@@ -22,8 +22,10 @@ export function attributeCases(deps: ManagerDeps): Pick<Manager['leases'], 'attr
       return view(await read(deps.db, caller, id));
     },
     async setAttributes(caller, id, change, options) {
+      const ids = checkIds([id]);
+      if (change.type !== undefined) await deps.decision?.resize(caller, id, typeCalled(deps, change.type));
       await deps.db.transaction(async (tx) => {
-        const lease = (await lockNamed(tx, caller, checkIds([id]))).get(id) as LockedLease;
+        const lease = (await lockNamed(tx, caller, ids)).get(id) as LockedLease;
         await apply(deps, tx, caller, lease, change);
         // Thrown inside, so that what was tried is rolled back.
         if (options?.dryRun === true) throw new Fault('DryRun', 'Request would have succeeded, but DryRun flag is set.');
@@ -90,12 +92,19 @@ function requireStopped(lease: LockedLease, what: string): void {
   if (!rests) throw refused(lease, `is not in the 'stopped' state; its ${what} can be changed only then`);
 }
 
+/** @throws Fault TypeUnknown */
+function typeCalled({ config }: ManagerDeps, name: string): LeaseType {
+  const types = siteTypes(config);
+  const type = types.find((t) => t.name === name);
+  if (type === undefined) throw new Fault('TypeUnknown', `Invalid value '${name.slice(0, 100)}' for InstanceType.`, [`the site offers ${types.map((t) => t.name).join(', ')}`]);
+  return type;
+}
+
 /** Its disk lies on its node, so that is where the new size must fit. The room is taken at once, and is there at the next start. */
 async function resize(deps: ManagerDeps, tx: Queryable, caller: Caller, lease: LockedLease, name: string): Promise<LeaseType> {
   requireStopped(lease, 'type');
   const row = await read(tx, caller, lease.id);
-  const type = siteTypes(deps.config).find((t) => t.name === name);
-  if (type === undefined) throw new Fault('TypeUnknown', `Invalid value '${name.slice(0, 100)}' for InstanceType.`, [`the site offers ${siteTypes(deps.config).map((t) => t.name).join(', ')}`]);
+  const type = typeCalled(deps, name);
   if (lease.slot_node_id !== null) throw new Fault('Unsupported', 'The node of this instance is borrowed from the batch system for the size that it has; run a new one');
   const networks = type.networks.length > 0 ? type.networks : [deps.config.lease.default_network];
   if (networks.join() !== row.nics.map((n) => n.network).join()) {

@@ -1,13 +1,15 @@
 /**
- * The site's own decision on creates and later ends: asked before the transaction, so that it holds no locks while it thinks, and
+ * The site's own decision on creates, later ends and other types: asked before the transaction, so that it holds no locks while it thinks, and
  * after everything else about the request was found good. docs/policies.md is the contract of what is asked and answered.
  */
 import { z } from 'zod';
 import { Fault } from '../lease/faults.ts';
 import { writable } from '../lease/text.ts';
+import type { LeaseType } from '../lease/types.ts';
 import type { Context } from '../platform/context.ts';
 import { OutsideFailed, type Outside } from '../platform/outside/index.ts';
 import type { Db } from '../store/db.ts';
+import { imageById } from '../store/images.ts';
 import { leasesByIds, type LeaseRow } from '../store/leases.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
 import type { Caller, NewEnd } from './types.ts';
@@ -35,6 +37,8 @@ export interface SiteDecision {
   create(caller: Caller, order: Order): Promise<void>;
   /** Asked of the caller's own leases that would end later. @throws Fault NotAuthorized, DecisionFailed */
   extend(caller: Caller, ids: readonly string[], end: NewEnd): Promise<void>;
+  /** Asked of the caller's own lease that would be of this type. @throws Fault NotAuthorized, DecisionFailed */
+  resize(caller: Caller, id: string, type: LeaseType): Promise<void>;
   /** As `create`, for who only wants to know; the request says so. */
   explain(caller: Caller, order: Order): Promise<SiteVerdict>;
 }
@@ -61,7 +65,15 @@ export function createSiteDecision({ ctx, db, outside, onFailure }: {
     async extend(caller, ids, end) {
       const endsAt = 'endsAt' in end ? end.endsAt : ctx.clock.now() + end.durationS * 1000;
       const mine = (await readLeases(db, leasesByIds, [ids, caller.accountId])).filter((l) => l.ends_at !== null && l.ends_at < endsAt);
-      if (mine.length > 0) requireVerdict(await ask(caller, { kind: 'extend', explain: false, leases: mine.map((l) => leaseView(l, endsAt)) }));
+      if (mine.length > 0) requireVerdict(await ask(caller, { kind: 'extend', explain: false, leases: mine.map((l) => ({ ...leaseView(l), newEndsAt: endsAt })) }));
+    },
+    async resize(caller, id, type) {
+      const [lease] = await readLeases(db, leasesByIds, [[id], caller.accountId]);
+      if (lease === undefined) return;
+      const [image] = await db.query(imageById, [lease.image_id]);
+      requireVerdict(await ask(caller, {
+        kind: 'resize', explain: false, requests: [resizedView(lease, type, image?.owner ?? null)], leases: [{ ...leaseView(lease), newType: type.name, newMemoryMb: type.memoryMb, newCores: type.cores }],
+      }));
     },
   };
 }
@@ -81,6 +93,12 @@ const requestView = (r: ResolvedRequest): object => ({
   networks: r.networks.map((n) => n.name), zone: r.zone, durationS: r.durationS, keyName: r.keyName, tags: r.tags,
 });
 
-const leaseView = (l: LeaseRow, endsAt: number): object => ({
-  id: l.id, type: l.type, memoryMb: l.memory_mb, cores: l.cores, image: l.image_name, zone: l.zone, createdAt: l.created_at, endsAt: l.ends_at, newEndsAt: endsAt, tags: l.tags ?? {},
+/** As a request for what the lease will be: who bounds sizes of creates bounds these with the same lines. */
+const resizedView = (l: LeaseRow, type: LeaseType, imageOwner: string | null): object => ({
+  count: { min: 1, max: 1 }, type: type.name, memoryMb: type.memoryMb, cores: type.cores, diskMb: l.disk_mb, image: { id: l.image_id, name: l.image_name, owner: imageOwner },
+  networks: l.nics.map((n) => n.network), zone: l.zone, durationS: l.ends_at === null ? 0 : Math.ceil((l.ends_at - l.created_at) / 1000), keyName: l.key_name, tags: l.tags ?? {},
+});
+
+const leaseView = (l: LeaseRow): object => ({
+  id: l.id, type: l.type, memoryMb: l.memory_mb, cores: l.cores, image: l.image_name, zone: l.zone, createdAt: l.created_at, endsAt: l.ends_at, tags: l.tags ?? {},
 });

@@ -126,6 +126,58 @@ describe('a later end', () => {
   });
 });
 
+describe('another type', () => {
+  /** Stopped, so that its type can be changed. */
+  async function stopped(m: FullManager): Promise<string> {
+    const { leases: [lease] } = await m.leases.create(site.alice, request({ maxCount: 1, durationS: 600, tags: { project: 'x' } }));
+    await site.settled();
+    await m.leases.stop(site.alice, [lease?.id ?? '']);
+    await site.settled();
+    asked.length = 0;
+    return lease?.id ?? '';
+  }
+
+  it('is asked for as a request of that size, and is not had when the site refuses', async () => {
+    const m = manager();
+    const id = await stopped(m);
+    answer = ({ requests }) => ((requests as Array<{ cores: number }>).some((r) => r.cores >= 4) ? { allow: false, reasons: ['at most 3 cores'] } : { allow: true });
+    for (const dryRun of [false, true]) {
+      await expect(m.leases.setAttributes(site.alice, id, { type: 'm1.xlarge' }, { dryRun })).rejects.toMatchObject({ code: 'NotAuthorized', reasons: ['site decision: at most 3 cores'] });
+    }
+    expect(await m.leases.attributes(site.alice, id)).toMatchObject({ type: 'm1.small' });
+    expect(asked[0]).toEqual({
+      version: 1, kind: 'resize', explain: false, requestId: 'req-alice', at: expect.any(Number) as number, user: { name: 'alice', ownerId: '000000000000', admin: false },
+      requests: [{
+        count: { min: 1, max: 1 }, type: 'm1.xlarge', memoryMb: 1024, cores: 4, diskMb: 0, image: { id: site.imageId, name: 'guest', owner: null }, networks: ['public'],
+        zone: 'default', durationS: 600, keyName: null, tags: { project: 'x' },
+      }],
+      leases: [{
+        id, type: 'm1.small', memoryMb: 128, cores: 1, image: 'guest', zone: 'default', createdAt: expect.any(Number) as number, endsAt: expect.any(Number) as number,
+        tags: { project: 'x' }, newType: 'm1.xlarge', newMemoryMb: 1024, newCores: 4,
+      }],
+    });
+    await m.leases.setAttributes(site.alice, id, { type: 'm1.large' });
+    expect(await m.leases.attributes(site.alice, id)).toMatchObject({ type: 'm1.large' });
+    answer = () => { throw new OutsideFailed('gone'); };
+    await expect(m.leases.setAttributes(site.alice, id, { type: 'm1.small' })).rejects.toMatchObject({ code: 'DecisionFailed' });
+  });
+
+  it('is asked for by nobody but the lease’s user, and of nothing but types', async () => {
+    const m = manager();
+    const id = await stopped(m);
+    answer = () => ({ allow: false });
+    await expect(m.leases.setAttributes(site.bob, id, { type: 'm1.large' })).rejects.toMatchObject({ code: 'LeaseNotFound' });
+    await expect(m.leases.setAttributes(site.alice, id, { type: 'none' })).rejects.toMatchObject({ code: 'TypeUnknown' });
+    await m.leases.setAttributes(site.alice, id, { rests: true });
+    await m.leases.start(site.alice, [id]);
+    await site.settled();
+    await m.leases.stop(site.alice, [id]);
+    await site.settled();
+    await m.leases.setAttributes(site.admin, id, { type: 'm1.large' });
+    expect(asked).toEqual([]);
+  });
+});
+
 it('explain asks too, and says that it only asks', async () => {
   answer = () => ({ allow: false, reasons: ['not on Sundays'] });
   const { admin } = policiesOf(site, decision());
@@ -137,10 +189,11 @@ it('explain asks too, and says that it only asks', async () => {
 
 it('the example decides as it says', async () => {
   const outside = createOutsideModule(site.ctx, { file: fileURLToPath(new URL('../../etc/examples/decide.mjs', import.meta.url)), exported: 'decide', deadlineMs: 10_000 });
-  const at = (hour: number, cores: number, tags: object) => outside.ask({ kind: 'create', at: Date.UTC(2026, 0, 1, hour), requests: [{ cores, tags }] });
+  const at = (hour: number, cores: number, tags: object, kind = 'create') => outside.ask({ kind, at: Date.UTC(2026, 0, 1, hour), requests: [{ cores, tags }] });
   try {
     expect(await at(12, 1, { project: 'x' })).toEqual({ allow: true });
     expect(await at(21, 8, { project: 'x' })).toEqual({ allow: true });
+    expect(await at(12, 8, { project: 'x' }, 'resize')).toMatchObject({ allow: false, reasons: [expect.stringContaining('20:00') as string] });
     expect(await at(12, 8, {})).toMatchObject({ allow: false, reasons: [expect.stringContaining('20:00') as string, expect.stringContaining('project') as string] });
   } finally {
     await outside.close();
