@@ -65,18 +65,21 @@ export function envOf(command: Command, deps: CliDeps): Env {
   };
 }
 
-/** One item after the other, each reported, none stopping the rest. Unreachable stops all: the others would meet the same. */
-export async function each<T>(env: Env, items: readonly string[], act: (item: string) => Promise<T>, done: (result: T, item: string) => string): Promise<void> {
-  const report: unknown[] = [];
+/**
+ * One item after the other, each reported, none stopping the rest. Unreachable stops all, as the others would meet the same: what had no
+ * answer, and what was not tried, is said.
+ */
+export async function each<T>(env: Env, items: readonly string[], act: (item: string, place: number) => Promise<T>, done: (result: T, item: string, place: number) => string): Promise<void> {
+  const report: object[] = [];
   let failed = 0;
-  for (const item of items) {
+  for (const [place, item] of items.entries()) {
     try {
-      const result = await act(item);
+      const result = await act(item, place);
       report.push({ item, ok: true, result: result ?? null });
-      if (!env.json) env.io.out(`${printable(done(result, item))}\n`);
+      if (!env.json) env.io.out(`${printable(done(result, item, place))}\n`);
     } catch (e) {
       if (e instanceof Unreachable) {
-        if (env.json && report.length > 0) env.say(report, '');
+        sayUntried(env, report, e, items.slice(place));
         throw e;
       }
       failed += 1;
@@ -87,6 +90,21 @@ export async function each<T>(env: Env, items: readonly string[], act: (item: st
   if (env.json) env.say(report, '');
   if (failed > 0) throw new SomeFailed(`${failed} of ${items.length} failed`);
 }
+
+/** Of one item, or of none that began, the failure says everything. */
+function sayUntried(env: Env, report: readonly object[], e: Unreachable, [first = '', ...others]: readonly string[]): void {
+  if (report.length === 0 && (e.absent || others.length === 0)) return;
+  const untried = e.absent ? [first, ...others] : others;
+  if (env.json) {
+    const unanswered = e.absent ? [] : [{ item: first, ok: false, error: asJson(e) }];
+    env.say([...report, ...unanswered, ...untried.map((item) => ({ item, ok: false, error: NOT_TRIED }))], '');
+    return;
+  }
+  if (!e.absent) env.io.err(`${printable(first)}: no answer; it may be done or not\n`);
+  for (const item of untried) env.io.err(`${printable(item)}: not tried\n`);
+}
+
+const NOT_TRIED = { code: 'NotTried', message: 'not tried, as the service was out of reach by then', reasons: [] };
 
 /** Codes that no answer of the service has. */
 const OF_THE_COMMAND = [[Unreachable, 'Unreachable'], [UsageError, 'Usage'], [ConfigError, 'Config'], [StartError, 'Start']] as const;

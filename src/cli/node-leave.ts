@@ -8,9 +8,11 @@ import { each, refusal, type Env } from './env.ts';
 import { Refused, Unreachable, UsageError } from './exit.ts';
 import { printable } from './io.ts';
 import { allLeases } from './leases.ts';
+import { patiently } from './patience.ts';
 
 const LOOK_MS = 1_000;
 const MOST_NAMED = 10;
+const GO_ON = 'to go on, give the same command again';
 
 export interface WaitOptions {
   readonly timeout: string;
@@ -25,8 +27,9 @@ export async function drainNodes(env: Env, names: readonly string[], o: WaitOpti
       const node = await env.client.patch<NodeView>(path`/v1/nodes/${name}`, { active: false });
       drained.set(name, () => node);
     } catch (e) {
-      if (e instanceof Unreachable) throw e;
       drained.set(name, () => { throw e; });
+      // The others would meet the same; those that were drained are told of, and waited for.
+      if (e instanceof Unreachable) break;
     }
   }
   const result = async (name: string): Promise<NodeView> => {
@@ -39,7 +42,7 @@ export async function drainNodes(env: Env, names: readonly string[], o: WaitOpti
 async function untilEmpty(env: Env, drained: NodeView, deadline: number): Promise<NodeView> {
   let before = -1;
   for (;;) {
-    const node = (await env.client.get<NodeView[]>('/v1/nodes')).find((n) => n.name === drained.name);
+    const node = (await patiently(env, () => env.client.get<NodeView[]>('/v1/nodes'), GO_ON)).find((n) => n.name === drained.name);
     if (node === undefined || node.leases === 0) return node ?? { ...drained, leases: 0 };
     if (node.leases !== before) progress(env, `${node.name} holds ${node.leases} ${node.leases === 1 ? 'lease' : 'leases'}`);
     before = node.leases;
@@ -57,8 +60,8 @@ export async function removeNodes(env: Env, names: readonly string[], o: WaitOpt
 async function endAndRemove(env: Env, name: string, why: string, deadline: number, remove: (name: string) => Promise<void>): Promise<void> {
   // Drained first: none is placed on it while its leases end.
   await env.client.patch<NodeView>(path`/v1/nodes/${name}`, { active: false });
-  for (const lease of await leasesOn(env, name)) {
-    const change = await env.client.post<LeaseChange>(path`/v1/leases/${lease.id}/destroy`, { why }).catch((e: unknown) => {
+  for (const lease of await patiently(env, () => leasesOn(env, name), GO_ON)) {
+    const change = await patiently(env, () => env.client.post<LeaseChange>(path`/v1/leases/${lease.id}/destroy`, { why }), GO_ON).catch((e: unknown) => {
       if (!(e instanceof Refused)) throw e;
       progress(env, `${lease.id}: ${refusal(e).trim()}`);
       return undefined;
@@ -67,13 +70,24 @@ async function endAndRemove(env: Env, name: string, why: string, deadline: numbe
   }
   for (;;) {
     try {
-      return await remove(name);
+      return await removeAgain(env, name, remove);
     } catch (e) {
       if (!(e instanceof Refused && e.code === 'NodeInUse')) throw e;
       if (env.clock.monotonic() + LOOK_MS > deadline) throw await notGone(env, name, e);
     }
     await sleep(env.clock, LOOK_MS);
   }
+}
+
+/** One whose answer was lost may have removed it. */
+function removeAgain(env: Env, name: string, remove: (name: string) => Promise<void>): Promise<void> {
+  let tries = 0;
+  return patiently(env, () => {
+    tries += 1;
+    return remove(name).catch((e: unknown) => {
+      if (tries === 1 || !(e instanceof Refused && e.code === 'NodeNotFound')) throw e;
+    });
+  }, GO_ON);
 }
 
 /** A node that does not answer confirms no end. */

@@ -60,7 +60,10 @@ describe('users', () => {
     site.on('users.removeDn', () => undefined);
     const { code, out, err } = await nimbus(['user', 'dn', 'alice', '--add', '/O=Grid/CN=A B', '/O=Grid/CN=Taken', '--remove', '/O=Grid/CN=Old']);
     expect({ code, out, err }).toEqual({ code: 1, out: expect.stringContaining('/O=Grid/CN=A B is alice’s'), err: expect.stringContaining('DnTaken') });
-    expect(site.calls.map((c) => c.args)).toEqual([['alice', '/O=Grid/CN=A B'], ['alice', '/O=Grid/CN=Taken']]);
+    expect(out).toContain('/O=Grid/CN=Old is nobody’s');
+    expect(site.calls.map((c) => c.args)).toEqual([['alice', '/O=Grid/CN=A B'], ['alice', '/O=Grid/CN=Taken'], ['alice', '/O=Grid/CN=Old']]);
+    const inJson = await nimbus(['user', 'dn', 'alice', '--add', '/O=Grid/CN=Taken', '--remove', '/O=Grid/CN=Old', '--json']);
+    expect(JSON.parse(inJson.out)).toMatchObject([{ item: '/O=Grid/CN=Taken', ok: false, error: { code: 'DnTaken' } }, { item: '/O=Grid/CN=Old', ok: true }]);
     expect((await nimbus(['user', 'dn', 'alice', '--remove', '/O=Grid/CN=Old'])).out).toBe('/O=Grid/CN=Old is nobody’s\n');
     expect(await nimbus(['user', 'dn', 'alice'])).toMatchObject({ code: 2, err: expect.stringContaining('--add or --remove') });
   });

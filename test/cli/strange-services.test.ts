@@ -4,8 +4,10 @@ import { createServer as createHttp, type IncomingMessage, type ServerResponse }
 import { createServer as createRaw, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { buildCli } from '../../src/cli/program.ts';
+import type { Clock } from '../../src/platform/context.ts';
+import { realClock } from '../../src/platform/real.ts';
 import { VERSION } from '../../src/platform/version.ts';
 
 let dir: string;
@@ -30,12 +32,25 @@ async function serve(made: Server): Promise<void> {
 const http = (answer: (req: IncomingMessage, res: ServerResponse) => void): Promise<void> => serve(createHttp(answer));
 const json = (res: ServerResponse, status: number, body: unknown, headers: Record<string, string>): void => void res.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 
+/** Waits are over at once, and counted. */
+function hurried(): Clock {
+  let skipped = 0;
+  return {
+    ...realClock, monotonic: () => skipped,
+    after: (ms, then) => {
+      skipped += ms;
+      const soon = setImmediate(then);
+      return { cancel: () => clearImmediate(soon) };
+    },
+  };
+}
+
 async function nimbus(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
   const ran = { code: -1, out: '', err: '' };
   const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
   const cli = buildCli({
     io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched: false, ask: () => Promise.resolve(null) },
-    env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
+    clock: hurried(), env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;
@@ -76,4 +91,64 @@ test('a service that hangs up in the middle: 3', async () => {
   await serve(createRaw((s) => void s.once('data', () => s.destroy())));
   const { code, err } = await nimbus('user', 'list');
   expect([code, err]).toEqual([3, expect.stringMatching(/^nimbus: the service did not finish its answer \([^\n]+\); look at its log, then try again\n$/)]);
+});
+
+describe('a service that goes away', () => {
+  const ours = { 'x-nimbus-version': VERSION };
+  const node = (leases: number): object => ({ name: 'n1', leases, active: false, reachable: true });
+  const away: ReadonlyArray<(res: ServerResponse) => void> = [
+    (res) => void res.destroy(),
+    (res) => json(res, 503, { code: 'Unavailable', message: 'The database does not answer.', reasons: [] }, ours),
+  ];
+
+  test('in the middle of several: what is done, what had no answer and what was not tried is said, 3', async () => {
+    const gone = (): Promise<void> => http((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { name: 'n1' }, ours)));
+    await gone();
+    const { code, out, err } = await nimbus('node', 'activate', 'n1', 'n2', 'n3', 'n4');
+    expect({ code, out, lines: err.split('\n').slice(0, 3) }).toEqual({ code: 3, out: 'n1 takes leases\n', lines: ['n2: no answer; it may be done or not', 'n3: not tried', 'n4: not tried'] });
+    expect(err.split('\n')[3]).toMatch(/^nimbus: the service did not finish its answer/);
+    const inJson = await nimbus('node', 'activate', 'n1', 'n2', 'n3', '--json');
+    expect([inJson.code, JSON.parse(inJson.out)]).toMatchObject([3, [
+      { item: 'n1', ok: true }, { item: 'n2', ok: false, error: { code: 'Unreachable' } }, { item: 'n3', ok: false, error: { code: 'NotTried' } }]]);
+    expect(JSON.parse(inJson.err)).toMatchObject({ error: { code: 'Unreachable' } });
+  });
+
+  test('drain: nodes that were drained are told of, though another had no answer', async () => {
+    await http((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { ...node(0), name: 'n1' }, ours)));
+    const { code, out, err } = await nimbus('node', 'drain', 'n1', 'n2', 'n3');
+    expect({ code, out, lines: err.split('\n').slice(0, 2) }).toEqual({ code: 3, out: 'n1 takes no new leases; it holds none\n', lines: ['n2: no answer; it may be done or not', 'n3: not tried'] });
+  });
+
+  test('drain --wait waits for one that is restarted or has lost its database', async () => {
+    let looks = 0;
+    await http((req, res) => {
+      if (req.method === 'PATCH') return json(res, 200, node(1), ours);
+      looks += 1;
+      const answer = away[looks - 2];
+      if (answer !== undefined) return answer(res);
+      json(res, 200, [node(looks > 4 ? 0 : 1)], ours);
+    });
+    expect(await nimbus('node', 'drain', 'n1', '--wait')).toEqual({ code: 0, out: 'n1 takes no new leases; it holds none\n', err: '' });
+    expect(looks).toBe(5);
+  });
+
+  test('and not for one that stays away: 3, and how to go on', async () => {
+    await http((req, res) => (req.method === 'PATCH' ? json(res, 200, node(1), ours) : void res.destroy()));
+    expect(await nimbus('node', 'drain', 'n1', '--wait')).toMatchObject({ code: 3, out: '', err: expect.stringContaining('; to go on, give the same command again\n') as string });
+  });
+
+  test('remove --end-leases: a removal whose answer was lost is one', async () => {
+    const asked: string[] = [];
+    await http((req, res) => {
+      asked.push(`${req.method ?? ''} ${(req.url ?? '').replace(/\?.*/, '')}`);
+      if (req.method === 'PATCH') return json(res, 200, node(0), ours);
+      if (req.method === 'GET') return json(res, 200, [], ours);
+      if (asked.filter((a) => a.startsWith('DELETE')).length === 1) return void res.destroy();
+      json(res, 404, { code: 'NodeNotFound', message: 'No VMM node is named n1', reasons: [] }, ours);
+    });
+    expect(await nimbus('node', 'remove', 'n1', '--end-leases')).toEqual({ code: 0, out: 'n1 was removed\n', err: '' });
+    expect(asked).toEqual(['PATCH /v1/nodes/n1', 'GET /v1/leases', 'DELETE /v1/nodes/n1', 'DELETE /v1/nodes/n1']);
+    asked.length = 0;
+    expect(await nimbus('node', 'remove', 'n1')).toMatchObject({ code: 3 });
+  });
 });

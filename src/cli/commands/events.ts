@@ -2,15 +2,13 @@ import type { Command } from 'commander';
 import type { EventPage, SiteEvent } from '../../manager/admin-types.ts';
 import { sleep } from '../../platform/deadline.ts';
 import { envOf, type CliDeps, type Env } from '../env.ts';
-import { Unreachable } from '../exit.ts';
 import { wholeNumber } from '../format.ts';
 import { printable } from '../io.ts';
+import { patiently } from '../patience.ts';
 
 /** Without --follow. */
 const MOST_AT_ONCE = 10_000;
 const LOOK_MS = 1_000;
-/** A service that is restarted is back before that. */
-const AWAY_MS = 60_000;
 const NO_CURSOR = 'an event’s cursor, from --json';
 
 interface Options {
@@ -65,21 +63,8 @@ async function events(env: Env, o: Options): Promise<void> {
     for (const e of page.events) env.io.out(env.json ? `${JSON.stringify(e)}\n` : line(env, e));
     if (env.io.gone?.() === true) return;
     if (!page.more) await sleep(env.clock, LOOK_MS);
-    page = await askAgain(env, o, page.cursor);
-  }
-}
-
-/** A service that is restarted is waited for. */
-async function askAgain(env: Env, o: Options, cursor: string): Promise<EventPage> {
-  const since = env.clock.monotonic();
-  for (;;) {
-    try {
-      return await ask(env, o, cursor);
-    } catch (e) {
-      if (!(e instanceof Unreachable)) throw e;
-      if (env.clock.monotonic() - since > AWAY_MS) throw new Unreachable(`${e.message}; to go on where this ended, add --after ${cursor}`);
-    }
-    await sleep(env.clock, LOOK_MS);
+    const { cursor } = page;
+    page = await patiently(env, () => ask(env, o, cursor), `to go on where this ended, add --after ${cursor}`);
   }
 }
 

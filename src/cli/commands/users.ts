@@ -64,9 +64,12 @@ export function addUserCommands(program: Command, deps: CliDeps): void {
     .addHelpText('after', '\nExamples:\n  nimbus user dn alice --add "/O=Grid/OU=Lab/CN=Alice Grid"\n  nimbus user dn alice --remove "/O=Grid/CN=Alice"')
     .action(async (name: string, o: { add?: string[]; remove?: string[] }, command: Command) => {
       const env = envOf(command, deps);
-      if (o.add === undefined && o.remove === undefined) throw new UsageError('give --add or --remove');
-      if (o.add !== undefined) await each(env, o.add, (dn) => env.client.post(path`/v1/users/${name}/dns`, { dn }), (_r, dn) => `${dn} is ${name}’s`);
-      if (o.remove !== undefined) await each(env, o.remove, (dn) => env.client.delete(path`/v1/users/${name}/dns/${dn}`), (_r, dn) => `${dn} is nobody’s`);
+      const { add = [], remove = [] } = o;
+      if (add.length + remove.length === 0) throw new UsageError('give --add or --remove');
+      const added = (place: number): boolean => place < add.length;
+      await each(env, [...add, ...remove],
+        (dn, place) => (added(place) ? env.client.post(path`/v1/users/${name}/dns`, { dn }) : env.client.delete(path`/v1/users/${name}/dns/${dn}`)),
+        (_r, dn, place) => (added(place) ? `${dn} is ${name}’s` : `${dn} is nobody’s`));
     });
 
   addCertificateCommands(user, deps);
