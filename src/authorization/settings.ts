@@ -50,6 +50,12 @@ export type BoundName = Exclude<keyof Bounds, 'period'>;
 export const KINDS = ['template', 'group', 'site'] as const;
 export type PolicyKind = (typeof KINDS)[number];
 
+/** What a policy is besides its bounds. */
+export const headSchema = z.object({
+  kind: z.enum(KINDS, `must be ${KINDS.slice(0, -1).join(', ')} or ${KINDS.at(-1)}`),
+  description: z.string('must be a text').max(255, 'has at most 255 characters').regex(/^[^\0\r\n]*$/, 'must be one line'),
+});
+
 /** Whole days that minutes are counted over: today, UTC, and the days before it. */
 export const periodDays = (bounds: Bounds): number => (bounds.period ?? DEFAULT_PERIOD_S) / DAY_S;
 

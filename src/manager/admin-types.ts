@@ -129,9 +129,10 @@ export interface PolicyUse {
   readonly reservedMinutes: number;
   readonly usedMinutes: number;
 }
+/** As it was sent: it is held against what the policy has already, and all mistakes are told at once. */
 export interface PolicyChange {
-  readonly kind?: PolicyKind | undefined;
-  readonly description?: string | undefined;
+  readonly kind?: unknown;
+  readonly description?: unknown;
   /** Null takes a bound away. */
   readonly bounds: Readonly<Record<string, unknown>>;
   /** The bounds that are not named go too. */

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import fc from 'fast-check';
 import type { CreateRequest } from '../../src/lease/types.ts';
 import type { Bounds } from '../../src/authorization/settings.ts';
+import type { PolicyChange } from '../../src/manager/admin-types.ts';
 import type { Caller } from '../../src/manager/types.ts';
 import { statement } from '../../src/store/db.ts';
 import { removeAccount } from '../../src/store/users.ts';
@@ -217,8 +218,23 @@ describe('administration', () => {
     await expect(policies.admin.set('students', { bounds: { leases: -1, cores: 'x', nodes: 3 }, replace: false })).rejects.toMatchObject({ code: 'ParameterInvalid', reasons: [
       'leases: must be 0 or more', 'cores: must be a whole number', expect.stringMatching(/^unknown bound nodes; there are leases, cores, /) as string,
     ] });
-    await expect(policies.admin.set('students', { bounds: { period: '7d' }, replace: false })).rejects.toMatchObject({ reasons: [expect.stringMatching(/^period: /) as string] });
-    expect((await policies.admin.show('students')).bounds).toEqual({ leases: 1 });
+    const period = 'period: says over what reserved_minutes and used_minutes are counted; set one of them';
+    const mistakes: ReadonlyArray<readonly [string, PolicyChange, readonly string[]]> = [
+      ['students', { bounds: { period: '7d' }, replace: false }, [period]],
+      ['students', { bounds: { leases: -1, period: '7d' }, replace: false }, ['leases: must be 0 or more', period]],
+      ['students', { bounds: { period: '36h' }, replace: false }, ['period: must be whole days, up to 366d', period]],
+      ['students', { bounds: { period: '36h', used_minutes: -1 }, replace: false }, ['used_minutes: must be 0 or more', 'period: must be whole days, up to 366d']],
+      ['site', { kind: 'group', bounds: { leases: -1 }, replace: false }, ['kind: the policy of kind site is called site, and no other is; site cannot be of kind group', 'leases: must be 0 or more']],
+      ['default', { kind: 'group', bounds: { leases: -1 }, replace: false }, ['kind: the policy default is the template of users who have no other; it cannot be of kind group', 'leases: must be 0 or more']],
+      ['a b', { kind: 'planet', description: 'two\nlines', bounds: { leases: -1, period: '7d' }, replace: true }, [
+        'a policy name is 1 to 64 letters, digits, ".", "_" or "-"', 'kind: must be template, group or site', 'description: must be one line', 'leases: must be 0 or more', period]],
+      ['students', { kind: 5, description: true, bounds: { images: ['a b', 'c d'], nodes: 3 }, replace: true }, [
+        'kind: must be template, group or site', 'description: must be a text', expect.stringMatching(/^images\.0: /) as string, expect.stringMatching(/^images\.1: /) as string, expect.stringMatching(/^unknown bound nodes/) as string]],
+    ];
+    for (const [name, change, reasons] of mistakes) {
+      await expect(policies.admin.set(name, change), JSON.stringify(change)).rejects.toMatchObject({ code: 'ParameterInvalid', message: 'The policy has mistakes.', reasons });
+    }
+    expect(await policies.admin.show('students')).toMatchObject({ kind: 'template', description: '', bounds: { leases: 1 } });
   });
 
   it('changes some bounds, takes some away, or replaces all', async () => {

@@ -52,9 +52,10 @@ Examples:
 }
 
 function pairs(texts: readonly string[]): Record<string, unknown> {
+  const none = texts.filter((text) => text.indexOf('=') < 1).map((text) => `"${text}"`);
+  if (none.length > 0) throw new UsageError(`${none.join(', ')} ${none.length === 1 ? 'is' : 'are'} no KEY=VALUE; write e.g. leases=4, or leases= to take the bound away`);
   return Object.fromEntries(texts.map((text) => {
     const at = text.indexOf('=');
-    if (at < 1) throw new UsageError(`"${text}" is no KEY=VALUE; write e.g. leases=4, or leases= to take the bound away`);
     const key = text.slice(0, at);
     return [key, valueOf(key, text.slice(at + 1))];
   }));

@@ -2,7 +2,7 @@
  * Policies and who they are assigned to. What is changed here holds for the next request, whichever process takes it. A policy is
  * locked before an account, as creates do.
  */
-import { boundsSchema, periodDays, type Bounds } from '../../authorization/settings.ts';
+import { periodDays, type Bounds } from '../../authorization/settings.ts';
 import { Fault } from '../../lease/faults.ts';
 import { isName } from '../../lease/ids.ts';
 import type { Queryable } from '../../store/db.ts';
@@ -10,11 +10,10 @@ import {
   allPolicies, assignPolicy, deletePolicy, dropTemplateOf, lockPolicy, sharedUse, unassignPolicy, usersOfPolicy, writePolicy, type PolicyRow,
 } from '../../store/policies.ts';
 import { accountByName, lockAccount, type AccountRow } from '../../store/users.ts';
-import type { AdminManager, PolicyChange, PolicyView } from '../admin-types.ts';
+import type { AdminManager, PolicyView } from '../admin-types.ts';
 import { chargeStep, firstDay } from '../budgets.ts';
+import { changedPolicy } from './policy-change.ts';
 import { explain, type PolicyDeps } from './policy-explain.ts';
-
-const SITE = 'site';
 
 export function policyAdministration(deps: PolicyDeps): AdminManager['policies'] {
   const { ctx, db, config } = deps;
@@ -42,12 +41,11 @@ export function policyAdministration(deps: PolicyDeps): AdminManager['policies']
     show,
 
     async set(name, change) {
-      if (!isName(name)) throw new Fault('ParameterInvalid', 'A policy name is 1 to 64 letters, digits, ".", "_" or "-"');
       await db.transaction(async (tx) => {
-        const [before] = await tx.query(lockPolicy, [name]);
-        const kind = change.kind ?? before?.kind ?? (name === SITE ? SITE : 'template');
-        checkKind(name, kind, before);
-        await tx.query(writePolicy, [name, kind, change.description ?? before?.description ?? '', JSON.stringify(newBounds(change, before)), now()]);
+        const [before] = isName(name) ? await tx.query(lockPolicy, [name]) : [];
+        const { kind, description, bounds } = changedPolicy(name, change, before);
+        checkUnused(name, kind, before);
+        await tx.query(writePolicy, [name, kind, description, JSON.stringify(bounds), now()]);
       });
       return show(name);
     },
@@ -104,26 +102,7 @@ async function lockedAccount(tx: Queryable, name: string): Promise<AccountRow> {
 }
 
 /** What counts each alone and what counts all together are not made of each other while somebody has them. */
-function checkKind(name: string, kind: PolicyRow['kind'], before: (PolicyRow & { users: number }) | undefined): void {
-  if ((kind === SITE) !== (name === SITE)) throw new Fault('ParameterInvalid', `The policy of kind ${SITE} is called ${SITE}, and no other is`, [`${name} shall be of kind ${kind}`]);
-  if (name === 'default' && kind !== 'template') throw new Fault('ParameterInvalid', 'The policy default is the template of users who have no other', [`it shall be of kind ${kind}`]);
-  if (before !== undefined && before.kind !== kind && before.users > 0) {
-    throw new Fault('PolicyInUse', `The policy ${name} is a ${before.kind} and assigned to users: unassign it first`, [`${before.users} users have it`]);
-  }
-}
-
-/** @throws Fault ParameterInvalid with a reason for each mistake */
-function newBounds(change: PolicyChange, before: PolicyRow | undefined): Bounds {
-  const merged = { ...(change.replace ? {} : before?.bounds), ...change.bounds };
-  const kept = Object.fromEntries(Object.entries(merged).filter(([, v]) => v !== null));
-  const parsed = boundsSchema.safeParse(kept);
-  if (!parsed.success) {
-    throw new Fault('ParameterInvalid', 'The policy has mistakes.', parsed.error.issues.map((i) => (
-      i.code === 'unrecognized_keys' ? `unknown bound ${i.keys.join(', ')}; there are ${Object.keys(boundsSchema.shape).join(', ')}` : `${i.path.join('.')}: ${i.message}`)));
-  }
-  const b = parsed.data;
-  if (b.period !== undefined && b.reserved_minutes === undefined && b.used_minutes === undefined) {
-    throw new Fault('ParameterInvalid', 'The policy has mistakes.', ['period: says over what reserved_minutes and used_minutes are counted; set one of them']);
-  }
-  return b;
+function checkUnused(name: string, kind: PolicyRow['kind'], before: (PolicyRow & { users: number }) | undefined): void {
+  if (before === undefined || before.kind === kind || before.users === 0) return;
+  throw new Fault('PolicyInUse', `The policy ${name} is a ${before.kind} and assigned to users: unassign it first`, [`${before.users} users have it`]);
 }
