@@ -1,6 +1,8 @@
 /** The log: winston, one JSON object a line, to stderr or to a file that is rotated. */
+import { finished } from 'node:stream/promises';
 import winston from 'winston';
 import type { Clock, Log, LogFields } from './context.ts';
+import { openLogFile } from './log-file.ts';
 import { redactFields, redactText } from './redact.ts';
 
 const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 } as const;
@@ -22,34 +24,27 @@ const FILE_BYTES = 16 * 1024 * 1024;
 const FILES = 5;
 
 export function openLog(clock: Clock, options: LogOptions): OpenLog {
-  const transport = options.file === '' ? stderrTransport() : fileTransport(options.file);
+  if (!process.stderr.listeners('error').includes(deaf)) process.stderr.on('error', deaf);
+  const complain = (sentence: string): void => void process.stderr.write(`nimbus: ${sentence}\n`);
+  const file = options.file === '' ? undefined : openLogFile(clock, { path: options.file, bytes: FILE_BYTES, files: FILES, complain });
+  const transport = new winston.transports.Stream({ stream: file ?? process.stderr, eol: '\n' });
   const logger = winston.createLogger({ levels: LEVELS, level: options.level, format: winston.format.json({ deterministic: false }), transports: [transport] });
   let open = true;
-  const finished = new Promise<void>((resolve) => transport.once('finish', () => resolve()));
+  const passedOn = new Promise<void>((resolve) => transport.once('finish', () => resolve()));
   return {
     log: logOn((entry) => { if (open) logger.log(entry as winston.LogEntry); }, clock, LEVELS[options.level], {}),
-    close: () => {
+    async close() {
       // What still comes to an end behind the caller may speak; nobody listens any more.
       open = false;
       logger.end();
-      return finished;
+      await passedOn;
+      if (file !== undefined) await finished(file.end());
     },
   };
 }
 
-/** A full disk or a closed terminal must not end the service; winston would rethrow an 'error' that nobody hears. */
+/** A closed terminal must not end the service. */
 const deaf = (): void => undefined;
-
-function stderrTransport(): winston.transport {
-  process.stderr.on('error', deaf);
-  return new winston.transports.Stream({ stream: process.stderr });
-}
-
-function fileTransport(filename: string): winston.transport {
-  const transport = new winston.transports.File({ filename, maxsize: FILE_BYTES, maxFiles: FILES, tailable: true, options: { flags: 'a', mode: 0o600 } });
-  transport.on('error', deaf);
-  return transport;
-}
 
 function logOn(emit: (entry: object) => void, clock: Clock, threshold: number, bound: LogFields): Log {
   const write = (level: LogLevel) => (message: string, fields?: LogFields): void => {
