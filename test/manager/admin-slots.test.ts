@@ -53,6 +53,8 @@ describe('shown', () => {
     expect(slot?.nodes.map((n) => [n.ordinal, n.state, n.leases.length])).toEqual([[0, 'Waiting', 1], [1, 'Waiting', 1]]);
     expect(await admin().slots.list({ live: true, user: 'bob' })).toEqual([]);
     expect(await admin().slots.list({ live: true, node: 'n1' })).toEqual([]);
+    await expect(admin().slots.list({ live: true, user: 'nobody' })).rejects.toMatchObject({ code: 'UserNotFound' });
+    await expect(admin().slots.killAll(p.site.admin, { user: 'nobody' }, '')).rejects.toMatchObject({ code: 'UserNotFound' });
   });
 
   it('whether the leases of a slot are preemptible', async () => {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { eventAdministration } from '../../src/manager/admin/events.ts';
 import type { SiteEvent } from '../../src/manager/admin-types.ts';
 import { statement, type Queryable } from '../../src/store/db.ts';
+import { removeAccount } from '../../src/store/users.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
@@ -95,7 +96,15 @@ it('are chosen by lease, user and node; the newest come oldest first', async () 
   expect(await leases({ node })).toContain(a?.id);
   expect(await leases({ node: 'elsewhere' })).toEqual([]);
   // What is not wanted is read past, so that the next look does not read it again.
-  const none = await events().after({ user: 'nobody' }, '0.0');
+  const none = await events().after({ node: 'elsewhere' }, '0.0');
   expect(none).toEqual({ events: [], cursor, more: false });
   expect((await events().newest({}, 2)).events).toEqual(all.slice(-2));
+});
+
+it('of a user that nobody is nothing is said; of one who was removed, what was', async () => {
+  await expect(events().newest({ user: 'nobody' }, 10)).rejects.toMatchObject({ code: 'UserNotFound' });
+  await expect(events().after({ user: 'nobody' }, '0.0')).rejects.toMatchObject({ code: 'UserNotFound' });
+  expect((await events().newest({ user: 'bob' }, 10)).events).toEqual([]);
+  await site.db.query(removeAccount, [site.bob.accountId, new Date()]);
+  expect((await events().after({ user: 'bob' }, '0.0')).events).toEqual([]);
 });

@@ -3,6 +3,7 @@ import { eventsAfter, newestEvents, type SiteEventRow } from '../../store/events
 import type { AdminManager, EventPage, SiteEvent } from '../admin-types.ts';
 import type { EventView } from '../types.ts';
 import type { AdminDeps } from './deps.ts';
+import { requireKnown } from './known-user.ts';
 
 /** Rows that one answer looks at: who wants one lease's of a large site gets empty pages on the way. */
 const MOST_LOOKED_AT = 2_000;
@@ -13,11 +14,13 @@ const BEGINNING = '0.0';
 export function eventAdministration({ db }: Pick<AdminDeps, 'db'>): AdminManager['events'] {
   return {
     async after({ lease, user, node }, cursor) {
+      await requireKnown(db, user);
       const [txid = '0', id = '0'] = cursor.split('.');
       const rows = await db.query(eventsAfter, [lease ?? null, user ?? null, node ?? null, txid, id, MOST_LOOKED_AT]);
       return page(rows, cursor, rows.length === MOST_LOOKED_AT);
     },
     async newest({ lease, user, node }, most) {
+      await requireKnown(db, user);
       const rows = await db.query(newestEvents, [lease ?? null, user ?? null, node ?? null, MOST_LOOKED_BACK]);
       const wanted = rows.filter((r) => r.wanted).slice(0, most).reverse();
       return { events: wanted.map(siteEvent), cursor: rows[0] === undefined ? BEGINNING : cursorOf(rows[0]), more: false };

@@ -11,6 +11,7 @@ import type { SlotNodeView, SlotView } from '../slots/types.ts';
 import type { Caller } from '../types.ts';
 import type { AdminDeps } from './deps.ts';
 import { killSlot } from './kill-all.ts';
+import { requireKnown } from './known-user.ts';
 
 const MOST_SLOTS = 10_000;
 const MOST_MESSAGES = 200;
@@ -22,6 +23,7 @@ export function slotAdministration(given: Pick<AdminDeps, 'ctx' | 'db' | 'config
 
   async function list(q: SlotChoice & { live: boolean; ids?: readonly string[] | undefined }): Promise<SlotView[]> {
     checkPartition(deps, q.partition);
+    await requireKnown(deps.db, q.user);
     const rows = q.ids?.length === 1 ? await slotRows(deps, q.ids[0] ?? null, q.live, q.user) : await slotRows(deps, null, q.live, q.user);
     const named = q.ids === undefined ? undefined : new Set(q.ids);
     const views = await slotViews(deps, rows.filter((r) => named?.has(r.id) ?? true));

@@ -3,9 +3,10 @@ import { chargedMinutes, reservedMinutes } from '../../accounting/charge.ts';
 import { Fault } from '../../lease/faults.ts';
 import { allSubscriptions } from '../../store/subscriptions.ts';
 import { allSinks } from '../../store/usage-sinks.ts';
-import { usageReport, userEverCalled, type UsageReportRow } from '../../store/usage-report.ts';
+import { usageReport, type UsageReportRow } from '../../store/usage-report.ts';
 import type { AdminManager, UsageView } from '../admin-types.ts';
 import type { AdminDeps } from './deps.ts';
+import { requireKnown } from './known-user.ts';
 
 const MOST_RECORDS = 100_000;
 
@@ -32,7 +33,7 @@ export function usageAdministration({ ctx, db, config }: Pick<AdminDeps, 'ctx' |
     })),
 
     async list({ user, since }) {
-      if (user !== undefined && (await db.query(userEverCalled, [user])).length === 0) throw new Fault('UserNotFound', `No user is or was named ${user}`);
+      await requireKnown(db, user);
       const rows = await db.query(usageReport, [user ?? null, since === undefined ? null : new Date(since), MOST_RECORDS + 1]);
       if (rows.length > MOST_RECORDS) throw new Fault('TooMany', `The report would have more than ${MOST_RECORDS} records: narrow it by user or time`);
       const now = ctx.clock.now();
