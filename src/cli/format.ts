@@ -9,6 +9,9 @@ export function time(ms: number | null): string {
   return ms === null ? '-' : `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')}Z`;
 }
 
+/** `2026-11-22 17:31:24.587Z`: what times after it are counted from. */
+export const moment = (ms: number): string => new Date(ms).toISOString().replace('T', ' ');
+
 /** What is left until `ms`, in its two largest units. */
 export function left(ms: number | null, now: number): string {
   if (ms === null) return '-';

@@ -185,6 +185,7 @@ describe('leases', () => {
     expect(out).toContain('ssh       ssh -p 42001 USER@192.0.2.7\n');
     expect(out).toMatch(/0\.150 {2}Running {2}started {2}agent n1/);
     expect(out).toContain('ends      1970-01-02 00:00Z (in 23h)');
+    expect(out).toContain('created   1970-01-01 00:00:00.000Z\n');
     // Why it was stopped is past, why it could not be is not.
     for (const [reasonCode, shown] of [['Client.UserInitiatedShutdown', 'Running'], ['Server.NotPermitted', 'Running: said no']] as const) {
       site.on('leases.describe', () => [aLease({ reasonCode, reason: 'said no' })]);

@@ -9,7 +9,7 @@ import { breakdownText, stepsTable } from '../breakdown.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
 import { UsageError } from '../exit.ts';
-import { date, left, time } from '../format.ts';
+import { date, left, moment, time } from '../format.ts';
 import { printable } from '../io.ts';
 import { allLeases } from '../leases.ts';
 import { renderTable } from '../table.ts';
@@ -109,7 +109,7 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
     ...l.nics.map((n): [string, string] => ['network', `${n.network}: ${n.ip}/${n.prefix} ${n.mac} ${n.hostname}`]),
     ['ssh', l.reach === null ? 'cannot be reached' : `ssh -p ${l.reach.sshPort} USER@${l.reach.host}`],
     ['key pair', l.keyName ?? '-'],
-    ['created', time(l.createdAt)],
+    ['created', moment(l.createdAt)],
     ['running', time(l.runningAt)],
     endOf(l, now),
     ...Object.entries(l.tags).map(([k, v]): [string, string] => ['tag', `${k} = ${v}`]),
@@ -131,7 +131,7 @@ function events(env: Env, l: { createdAt: number; events: readonly EventView[] }
     { title: 'STATE', value: (e) => e.to },
     { title: 'EVENT', value: (e) => e.trigger },
     { title: 'WHO', value: (e) => e.who, shrinks: true },
-    { title: 'WHY', value: (e) => e.why, shrinks: true },
+    { title: 'WHY', value: (e) => e.why, wraps: true },
   ], env.io.width);
 }
 

@@ -4,7 +4,7 @@ import type { SlotNodeView, SlotView } from '../../manager/slots/types.ts';
 import { stepsTable } from '../breakdown.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
-import { left, time } from '../format.ts';
+import { left, moment, time } from '../format.ts';
 import { printable } from '../io.ts';
 import { renderTable } from '../table.ts';
 
@@ -65,7 +65,7 @@ function describe(env: Env, s: SlotDetails): string {
     ['waits for', s.waitsFor],
     ['start', s.expectedStart === null ? null : `${time(s.expectedStart)} expected (in ${left(s.expectedStart, env.clock.now())})`],
     ['walltime', `${s.walltimeS} s, with ${s.durationS} s for leases and ${s.graceS} s of grace`],
-    ['created', time(s.createdAt)],
+    ['created', moment(s.createdAt)],
     ['submitted', time(s.submittedAt)],
     ['ready', time(s.readyAt)],
     ['ended', s.endedAt === null ? null : time(s.endedAt)],
@@ -107,7 +107,7 @@ function messages(env: Env, s: SlotDetails): string[] {
     { title: 'NODE', value: (m) => m.host, shrinks: true },
     { title: 'NO', value: (m) => m.seq },
     { title: 'SAID', value: (m) => `${m.state}${m.code === 0 ? '' : ` (code ${m.code})`}${m.applied ? '' : ', not applied yet'}` },
-    { title: 'TEXT', value: (m) => m.text ?? '', shrinks: true },
+    { title: 'TEXT', value: (m) => m.text ?? '', wraps: true },
   ], env.io.width)];
 }
 
