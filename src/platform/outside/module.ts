@@ -8,9 +8,17 @@ import type { Context, Timer } from '../context.ts';
 import { errorText } from '../errors.ts';
 import { MOST_UNDER_WAY, OutsideFailed, tooMany, type Outside } from './types.ts';
 
-/** Plain JavaScript, as the thread has nothing of the service's own. */
+const MOST_MEMORY_MB = 256;
+
+/** Plain JavaScript, as the thread has nothing of the service's own. The limit of its heap does not count Buffers: it counts them itself. */
 const THREAD = `
-const { parentPort, workerData: { url, name } } = require('node:worker_threads');
+const { parentPort, workerData: { url, name, mostMb } } = require('node:worker_threads');
+const { getHeapStatistics } = require('node:v8');
+const look = () => {
+  const mb = Math.round(getHeapStatistics().external_memory / 2 ** 20);
+  if (mb > mostMb) throw new Error('it holds ' + mb + ' MiB in Buffers, more than ' + mostMb);
+};
+setInterval(look, 1000).unref();
 const text = (e) => String(e?.message ?? e).slice(0, 1000);
 const loaded = import(url).then((m) => {
   if (typeof m[name] !== 'function') throw new Error('it exports no function called ' + name);
@@ -23,8 +31,8 @@ parentPort.on('message', async ({ id, input }) => {
   } catch (e) {
     parentPort.postMessage({ id, error: text(e) });
   }
+  look();
 });`;
-const MOST_MEMORY_MB = 256;
 
 type Told = { readonly loaded: boolean; readonly error?: string } | { readonly id: number; readonly answer?: unknown; readonly error?: string };
 
@@ -66,7 +74,7 @@ export function createOutsideModule(ctx: Context, { file, exported, deadlineMs }
 
   function start(): Worker {
     const thread = new Worker(THREAD, {
-      eval: true, workerData: { url: pathToFileURL(file).href, name: exported }, resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB },
+      eval: true, workerData: { url: pathToFileURL(file).href, name: exported, mostMb: MOST_MEMORY_MB }, resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB },
     });
     thread.unref();
     worker = thread;

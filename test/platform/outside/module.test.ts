@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createOutsideModule, type OutsideModule } from '../../../src/platform/outside/module.ts';
 import { testContext } from '../../support/context.ts';
 
@@ -42,6 +42,25 @@ test('too much memory, and an exit, end the thread and not the process', async (
   const o = open('export function decide(x) { if (x.exit) process.exit(3); const all = []; for (;;) all.push(new Array(1e6).fill(x)); }');
   await expect(o.ask({ exit: true })).rejects.toThrow('its thread ended');
   await expect(o.ask({})).rejects.toThrow('its thread ended: ');
+});
+
+test('Buffers that it keeps count too: the thread ends, and the next one begins with none', async () => {
+  const o = open('const kept = []; export function decide(mb) { if (mb > 0) kept.push(Buffer.alloc(mb * 2 ** 20, 1)); return kept.length; }');
+  expect(await o.ask(100)).toBe(1);
+  expect(await o.ask(100)).toBe(2);
+  // Whether the answer or the end of the thread is heard first is nobody's to say.
+  await o.ask(100).catch((e: Error) => expect(e.message).toContain('in Buffers'));
+  await vi.waitFor(async () => expect(await o.ask(0)).toBe(0), { timeout: 10_000 });
+});
+
+test('also what it takes between questions', async () => {
+  const o = open(`const kept = []; export function decide(x) {
+    if (x !== 'wait') return kept.length;
+    setTimeout(() => kept.push(Buffer.alloc(300 * 2 ** 20, 1)), 10);
+    return new Promise(() => {});
+  }`);
+  await expect(o.ask('wait')).rejects.toThrow('MiB in Buffers, more than 256');
+  expect(await o.ask('now')).toBe(0);
 });
 
 test.each([
