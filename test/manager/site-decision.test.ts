@@ -95,6 +95,33 @@ describe('a create', () => {
   });
 });
 
+describe('no way in passes by', () => {
+  it('each group of an ensemble that grid clients gather is asked for when it comes', async () => {
+    const m = manager();
+    const grid = { name: 'http://example/workspace', nics: ['eth0'], architecture: 'x86', cores: false, target: null, saveAs: null };
+    const [first] = await m.workspaces.create(site.alice, request({ maxCount: 1, grid: { ...grid, ensemble: 'new' } }));
+    const key = first?.grid?.ensemble ?? '';
+    answer = () => ({ allow: false, reasons: ['one is enough'] });
+    const second = m.workspaces.create(site.alice, request({ maxCount: 1, grid: { ...grid, ensemble: { join: key } } }));
+    await expect(second).rejects.toMatchObject({ code: 'NotAuthorized', reasons: ['site decision: one is enough'] });
+    expect(asked).toHaveLength(2);
+    await m.workspaces.change(site.alice, { ensemble: key }, { to: 'end' });
+  });
+
+  it('a spot request is asked for at each try to give it a lease', async () => {
+    const m = manager();
+    await m.spot.request(site.alice, { count: 1, price: 1, persistent: false, launch: request({ maxCount: 1 }) });
+    expect(asked).toEqual([]);
+    answer = () => ({ allow: false, reasons: ['not now'] });
+    expect(await m.work.spot()).toBe(0);
+    expect(await m.spot.list(site.alice)).toMatchObject([{ code: 'constraint-not-fulfillable', leaseId: null }]);
+    answer = () => ({ allow: true });
+    await site.db.query(statement('test-spot-due', 'UPDATE spot_request SET next_at = created_at'), []);
+    expect(await m.work.spot()).toBe(1);
+    expect(asked).toMatchObject([{ kind: 'create', user: { name: 'alice' } }, { kind: 'create', user: { name: 'alice' } }]);
+  });
+});
+
 describe('without an answer', () => {
   it.each<[string, () => unknown]>([
     ['it failed', () => { throw new OutsideFailed('it did not answer within 2000 ms'); }],
