@@ -4,6 +4,7 @@
  */
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { settleRestored } from './backup/settle.ts';
 import { createControlClient } from './control/client/client.ts';
 import { createTransports } from './control/client/transports.ts';
 import type { ControlClient } from './control/types.ts';
@@ -29,7 +30,7 @@ import { VERSION } from './platform/version.ts';
 import { openDb, type Db, type DbAddress } from './store/db.ts';
 import { startEmbedded } from './store/embedded/start.ts';
 import { migrate } from './store/migrate.ts';
-import { backupOf } from './service-backup.ts';
+import { backupOf, backupPlaces } from './service-backup.ts';
 import { batchSystemView, lookAtAll } from './service-doctor.ts';
 import { siteDecision, startUsageSinks } from './service-outside.ts';
 import { createMonitoring, type Monitoring } from './service-monitoring.ts';
@@ -173,6 +174,7 @@ async function openDatabase(
   await startStep(`${whose} cannot be used`, () => migrate(ctx, address));
   const db = openDb(address, { max: config.database.pool, log: ctx.log, applicationName: session });
   onStop('database connections', () => db.close());
+  await startStep('a file of the restored backup cannot be put in place', () => settleRestored(db, backupPlaces(config, dir)));
   return { db, address, databaseKind: config.database.url === '' ? 'private PostgreSQL in the data directory' : 'PostgreSQL of the site' };
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { checkBackup } from './backup/check.ts';
 import { restoreBackup } from './backup/restore.ts';
+import { settleRestored } from './backup/settle.ts';
 import type { OfflineSite, Place, WithoutService } from './cli/without-service.ts';
 import { fileURLToPath } from 'node:url';
 import { createControlClient } from './control/client/client.ts';
@@ -31,7 +32,7 @@ import { commandEnvironment, localRunner } from './pilot/lrm/runner.ts';
 import { readConfig, type Config } from './platform/config.ts';
 import type { Context, Random } from './platform/context.ts';
 import { dataDirAt, openDataDir, type DataDir } from './platform/datadir.ts';
-import { errorText, reasonText, StartError } from './platform/errors.ts';
+import { errorText, reasonText, StartError, startStep } from './platform/errors.ts';
 import { newRequestId } from './platform/ids.ts';
 import { lockDataDir } from './platform/lock.ts';
 import { openLog } from './platform/log.ts';
@@ -119,6 +120,7 @@ export function withoutService(base: Pick<Context, 'clock' | 'random'>): Without
       const dir = existing(place, config);
       const ctx = context(opened, config, dir);
       const address = await databaseAddress(ctx, config, dir, opened);
+      await openAt(ctx, config, dir, address, opened);
       await pipeline(backupOf({ ctx, config, address, dir })(options), to);
       await opened.close();
     }),
@@ -176,8 +178,13 @@ async function openDatabase(ctx: Context, config: Config, dir: DataDir, opened: 
   if (migrating) {
     await migrate(ctx, address).catch((e: unknown) => { throw e instanceof StartError ? e : new StartError(`the database cannot be used: ${reasonText(e)}`, { cause: e }); });
   }
+  return openAt(ctx, config, dir, address, opened);
+}
+
+async function openAt(ctx: Context, config: Config, dir: DataDir, address: DbAddress, opened: Opened): Promise<Db> {
   const db = openDb(address, { max: 4, log: ctx.log });
   opened.add(() => db.close());
+  await startStep('a file of the restored backup cannot be put in place', () => settleRestored(db, backupPlaces(config, dir)));
   return db;
 }
 

@@ -1,13 +1,16 @@
 /** What of the data directory belongs to a backup: the service's own keys, and images on demand. */
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createReadStream, type Dirent } from 'node:fs';
+import { mkdir, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { isDraft, RESTORED, syncDirectory } from '../images/intake.ts';
 import { errorCode, StartError } from '../platform/errors.ts';
 import { MOST_BYTES } from './format.ts';
 
 /** They belong to a cluster or to one run of a directory, not to the site. */
 const STAY = new Set(['postgresql-password', 'lock-key']);
 const NAMES = /^(?:keys\/[A-Za-z0-9._-]{1,100}|images\/[A-Za-z0-9._-]{1,64}\/[A-Za-z0-9._-]{1,100})$/;
+
+const DRAFT = /^\.restored-([0-9a-f]{16})-(.+)$/;
 
 export interface Places {
   readonly keys: string;
@@ -22,7 +25,7 @@ export interface SourceFile {
 
 export async function keyFiles({ keys }: Places): Promise<SourceFile[]> {
   const entries = await readdir(keys, { withFileTypes: true });
-  return entries.filter((e) => e.isFile() && !STAY.has(e.name) && NAMES.test(`keys/${e.name}`)).map((e) => ({ name: `keys/${e.name}`, path: join(keys, e.name) }))
+  return entries.filter((e) => e.isFile() && !STAY.has(e.name) && !isDraft(e.name) && NAMES.test(`keys/${e.name}`)).map((e) => ({ name: `keys/${e.name}`, path: join(keys, e.name) }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -45,12 +48,13 @@ export function placeOf(places: Places, name: string): string {
   return join(room === 'keys' ? places.keys : places.images, rest);
 }
 
-/** Writes files beside their places, and puts all of them in place together. */
+/** Writes files as drafts beside their places, to be put there when the database knows of them. */
 export class FileWriter {
-  readonly #done: Array<{ draft: string; place: string }> = [];
+  readonly #drafts: string[] = [];
+  readonly #folders = new Set<string>();
   #open: { name: string; file: FileHandle } | undefined;
 
-  constructor(private readonly places: Places) {}
+  constructor(private readonly places: Places, private readonly restoration: string) {}
 
   async write(name: string, mode: number, body: Buffer, last: boolean): Promise<void> {
     if (this.#open?.name !== name) await this.#begin(name, mode);
@@ -63,21 +67,51 @@ export class FileWriter {
 
   async #begin(name: string, mode: number): Promise<void> {
     const place = placeOf(this.places, name);
-    const draft = `${place}.restored`;
-    await mkdir(dirname(place), { recursive: true, mode: 0o750 });
-    await rm(draft, { force: true });
+    const folder = dirname(place);
+    await mkdir(folder, { recursive: true, mode: 0o750 });
+    // A rename would find it in the way when the database has changed already.
+    if (await isDirectory(place)) throw new StartError(`${place} is a directory; the backup has a file of that name: move it away`);
+    const draft = join(folder, draftName(this.restoration, basename(place)));
+    this.#drafts.push(draft);
+    this.#folders.add(folder).add(dirname(folder));
     this.#open = { name, file: await open(draft, 'wx', mode) };
-    this.#done.push({ draft, place });
   }
 
-  /** The number of files. */
-  async settle(): Promise<number> {
-    for (const { draft, place } of this.#done) await rename(draft, place);
-    return this.#done.length;
+  /** All drafts are on disk, with their names. */
+  async sync(): Promise<void> {
+    for (const folder of this.#folders) await syncDirectory(folder);
   }
 
   async drop(): Promise<void> {
     await this.#open?.file.close().catch(() => undefined);
-    await Promise.all(this.#done.map(({ draft }) => rm(draft, { force: true })));
+    await Promise.all(this.#drafts.map((draft) => rm(draft, { force: true })));
   }
 }
+
+const draftName = (restoration: string, file: string): string => `${RESTORED}${restoration}-${file}`;
+
+interface Draft {
+  readonly restoration: string;
+  readonly path: string;
+  readonly place: string;
+}
+
+/** What restorations have written and not put in place. */
+export async function draftsIn({ keys, images }: Places): Promise<Draft[]> {
+  const folders = await readdir(images, { withFileTypes: true }).catch(nothingThere);
+  const found: Draft[] = [];
+  for (const folder of [keys, ...folders.filter((e) => e.isDirectory()).map((e) => join(images, e.name))]) {
+    for (const { name } of await readdir(folder, { withFileTypes: true }).catch(nothingThere)) {
+      const [, restoration, file] = DRAFT.exec(name) ?? [];
+      if (restoration !== undefined && file !== undefined) found.push({ restoration, path: join(folder, name), place: join(folder, file) });
+    }
+  }
+  return found;
+}
+
+function nothingThere(e: unknown): Dirent[] {
+  if (['ENOENT', 'ENOTDIR'].includes(errorCode(e) ?? '')) return [];
+  throw e;
+}
+
+const isDirectory = (path: string): Promise<boolean> => stat(path).then((s) => s.isDirectory(), () => false);

@@ -1,21 +1,25 @@
 /**
- * Restores a backup into a database that no service uses: the file is read whole before anything is changed; then the schema
- * that it was made with, all rows and files in one transaction, then the migrations since.
+ * Restores a backup into a database that no service uses. The file is read whole before anything is changed. Then all goes in one
+ * transaction: what is in the database, the schema that the backup was made with, its rows, the migrations since; files are
+ * written beside their places and renamed after the commit. Until that, whatever happens, what was there before is there still.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
-import { from as copyFrom, type CopyStreamQuery } from 'pg-copy-streams';
 import { MIGRATIONS, type Migration } from '../../migrations/index.ts';
+import { markIn, repositoryMark, setRepositoryMark, strangeDirectory } from '../images/shared.ts';
 import type { Context } from '../platform/context.ts';
-import { StartError } from '../platform/errors.ts';
-import type { DbAddress } from '../store/db.ts';
-import { migrate } from '../store/migrate.ts';
+import { reasonText, StartError, startStep } from '../platform/errors.ts';
+import { sqlState, type DbAddress, type Queryable } from '../store/db.ts';
+import { lockSchema, schemaTransaction } from '../store/migrate.ts';
 import { checkBackup, type BackupContents } from './check.ts';
-import { FileWriter, type Places } from './files.ts';
-import { readRecords, type ReadRecord } from './format.ts';
-import { OF_MIGRATIONS, tablesOf } from './tables.ts';
+import { draftsIn, FileWriter, type Places } from './files.ts';
+import { readRecords } from './format.ts';
+import { load } from './load.ts';
+import { lookAround, makeRoom, refuseLost } from './room.ts';
+import { asked, noteRestoration, restorationOf, settleRestored } from './settle.ts';
+import { tablesOf } from './tables.ts';
 
 export interface RestoreTarget {
   readonly ctx: Context;
@@ -33,23 +37,96 @@ export interface Restored extends BackupContents {
   readonly missingImages: readonly string[];
 }
 
+const LOCK_NOT_AVAILABLE = '55P03';
+
 /** @throws StartError */
 export async function restoreBackup(target: RestoreTarget, file: string): Promise<Restored> {
   const { ctx, address, places } = target;
-  const migrations = target.migrations ?? MIGRATIONS;
-  const contents = await checkBackup(file, migrations);
+  const contents = await checkBackup(file, target.migrations);
   if (!target.replace) await refuseOtherKeys(places, file);
-  await withClient(ctx, address, (client) => makeRoom(client, target.replace));
-  await migrate(ctx, address, migrations.slice(0, contents.schema.length));
-  await withClient(ctx, address, (client) => load(client, file, places));
-  const migrated = await migrate(ctx, address, migrations);
-  return { ...contents, migrated, missingImages: await withClient(ctx, address, (client) => missingImages(client, places)) };
+  const restoration = ctx.random.bytes(8).toString('hex');
+  const source: Source = { contents, file, files: new FileWriter(places, restoration), restoration };
+  let migrated: readonly string[] = [];
+  try {
+    await withClient(ctx, address, (client) => schemaTransaction(ctx, client, async (bring) => {
+      migrated = await replaceAll(target, client, bring, source);
+    }));
+  } catch (e) {
+    if (e instanceof StartError || !await isOf(target, restoration)) {
+      await source.files.drop();
+      throw e instanceof StartError ? e : new StartError(`the backup could not be restored; what was there before is as it was: ${reasonOf(e)}`, { cause: e });
+    }
+  }
+  const missing = await withClient(ctx, address, async (client) => {
+    await startStep('the database is restored, but not every file is in its place; the next start of the service goes on with that', () => settleRestored(asked(client), places));
+    for (const left of await draftsIn(places)) await rm(left.path, { force: true });
+    return missingImages(client, places);
+  });
+  return { ...contents, migrated, missingImages: missing };
 }
+
+interface Source {
+  readonly contents: BackupContents;
+  readonly file: string;
+  readonly files: FileWriter;
+  readonly restoration: string;
+}
+
+/** What the transaction does; the migrations that came after the backup. */
+async function replaceAll(target: RestoreTarget, client: pg.Client, bring: (migrations: readonly Migration[]) => Promise<string[]>, source: Source): Promise<string[]> {
+  const { places, migrations = MIGRATIONS } = target;
+  const tx = asked(client);
+  const former = await lookAround(client, target.replace, migrations);
+  const hasFacts = former.tables.includes('site_fact');
+  if (hasFacts) await settleRestored(tx, places);
+  const mark = hasFacts ? await repositoryMark(tx) : undefined;
+  await makeRoom(client, former);
+  const since: string[] = [];
+  const [before, saved] = [former.schema.length, source.contents.schema.length];
+  for (const count of [...new Set([before, saved, migrations.length])].filter((n) => n > 0 && n <= migrations.length).sort((a, b) => a - b)) {
+    const done = await bring(migrations.slice(0, count));
+    if (count === before) await refuseLost(client, former);
+    if (count === saved) await load(client, source.file, source.files);
+    if (count > saved) since.push(...done);
+  }
+  if ((await tablesOf(client)).some((t) => t.name === 'site_fact')) {
+    await keepDirectory(tx, places, mark);
+    await noteRestoration(tx, source.restoration);
+  }
+  await source.files.sync();
+  return since;
+}
+
+/**
+ * The image directory of the database that is given up becomes this one's.
+ * @throws StartError when it is that of a third one
+ */
+async function keepDirectory(tx: Queryable, { images }: Places, former: string | undefined): Promise<void> {
+  const mark = await markIn(images);
+  if (mark === undefined || mark === await repositoryMark(tx)) return;
+  if (mark !== former) throw new StartError(strangeDirectory(images));
+  await setRepositoryMark(tx, mark);
+}
+
+/** Of a COMMIT whose answer was lost only the database knows. @throws StartError when it does not answer */
+async function isOf({ ctx, address }: RestoreTarget, restoration: string): Promise<boolean> {
+  try {
+    return await withClient(ctx, address, async (client) => {
+      // The session that was lost has it as long as it is at work.
+      await lockSchema(client);
+      return await restorationOf(asked(client)) === restoration;
+    });
+  } catch (e) {
+    throw new StartError(`the database does not answer (${reasonText(e)}): the backup is restored, or all is as it was before; when the database answers, restore again or start the service`, { cause: e });
+  }
+}
+
+const reasonOf = (e: unknown): string => (sqlState(e) === LOCK_NOT_AVAILABLE ? 'another session has tables of the database locked; end it' : reasonText(e));
 
 async function withClient<T>(ctx: Context, address: DbAddress, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ ...address, application_name: 'nimbus-restore', connectionTimeoutMillis: 10_000, options: '-c timezone=UTC -c datestyle=ISO -c statement_timeout=0' });
   client.on('error', (e) => ctx.log.warn('the connection of a restoration was lost', { error: e.message }));
-  await client.connect();
+  await client.connect().catch((e: unknown) => { throw new StartError(`the database cannot be reached: ${reasonText(e)}`, { cause: e }); });
   try {
     return await work(client);
   } finally {
@@ -66,95 +143,6 @@ async function refuseOtherKeys({ keys }: Places, file: string): Promise<void> {
   for (const [name, bytes] of here) {
     const place = join(keys, name.slice('keys/'.length));
     if (existsSync(place) && !readFileSync(place).equals(bytes)) throw new StartError(`${place} is there and differs from the one in the backup; --replace takes the one in the backup`);
-  }
-}
-
-/** @throws StartError when a service has the database open, or something is in it and shall stay */
-async function makeRoom(client: pg.Client, replace: boolean): Promise<void> {
-  const { rows: [others] } = await client.query<{ n: number }>("SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^nimbus( |$)' AND pid <> pg_backend_pid()");
-  if ((others?.n ?? 0) > 0) throw new StartError(`a nimbus service has the database open (${others?.n} connections); stop it first`);
-  const tables = await tablesOf(client);
-  const { rows: [ours] } = await client.query<{ known: boolean }>("SELECT to_regclass('knex_migrations') IS NOT NULL AS known");
-  if (tables.length > 0 && ours?.known !== true) throw new StartError(`the database has tables of another program (${tables.slice(0, 5).map((t) => t.name).join(', ')}); nimbus needs one of its own`);
-  const filled: string[] = [];
-  for (const { name } of tables) {
-    const { rowCount } = await client.query(`SELECT FROM ${client.escapeIdentifier(name)} LIMIT 1`);
-    if ((rowCount ?? 0) > 0) filled.push(name);
-  }
-  if (filled.length > 0 && !replace) throw new StartError(`the database is not empty (${filled.slice(0, 5).join(', ')}${filled.length > 5 ? ' …' : ''}); --replace gives up what is in it`);
-  const all = [...tables.map((t) => t.name), ...OF_MIGRATIONS].map((t) => client.escapeIdentifier(t));
-  await client.query(`DROP TABLE IF EXISTS ${all.join(', ')}`);
-  // What migrations have made besides; the names are quoted by the server.
-  const { rows: functions } = await client.query<{ name: string }>(`
-    SELECT p.oid::regprocedure::text AS name FROM pg_proc p
-     WHERE $1 AND p.pronamespace = current_schema()::regnamespace AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')`, [ours?.known === true]);
-  for (const { name } of functions) await client.query(`DROP FUNCTION IF EXISTS ${name}`);
-}
-
-async function load(client: pg.Client, file: string, places: Places): Promise<void> {
-  const files = new FileWriter(places);
-  try {
-    await client.query('BEGIN');
-    const tables = (await tablesOf(client)).map((t) => client.escapeIdentifier(t.name));
-    // Rows that migrations have made are in the backup too, as they are by now.
-    await client.query(`TRUNCATE ${tables.join(', ')}`);
-    // What triggers keep is in the backup as well: it would be counted twice.
-    for (const t of tables) await client.query(`ALTER TABLE ${t} DISABLE TRIGGER USER`);
-    const rows = new RowWriter(client);
-    for await (const read of readRecords(file)) await take(client, rows, files, read);
-    await rows.end();
-    await endServices(client);
-    await client.query('SET CONSTRAINTS ALL IMMEDIATE');
-    for (const t of tables) await client.query(`ALTER TABLE ${t} ENABLE TRIGGER USER`);
-    await files.settle();
-    await client.query('COMMIT');
-  } catch (e) {
-    await files.drop();
-    throw e instanceof StartError ? e : new StartError(`the backup could not be restored; the database is as empty as before: ${(e as Error).message}`, { cause: e });
-  }
-}
-
-/** Those that ran when the backup was made do not run on this database: the next one takes over what they had claimed. */
-async function endServices(client: pg.Client): Promise<void> {
-  const { rows: [known] } = await client.query<{ known: boolean }>("SELECT to_regclass('process') IS NOT NULL AS known");
-  if (known?.known === true) await client.query('UPDATE process SET ended_at = clock_timestamp(), lost = true WHERE ended_at IS NULL');
-}
-
-async function take(client: pg.Client, rows: RowWriter, files: FileWriter, { record, body }: ReadRecord): Promise<void> {
-  if (record.kind === 'rows') return rows.write(record.table, record.columns, body);
-  await rows.end();
-  if (record.kind === 'file') return files.write(record.name, record.mode, body, record.last);
-  if (record.kind === 'sequence') {
-    await client.query('SELECT setval(pg_get_serial_sequence(quote_ident($1), $2), $3::bigint, $4)', [record.table, record.column, record.last, record.called]);
-  }
-}
-
-/** One COPY for each table. */
-class RowWriter {
-  #open: { table: string; stream: CopyStreamQuery; over: Promise<void> } | undefined;
-
-  constructor(private readonly client: pg.Client) {}
-
-  async write(table: string, columns: readonly string[], body: Buffer): Promise<void> {
-    if (this.#open?.table !== table) {
-      await this.end();
-      const list = columns.map((c) => this.client.escapeIdentifier(c)).join(', ');
-      const stream = this.client.query(copyFrom(`COPY ${this.client.escapeIdentifier(table)} (${list}) FROM STDIN`));
-      const over = finished(stream);
-      // Heard where it is awaited.
-      over.catch(() => undefined);
-      this.#open = { table, stream, over };
-    }
-    const { stream, over } = this.#open;
-    if (body.length > 0 && !stream.write(body)) await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), over]);
-  }
-
-  async end(): Promise<void> {
-    const copy = this.#open;
-    this.#open = undefined;
-    if (copy === undefined) return;
-    copy.stream.end();
-    await copy.over;
   }
 }
 

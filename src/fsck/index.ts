@@ -3,10 +3,11 @@
  * snapshot; what two looks in a row have found is a problem, as what is in flight has gone on between them. Adding a rule is
  * a line in a file of `rules/`.
  */
+import { repositoryMark } from '../images/shared.ts';
 import { sleep } from '../platform/deadline.ts';
 import { inHalves } from '../platform/halves.ts';
 import { isUnavailable, statement } from '../store/db.ts';
-import { knownImages, lookAtFiles, removeFile } from './files.ts';
+import { knownImages, lookAtFiles, removeDraft } from './files.ts';
 import { chargedRules } from './rules/charged.ts';
 import { securityRules, spotRules, untriedRule } from './rules/ec2.ts';
 import { exitRules, overdueRule } from './rules/exits.ts';
@@ -77,14 +78,14 @@ async function lookTwice(site: FsckSite, options: FsckOptions): Promise<Look> {
 async function look(site: FsckSite, { deep }: FsckOptions, suspects?: ReadonlySet<string>): Promise<Look> {
   const now = site.ctx.clock.now();
   const rules = [...rulesOf(site), ...(site.serving ? SERVING : [])];
-  const { problems, known, images, counts } = await site.db.transaction(async (tx) => {
+  const { problems, known, images, mark, counts } = await site.db.transaction(async (tx) => {
     const broken: Problem[] = [];
     for (const rule of rules) broken.push(...await rule.look({ tx, site, now }));
     const [row] = await tx.query(COUNTS);
-    return { problems: broken, known: await knownVms(tx), images: await knownImages(tx), counts: row ?? { leases: 0, nodes: 0, slots: 0 } };
+    return { problems: broken, known: await knownVms(tx), images: await knownImages(tx), mark: await repositoryMark(tx), counts: row ?? { leases: 0, nodes: 0, slots: 0 } };
   }, 'snapshot');
   const vms = await lookAtVms(site, known);
-  const files = await lookAtFiles(site.imageDirectory, images, deep, suspects);
+  const files = await lookAtFiles({ directory: site.imageDirectory, images, mark, now }, deep, suspects);
   return {
     problems: [...problems, ...vms.problems, ...files], notes: vms.notes,
     looked: { ...counts, asked: vms.asked, images: images.filter((i) => !i.removed).length },
@@ -110,6 +111,6 @@ async function mend(site: FsckSite, todo: readonly Problem[]): Promise<Array<[Pr
   }
   const vms = todo.filter((p): p is VmProblem => 'nodeId' in p);
   note(vms, await mendVms(site, vms));
-  for (const p of todo.filter((f) => f.rule === 'image-unknown')) await removeFile(site.imageDirectory, p.of);
+  for (const p of todo.filter((f) => f.rule === 'image-draft')) await removeDraft(site.imageDirectory, p.of, site.ctx.clock.now());
   return failures;
 }

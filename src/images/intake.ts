@@ -14,8 +14,10 @@ export const MOST_BYTES = 256 * 2 ** 30;
 const READ_BYTES = 256 * 1024;
 /** Of disks on QEMU's `pc` machine; a raw image has nothing else by which a mistyped file name could be noticed. */
 const SECTOR_BYTES = 512;
-/** Begins the names of files that are not finished. */
+/** Begins the names of files that are not finished: additions, and what a restored backup brings. */
 export const INCOMING = '.incoming-';
+export const RESTORED = '.restored-';
+export const isDraft = (file: string): boolean => file.startsWith(INCOMING) || file.startsWith(RESTORED);
 
 export interface Taken {
   readonly format: 'raw' | 'qcow2';
@@ -57,7 +59,12 @@ export function takeStream(bytes: AsyncIterable<Buffer>, place: Place): Promise<
 /** The draft becomes the file; both lie in one directory. */
 export async function settle(draft: string, final: string): Promise<void> {
   await rename(draft, final);
-  const dir = await open(dirname(final), constants.O_RDONLY);
+  await syncDirectory(dirname(final));
+}
+
+/** Names in it are on disk when this resolves. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const dir = await open(directory, constants.O_RDONLY);
   await dir.sync().finally(() => dir.close());
 }
 

@@ -18,7 +18,7 @@ import {
 } from '../store/images.ts';
 import { lockBelongings, removeAllTags } from '../store/tags.ts';
 import { HEAD_BYTES, qcow2DiskBytes } from './format.ts';
-import { draftFor, INCOMING, settle, takeBytes, takeFile, takeStream, type Place, type Taken } from './intake.ts';
+import { draftFor, isDraft, settle, takeBytes, takeFile, takeStream, type Place, type Taken } from './intake.ts';
 import { imageNotFound, looksLikeId } from './lookup.ts';
 
 /** Directory of the images that all may use; no user has this name. */
@@ -64,7 +64,7 @@ export interface ImageRepository {
   ensureBuiltin(bytes: Buffer): Promise<void>;
   /**
    * At the start, before any addition: removes files of removed images that no live lease needs and, where no other service may
-   * be adding one (`alone`), what interrupted additions left.
+   * be adding one (`alone`), what interrupted additions and restorations left.
    */
   tidy(alone?: boolean): Promise<void>;
 }
@@ -81,7 +81,7 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
 
   /**
    * Takes bytes in, then writes the row with `write`; without the row the file goes again. While the database is away nobody
-   * knows whether the row is there: a file without a row is what fsck removes, a row without its file is an image that is lost.
+   * knows whether the row is there: a file without a row is what fsck shows, a row without its file is an image that is lost.
    */
   async function bring(owner: Owner | null, bytes: (place: Place) => Promise<Taken>, write: (id: string, taken: Taken, file: string) => Promise<void>): Promise<string> {
     const id = newImageId(ctx.random);
@@ -202,7 +202,7 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
       await mkdir(path(COMMON), { recursive: true, mode: 0o750 });
       for (const folder of alone ? await readdir(root, { withFileTypes: true }) : []) {
         if (!folder.isDirectory()) continue;
-        const left = (await readdir(path(folder.name))).filter((file) => file.startsWith(INCOMING));
+        const left = (await readdir(path(folder.name))).filter(isDraft);
         await Promise.all(left.map((file) => rm(path(join(folder.name, file)), { force: true })));
       }
       await Promise.all((await db.query(removedImageFiles)).map(dropFile));

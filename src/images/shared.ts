@@ -1,27 +1,40 @@
-/** One repository for all services on a database: its directory carries a mark that the database knows. */
+/** One repository for all services on a database, and for no other database's: its directory carries a mark that the database knows. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Context } from '../platform/context.ts';
 import { errorCode } from '../platform/errors.ts';
-import type { Db } from '../store/db.ts';
-import { siteFact } from '../store/processes.ts';
+import type { Db, Queryable } from '../store/db.ts';
+import { setSiteFact, siteFact, siteFactNow } from '../store/processes.ts';
 
 const MARK = '.repository';
 const FACT = 'image-repository';
 
-/** `alone`: no other service lives that might have another one; a directory that was moved or restored is marked anew then. */
-export async function isTheRepository({ ctx, db }: { readonly ctx: Context; readonly db: Db }, directory: string, alone: boolean): Promise<boolean> {
-  const file = join(directory, MARK);
-  const mark = await readFile(file, 'utf8').catch((e: unknown) => {
+/**
+ * `alone`: no other service lives that might have another one; a directory without a mark, new or restored, is marked then.
+ * `strange`: it has another mark. `other`: it has none, and those who live have one that has.
+ */
+export async function isTheRepository({ ctx, db }: { readonly ctx: Context; readonly db: Db }, directory: string, alone: boolean): Promise<'own' | 'strange' | 'other'> {
+  const mark = await markIn(directory);
+  if (mark !== undefined) return mark === await repositoryMark(db) ? 'own' : 'strange';
+  const made = ctx.random.bytes(16).toString('hex');
+  const [fact] = await db.query(siteFact, [FACT, made]);
+  const right = fact?.value ?? made;
+  if (!alone && right !== made) return 'other';
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await writeFile(join(directory, MARK), right, { mode: 0o600 });
+  return 'own';
+}
+
+/** What the database knows of its directory. */
+export const repositoryMark = async (q: Queryable): Promise<string | undefined> => (await q.query(siteFactNow, [FACT]))[0]?.value;
+export const setRepositoryMark = async (q: Queryable, mark: string): Promise<void> => void await q.query(setSiteFact, [FACT, mark]);
+
+export async function markIn(directory: string): Promise<string | undefined> {
+  return readFile(join(directory, MARK), 'utf8').catch((e: unknown) => {
     if (errorCode(e) !== 'ENOENT') throw e;
     return undefined;
   });
-  const own = mark ?? ctx.random.bytes(16).toString('hex');
-  const [fact] = await db.query(siteFact, [FACT, own]);
-  const right = fact?.value ?? own;
-  if (mark === right) return true;
-  if (!alone && right !== own) return false;
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await writeFile(file, right, { mode: 0o600 });
-  return true;
 }
+
+export const strangeDirectory = (directory: string): string => `${directory} is the image directory of another database of nimbus; set images.directory to this one's. `
+  + `If it is this one's all the same (its database was made anew), remove ${join(directory, MARK)}`;

@@ -4,7 +4,7 @@ import type { Context } from '../platform/context.ts';
 import { join } from 'node:path';
 import { guestImage } from '../images/builtin/guest.ts';
 import type { ImageRepository } from '../images/repository.ts';
-import { isTheRepository } from '../images/shared.ts';
+import { isTheRepository, strangeDirectory } from '../images/shared.ts';
 import type { NodeAccess } from '../lease/node.ts';
 import { StartError } from '../platform/errors.ts';
 import type { Db } from '../store/db.ts';
@@ -33,7 +33,9 @@ interface Deps {
 /** Repeatable: what is there stays, what the configuration says of local nodes is brought up to date. */
 export async function firstStart(deps: Deps): Promise<void> {
   const others = await deps.processes.others();
-  if (!await isTheRepository(deps, deps.imagesDir, others.length === 0)) {
+  const whose = await isTheRepository(deps, deps.imagesDir, others.length === 0);
+  if (whose === 'strange' && others.length === 0) throw new StartError(strangeDirectory(deps.imagesDir));
+  if (whose !== 'own') {
     throw new StartError(`${deps.imagesDir} is not the image directory of the service ${nameOf(others[0])} on the same database: services share one; `
       + 'set images.directory to a directory that all of them see');
   }

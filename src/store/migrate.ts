@@ -25,7 +25,7 @@ export async function migrate(ctx: Context, address: DbAddress, migrations: read
   holder.on('error', (e) => ctx.log.warn('the connection that guards the migrations was lost', { error: e.message }));
   await holder.connect();
   try {
-    await lock(holder);
+    await lockSchema(holder);
     await refuseNewer(holder, migrations);
     const done = await run(ctx, address, migrations);
     if (done.length > 0) ctx.log.info('migrated the database', { migrations: done });
@@ -48,13 +48,27 @@ export async function refuseOther(q: Queryable, migrations: readonly Migration[]
   if (missing.length > 0) throw new StartError(`the database has the schema of an older nimbus (it has not ${missing.map((m) => m.name).join(', ')}): start this version once, or use that one`);
 }
 
-async function lock(client: pg.Client): Promise<void> {
+/**
+ * One transaction in which the schema may go and come again: `bring` runs migrations inside of it. Under the lock of the schema.
+ */
+export async function schemaTransaction<T>(ctx: Context, client: pg.Client, work: (bring: (migrations: readonly Migration[]) => Promise<string[]>) => Promise<T>): Promise<T> {
+  await lockSchema(client);
+  const db = opened(ctx, {});
+  try {
+    return await db.transaction((trx) => work((migrations) => latest(trx, migrations)), { connection: client });
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** Whoever changes the schema holds it; it goes with the connection. @throws StartError */
+export async function lockSchema(client: pg.Client): Promise<void> {
   await client.query(`SET lock_timeout = ${LOCK_WAIT_MS}`);
   try {
     await client.query('SELECT pg_advisory_lock($1)', [LOCK_KEY]);
   } catch (e) {
     if (sqlState(e) !== LOCK_NOT_AVAILABLE) throw e;
-    throw new StartError('another process has been migrating the database for more than a minute; wait for it or end it', { cause: e });
+    throw new StartError('another process has been migrating or restoring the database for more than a minute; wait for it or end it', { cause: e });
   }
 }
 
@@ -76,20 +90,27 @@ async function applied(client: pg.Client): Promise<string[]> {
 }
 
 async function run(ctx: Context, address: DbAddress, migrations: readonly Migration[]): Promise<string[]> {
-  const say = (message: unknown): void => ctx.log.warn('migration', { said: message });
-  const db = knex({
-    client: 'pg', connection: { ...address }, pool: { min: 0, max: 1 },
-    log: { warn: say, error: say, deprecate: say, debug: () => undefined },
-  });
-  const config: Knex.MigratorConfig = { migrationSource: source(migrations), tableName: TABLE };
+  const db = opened(ctx, address);
   try {
     // The advisory lock is ours: what knex's own lock table says was left by a process that died.
-    await db.migrate.forceFreeMigrationsLock(config);
-    const [, names] = (await db.migrate.latest(config)) as [number, string[]];
-    return names;
+    await db.migrate.forceFreeMigrationsLock({ migrationSource: source(migrations), tableName: TABLE });
+    return await latest(db, migrations);
   } finally {
     await db.destroy();
   }
+}
+
+function opened(ctx: Context, address: DbAddress): Knex {
+  const say = (message: unknown): void => ctx.log.warn('migration', { said: message });
+  return knex({
+    client: 'pg', connection: { ...address }, pool: { min: 0, max: 1 },
+    log: { warn: say, error: say, deprecate: say, debug: () => undefined },
+  });
+}
+
+async function latest(db: Knex, migrations: readonly Migration[]): Promise<string[]> {
+  const [, names] = (await db.migrate.latest({ migrationSource: source(migrations), tableName: TABLE })) as [number, string[]];
+  return names;
 }
 
 function source(migrations: readonly Migration[]): Knex.MigrationSource<Migration> {

@@ -105,6 +105,10 @@ export const forgetProcesses = statement<never>('forget-processes', `
 /** $1 name, $2 what it is unless it stands already; what stands. */
 export const siteFact = statement<{ value: string }>('site-fact', `
   INSERT INTO site_fact AS f (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = f.value RETURNING value`);
+/** $1 name */
+export const siteFactNow = statement<{ value: string }>('site-fact-now', 'SELECT value FROM site_fact WHERE name = $1');
+/** $1 name, $2 value */
+export const setSiteFact = statement<never>('set-site-fact', 'INSERT INTO site_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value');
 
 /**
  * $1 signatures, $2 until when each is valid, in parallel arrays: those that were not used before. A crash of the database's

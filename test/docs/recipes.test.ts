@@ -168,11 +168,20 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
     const [made = ''] = readdirSync(shell().dir).filter((f) => f.endsWith('.backup'));
     await shell().run(`cp ${made} nimbus.backup`);
     await leases(1, 'default');
-    const [restore = '', settled = ''] = recipe('Restore');
+    // An image that the backup does not know.
+    writeFileSync(file('thesis.raw'), Buffer.alloc(1024, 3));
+    const thesis = await json<{ id: string }>('image add thesis thesis.raw --owner alice');
+    const stored = file(`nimbus-data/images/alice/${thesis.id}.raw`);
+    const [restore = '', settled = '', well = ''] = recipe('Restore');
     await shell().run(stop);
     expect(await shell().run(restore)).toMatch(/restored: 2 leases[\s\S]*which no live lease knows/);
     await shell().run(start);
-    await shell().run(settled);
+    const shown = await shell().run(settled);
+    expect(readFileSync(stored).equals(Buffer.alloc(1024, 3))).toBe(true);
+    const [, again = ''] = /add it again with: (nimbus image add NAME --owner alice \S+\.raw);/.exec(shown) ?? [];
+    await shell().run(`${again.replace('NAME', 'thesis')} && rm ${stored}`);
+    await shell().run(well);
+    expect((await json<Array<{ name: string }>>('image list')).map((i) => i.name).sort()).toEqual(['nimbus-guest', 'thesis']);
     expect((await json<LeaseView[]>('lease list')).map((l) => l.state)).toEqual(['Running', 'Running']);
 
     await shell().run(stop);

@@ -1,6 +1,4 @@
 /** Each rule: a site that is healthy but for one thing, which is found, said, and mended where there is one right answer. */
-import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite } from '../support/site.ts';
@@ -311,32 +309,6 @@ describe('VMs', () => {
     c.site.control.setUp(node, false);
     expect(await c.fsck()).toMatchObject({ problems: [], looked: { asked: 1 }, notes: ['the VMs of node n1 were not looked at: down'] });
     c.site.control.setUp(node, true);
-  });
-});
-
-describe('image files', () => {
-  const guest = (): string => join(c.directory, 'common', 'guest');
-
-  it('that are missing, of another size, or of other bytes', async () => {
-    rmSync(guest());
-    expect(await c.wrong()).toEqual([expect.stringMatching(/^image-file: image guest \(ami-\w+\) has no file that can be read: .*: no such file or directory$/)]);
-    writeFileSync(guest(), 'short');
-    expect(await c.wrong()).toEqual([expect.stringMatching(/has 5 bytes instead of 512/)]);
-    writeFileSync(guest(), Buffer.alloc(512, 8));
-    expect(await c.wrong()).toEqual([]);
-    expect(await c.wrong({ deep: true })).toEqual([expect.stringMatching(/^image-digest: .* is not what it was when it was added/)]);
-    writeFileSync(guest(), Buffer.alloc(512, 7));
-    expect(await c.wrong({ deep: true })).toEqual([]);
-  });
-
-  it('that no image has: removed when an interrupted addition left them, shown otherwise', async () => {
-    writeFileSync(join(c.directory, 'common', 'ami-0123456789abcdef0.raw'), 'x');
-    writeFileSync(join(c.directory, 'common', 'notes.txt'), 'mine');
-    const report = await c.fsck({ repair: true });
-    expect(report.mended.map((p) => p.of)).toEqual(['common/ami-0123456789abcdef0.raw']);
-    expect(report.problems.map((p) => [p.of, p.repairs])).toEqual([['common/notes.txt', false]]);
-    rmSync(join(c.directory, 'common', 'notes.txt'));
-    expect(await c.wrong()).toEqual([]);
   });
 });
 
