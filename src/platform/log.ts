@@ -1,6 +1,7 @@
 /** The log: winston, one JSON object a line, to stderr or to a file that is rotated. */
 import winston from 'winston';
 import type { Clock, Log, LogFields } from './context.ts';
+import { openFile } from './directories.ts';
 import { redactFields, redactText } from './redact.ts';
 
 const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 } as const;
@@ -21,7 +22,9 @@ export interface OpenLog {
 const FILE_BYTES = 16 * 1024 * 1024;
 const FILES = 5;
 
+/** @throws StartError when the file cannot be written to */
 export function openLog(clock: Clock, options: LogOptions): OpenLog {
+  if (options.file !== '') openFile('log.file', options.file, 0o600);
   const transport = options.file === '' ? stderrTransport() : fileTransport(options.file);
   const logger = winston.createLogger({ levels: LEVELS, level: options.level, format: winston.format.json({ deterministic: false }), transports: [transport] });
   let open = true;
