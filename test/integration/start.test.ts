@@ -98,3 +98,21 @@ describe('the ready file', { timeout: 90_000 }, () => {
     expect(existsSync(join(root, 'ready.json'))).toBe(false);
   });
 });
+
+it('a service that hangs is told within seconds, and goes on when it can', { timeout: 90_000 }, async () => {
+  const service = await startServe('local_nodes = []', root);
+  try {
+    process.kill(service.pid, 'SIGSTOP');
+    for (const command of ['status', 'doctor']) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [NIMBUS, command, '--data', service.dataDir], { encoding: 'utf8', timeout: 60_000 });
+      expect({ status, stdout, stderr }).toEqual({
+        status: 3, stdout: '', stderr: 'nimbus: the service takes connections and does not answer: no sign of life within 8 seconds; look at its log, or end it and start it again (VMs run on)\n',
+      });
+    }
+    process.kill(service.pid, 'SIGCONT');
+    expect(await service.admin('status')).toMatchObject({ pid: service.pid });
+  } finally {
+    process.kill(service.pid, 'SIGCONT');
+    expect(await service.stop({ keep: true })).toBe(0);
+  }
+});

@@ -167,6 +167,10 @@ describe('the socket', () => {
     expect((await ask('GET', '/v1/users')).status).toBe(200);
   });
 
+  test('says that it lives without asking anybody', async () => {
+    expect(await ask('GET', '/v1/alive')).toMatchObject({ status: 204 });
+  });
+
   test('works in a directory that is too deep for its name', async () => {
     await site.close();
     const deep = join(mkdtempSync(join(tmpdir(), 'ad-')), 'd'.repeat(90), 'data');
