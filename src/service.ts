@@ -23,6 +23,7 @@ import type { Config } from './platform/config.ts';
 import type { Context } from './platform/context.ts';
 import { openDataDir, type DataDir } from './platform/datadir.ts';
 import { withDeadline } from './platform/deadline.ts';
+import { openDirectory } from './platform/directories.ts';
 import { errorText, startStep } from './platform/errors.ts';
 import { lockDataDir } from './platform/lock.ts';
 import { openReadyFile, type ReadyFile } from './platform/ready-file.ts';
@@ -112,6 +113,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const dir = openDataDir(options.dataDir);
   const lock = await lockDataDir(ctx, dir);
   onStop('data directory lock', () => lock.release());
+  openDirectory('images.directory', imagesIn(config, dir), 0o700);
   const readyFile = options.readyFile === undefined ? undefined : await openReadyFile(options.readyFile);
   const session = `nimbus ${ctx.random.bytes(8).toString('hex')}`;
   const { db, address, databaseKind } = await openDatabase(ctx, config, dir, session, onStop);

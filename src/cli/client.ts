@@ -1,27 +1,37 @@
 /** Speaks with the service over its Unix socket. */
 import { statSync } from 'node:fs';
-import { request, type IncomingHttpHeaders } from 'node:http';
+import { request, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../platform/context.ts';
 import { dataDirAt } from '../platform/datadir.ts';
 import { errorCode, errorText } from '../platform/errors.ts';
+import { realClock } from '../platform/real.ts';
 import { socketDir, type SocketDir } from '../platform/socket-path.ts';
 import { VERSION } from '../platform/version.ts';
+import { ALIVE_WITHIN_MS, watchAlive } from './alive.ts';
 import { Refused, Unreachable } from './exit.ts';
 
 const SOCKET = 'admin.sock';
-/** Adding a large image is the longest request; who only asks need not wait for a service that hangs. */
-const ANSWER_MS = { GET: 2 * 60_000, other: 60 * 60_000 } as const;
+/** Of a service that lives. Adding a large image is the longest change; fsck reads what years have left, and every image with --deep. */
+const ANSWER_MS = { GET: 2 * 60_000, other: 60 * 60_000, long: 24 * 60 * 60_000 } as const;
+/** Between two parts of an answer. */
+const STALL_MS = 2 * 60_000;
 /** As `src/web/admin.ts` has them; older services have the second one only. */
 const VERSION_HEADER = 'x-nimbus-version';
 const REQUEST_ID_HEADER = 'x-request-id';
 const MAX_ANSWER = 256 * 1024 * 1024;
 
+export interface AskOptions {
+  /** The service may work on it for hours. */
+  readonly long?: boolean;
+}
+
 /** Paths as `src/web/routes.ts` has them, with `/v1` before. Every call rejects with Refused (the service's words) or Unreachable. */
 export interface AdminClient {
-  get<T>(path: string, query?: Readonly<Record<string, string | undefined>>): Promise<T>;
-  post<T>(path: string, body?: unknown): Promise<T>;
+  get<T>(path: string, query?: Readonly<Record<string, string | undefined>>, options?: AskOptions): Promise<T>;
+  post<T>(path: string, body?: unknown, options?: AskOptions): Promise<T>;
   put<T>(path: string, body: unknown): Promise<T>;
   patch<T>(path: string, body: unknown): Promise<T>;
   delete<T = void>(path: string): Promise<T>;
@@ -34,12 +44,12 @@ export function path(strings: TemplateStringsArray, ...parts: readonly string[])
   return strings.reduce((all, s, i) => all + encodeURIComponent(parts[i - 1] ?? '') + s);
 }
 
-export function createAdminClient(dataDir: string): AdminClient {
-  const send = (method: string, to: string, body?: unknown): Promise<never> => exchange(dataDir, method, to, body) as Promise<never>;
+export function createAdminClient(dataDir: string, clock: Clock = realClock): AdminClient {
+  const send = (method: string, to: string, body?: unknown, options?: AskOptions): Promise<never> => exchange({ clock, dataDir, method, to, body, ...options }) as Promise<never>;
   return {
-    get: (to, query = {}) => send('GET', withQuery(to, query)),
-    download: async (from, query, to) => void await exchange(dataDir, 'GET', withQuery(from, query), undefined, to),
-    post: (to, body) => send('POST', to, body),
+    get: (to, query = {}, options) => send('GET', withQuery(to, query), undefined, options),
+    download: async (from, query, sink) => void await exchange({ clock, dataDir, method: 'GET', to: withQuery(from, query), sink, long: true }),
+    post: (to, body, options) => send('POST', to, body, options),
     put: (to, body) => send('PUT', to, body),
     patch: (to, body) => send('PATCH', to, body),
     delete: (to) => send('DELETE', to),
@@ -51,13 +61,22 @@ function withQuery(to: string, query: Readonly<Record<string, string | undefined
   return given.length === 0 ? to : `${to}?${new URLSearchParams(given).toString()}`;
 }
 
-async function exchange(dataDir: string, method: string, to: string, body: unknown, sink?: Writable): Promise<unknown> {
-  const { run } = dataDirAt(dataDir);
-  const place = openSocketDir(run, dataDir);
+interface Exchange extends AskOptions {
+  readonly clock: Clock;
+  readonly dataDir: string;
+  readonly method: string;
+  readonly to: string;
+  readonly body?: unknown;
+  readonly sink?: Writable;
+}
+
+async function exchange(x: Exchange): Promise<unknown> {
+  const { run } = dataDirAt(x.dataDir);
+  const place = openSocketDir(run, x.dataDir);
   try {
-    return read(await ask(join(place.dir, SOCKET), method, to, body === undefined ? '' : JSON.stringify(body), sink), join(run, SOCKET));
+    return read(await ask(join(place.dir, SOCKET), x), join(run, SOCKET));
   } catch (e) {
-    throw asUnreachable(e, join(run, SOCKET), dataDir);
+    throw asUnreachable(e, join(run, SOCKET), x.dataDir);
   } finally {
     place.close();
   }
@@ -101,31 +120,46 @@ interface Answer {
   readonly version: string | undefined;
 }
 
-function ask(socketPath: string, method: string, path: string, body: string, sink?: Writable): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const ms = method === 'GET' ? ANSWER_MS.GET : ANSWER_MS.other;
-    const headers = body === '' ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-    const req = request({ socketPath, method, path, headers: { host: 'nimbus', ...headers }, timeout: ms, agent: false }, (res) => {
-      const version = versionOf(res.headers);
-      // What is no service of ours fills no file.
-      if (sink !== undefined && res.statusCode === 200 && version !== undefined) {
-        pipeline(res, sink).then(() => resolve({ status: 200, text: '', version }), reject);
-        return;
-      }
-      const chunks: Buffer[] = [];
-      let size = 0;
-      res.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > MAX_ANSWER) req.destroy(new Error('the answer is too large'));
-        else chunks.push(chunk);
+async function ask(socketPath: string, { clock, method, to, body, sink, long }: Exchange): Promise<Answer> {
+  const ms = ANSWER_MS[long === true ? 'long' : method === 'GET' ? 'GET' : 'other'];
+  const text = body === undefined ? '' : JSON.stringify(body);
+  const headers = text === '' ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+  const req = request({ socketPath, method, path: to, headers: { host: 'nimbus', ...headers }, agent: false });
+  const giveUp = (why: string): void => void req.destroy(Object.assign(new Error(why), { code: 'ETIMEDOUT' }));
+  const timer = clock.after(ms, () => giveUp(`no answer within ${ms / 60_000} minutes`));
+  const unwatch = watchAlive(clock, socketPath, () => giveUp(`no sign of life within ${ALIVE_WITHIN_MS / 1000} seconds`));
+  try {
+    return await new Promise<Answer>((resolve, reject) => {
+      req.on('response', (res) => {
+        timer.cancel();
+        res.setTimeout(STALL_MS, () => giveUp(`its answer stopped for ${STALL_MS / 60_000} minutes`));
+        taken(res, sink).then(resolve, reject);
       });
-      res.on('end', () => resolve({ status: res.statusCode ?? 0, text: Buffer.concat(chunks).toString(), version }));
-      res.on('error', reject);
+      req.on('error', reject);
+      req.end(text);
     });
-    req.on('timeout', () => req.destroy(Object.assign(new Error(`no answer within ${ms / 60_000} minutes`), { code: 'ETIMEDOUT' })));
-    req.on('error', reject);
-    req.end(body);
-  });
+  } finally {
+    timer.cancel();
+    unwatch();
+  }
+}
+
+async function taken(res: IncomingMessage, sink: Writable | undefined): Promise<Answer> {
+  const version = versionOf(res.headers);
+  const status = res.statusCode ?? 0;
+  // What is no service of ours fills no file.
+  if (sink !== undefined && status === 200 && version !== undefined) {
+    await pipeline(res, sink);
+    return { status, text: '', version };
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of res as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_ANSWER) throw new Error('the answer is too large');
+    chunks.push(chunk);
+  }
+  return { status, text: Buffer.concat(chunks).toString(), version };
 }
 
 function versionOf(headers: IncomingHttpHeaders): string | undefined {

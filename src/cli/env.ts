@@ -53,7 +53,7 @@ export function envOf(command: Command, deps: CliDeps): Env {
   const print = (value: unknown): void => deps.io.out(`${JSON.stringify(value, null, 2)}\n`);
   return {
     ...deps, dataDir, json,
-    client: createAdminClient(dataDir),
+    client: createAdminClient(dataDir, deps.clock),
     table: (rows, columns, empty) => {
       if (json) print(rows);
       else deps.io.out(rows.length === 0 ? `${empty}\n` : renderTable(rows, columns, deps.io.width));

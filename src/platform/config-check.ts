@@ -1,6 +1,5 @@
-/** What single keys cannot tell: values that contradict each other, and files that cannot be read. Sentences with their keys. */
-import { accessSync, constants, statSync } from 'node:fs';
-import { reasonText } from './errors.ts';
+/** What single keys cannot tell: values that contradict each other. Sentences with their keys. */
+import { keyOf } from './config-types.ts';
 import { hostAndPort } from './http/address.ts';
 
 interface Tls {
@@ -9,28 +8,34 @@ interface Tls {
 }
 /** Of the configuration, what is looked at here; sections that could not be read are missing. */
 export interface Readable {
-  readonly ec2?: Tls & { readonly listen: string };
-  readonly grid?: Tls & { readonly mapfile: string };
-  readonly pilot?: Tls & { readonly lrm: 'slurm' | 'pbs'; readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string };
+  readonly ec2?: Tls & { readonly listen: string; readonly public_address: string; readonly grid_certificates: boolean };
+  readonly grid?: Tls & { readonly mapfile: string; readonly trust_directory: string };
+  readonly pilot?: Tls & { readonly lrm: 'slurm' | 'pbs'; readonly listen: string; readonly tls_ca: string; readonly ssh_known_hosts: string; readonly legacy_account: string; readonly legacy_secret: string };
   readonly pilot_spot?: { readonly partition: string; readonly qos: string; readonly nice: number; readonly queue: string; readonly priority: number };
   readonly monitoring?: { readonly listen: string };
-  readonly wsrf?: { readonly listen: string; readonly legacy_listen: string };
+  readonly wsrf?: { readonly listen: string; readonly legacy_listen: string; readonly public_address: string };
+  readonly database?: { readonly url: string; readonly bin: string };
+  readonly images?: { readonly directory: string };
+  readonly log?: { readonly file: string };
   readonly scheduler?: { readonly mode: 'greedy-static' | 'pilot' };
   readonly network?: { readonly forward_ports: string };
   readonly local_nodes?: ReadonlyArray<{ readonly name: string }>;
   readonly lease?: { readonly default_type: string; readonly default_duration: number; readonly max_duration: number };
   readonly types?: Readonly<Record<string, unknown>>;
-  readonly login_node?: { readonly key: string };
+  readonly login_node?: { readonly host: string; readonly port: number; readonly user: string; readonly key: string; readonly host_key: string };
   readonly authorization?: OwnCode;
   readonly usage_sinks?: Readonly<Record<string, OwnCode>>;
 }
 interface OwnCode {
   readonly module: string;
+  readonly url: string;
   readonly token_file: string;
 }
 
-export function contradictions(c: Readable): string[] {
-  return [...halfTls(c), ...gridDoors(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c), ...spotKeys(c)];
+/** @param wrong keys that cannot be read: what is said of them already is not said again as if they were missing */
+export function contradictions(c: Readable, wrong: ReadonlySet<string> = new Set()): string[] {
+  const found = [...halfTls(c), ...gridDoors(c), ...listeners(c), ...forwardPorts(c), ...localNodes(c), ...leases(c), ...spotKeys(c), ...legacyPilots(c), ...loginNode(c), ...ownCode(c, wrong)];
+  return found.filter((sentence) => !wrong.has(sentence.slice(0, sentence.indexOf(': '))));
 }
 
 function halfTls(c: Readable): string[] {
@@ -60,7 +65,8 @@ function listeners(c: Readable): string[] {
     ['wsrf.listen', c.wsrf?.listen], ['wsrf.legacy_listen', c.wsrf?.legacy_listen],
   ] as const;
   const open = all.flatMap(([key, listen]) => (listen === undefined || listen === '' ? [] : [{ key, ...hostAndPort(listen) }]));
-  const tooLarge = open.filter((o) => Number(o.port) > 65_535).map((o) => `${o.key}: the port must be 0 to 65535`);
+  const named = [...all, ['ec2.public_address', c.ec2?.public_address], ['wsrf.public_address', c.wsrf?.public_address]] as const;
+  const tooLarge = named.filter(([, address = '']) => Number(hostAndPort(address).port) > 65_535).map(([key]) => `${key}: the port must be 0 to 65535`);
   const same = open.flatMap((a, i) => open.slice(0, i)
     .filter((b) => a.port === b.port && a.port !== '0' && (a.host === b.host || EVERYWHERE.has(a.host) || EVERYWHERE.has(b.host)))
     .map((b) => `${a.key}: must be another port than that of ${b.key}, ${b.port}`));
@@ -95,30 +101,28 @@ function spotKeys({ pilot, pilot_spot: spot }: Readable): string[] {
   return foreign.filter((key) => spot[key] !== '' && spot[key] !== 0).map((key) => `pilot_spot.${key}: must be left out, as pilot.lrm is ${pilot.lrm}`);
 }
 
-/** Files that the service reads at its start. Who only administers it need not be able to. */
-export function unreadableFiles(c: Readable): string[] {
-  const pilotMode = c.scheduler?.mode === 'pilot';
-  const files: ReadonlyArray<readonly [key: string, file: string | undefined]> = [
-    ['ec2.tls_certificate', c.ec2?.tls_certificate], ['ec2.tls_key', c.ec2?.tls_key],
-    ['grid.tls_certificate', c.grid?.tls_certificate], ['grid.tls_key', c.grid?.tls_key], ['grid.mapfile', c.grid?.mapfile],
-    ['authorization.module', c.authorization?.module], ['authorization.token_file', c.authorization?.token_file],
-    ...Object.entries(c.usage_sinks ?? {}).flatMap(([name, s]) => [[`usage_sinks.${name}.module`, s.module], [`usage_sinks.${name}.token_file`, s.token_file]] as const),
-    ...(pilotMode ? [
-      ['pilot.tls_certificate', c.pilot?.tls_certificate], ['pilot.tls_key', c.pilot?.tls_key], ['pilot.tls_ca', c.pilot?.tls_ca],
-      ['pilot.ssh_known_hosts', c.pilot?.ssh_known_hosts], ['login_node.key', c.login_node?.key],
-    ] as const : []),
-  ];
-  return files.flatMap(([key, file]) => {
-    const why = file === undefined || file === '' ? undefined : whyNotReadable(file);
-    return why === undefined ? [] : [`${key}: "${file ?? ''}" must be a file that the service can read: ${why}`];
-  });
+/** Pilots of the original show the two together. */
+function legacyPilots({ pilot }: Readable): string[] {
+  const { legacy_account: account = '', legacy_secret: secret = '' } = pilot ?? {};
+  if ((account === '') === (secret === '')) return [];
+  const [missing, given] = account === '' ? ['legacy_account', 'legacy_secret'] : ['legacy_secret', 'legacy_account'];
+  return [`pilot.${missing}: must be set, as pilot.${given} is; or leave both empty, and pilots of the original are refused`];
 }
 
-function whyNotReadable(file: string): string | undefined {
-  try {
-    accessSync(file, constants.R_OK);
-    return statSync(file).isFile() ? undefined : 'it is none';
-  } catch (e) {
-    return reasonText(e);
-  }
+function loginNode({ scheduler, login_node: node }: Readable): string[] {
+  if (scheduler?.mode !== 'pilot' || node === undefined || node.host === '') return [];
+  return [
+    ...(node.user === '' ? [`login_node.user: must be set, as login_node.host is: the account of ${node.host} whose jobs the pilots are`] : []),
+    ...(node.host_key === '' ? [`login_node.host_key: must be set, as login_node.host is: to what "ssh-keyscan -t ed25519 -p ${node.port} ${node.host}" prints, once it was compared with the host’s own`] : []),
+  ];
+}
+
+function ownCode({ authorization, usage_sinks: sinks = {} }: Readable, wrong: ReadonlySet<string>): string[] {
+  const both = (c: OwnCode): boolean => c.module !== '' && c.url !== '';
+  const neither = (c: OwnCode): boolean => c.module === '' && c.url === '';
+  const unread = (name: string): boolean => ['module', 'url'].some((key) => wrong.has(keyOf(['usage_sinks', name, key])));
+  return [
+    ...(authorization !== undefined && both(authorization) ? ['authorization: module and url exclude each other'] : []),
+    ...Object.entries(sinks).flatMap(([name, s]) => (both(s) || (neither(s) && !unread(name)) ? [`${keyOf(['usage_sinks', name])}: needs module or url, one of them`] : [])),
+  ];
 }

@@ -1,8 +1,7 @@
 /** The sections of the configuration on pilot mode: leases on nodes that are borrowed from the site's batch system. */
 import { z } from 'zod';
-import { duration, listen, positive } from './config-types.ts';
+import { duration, file, listen, positive } from './config-types.ts';
 
-const absolute = z.string().regex(/^(?:\/[^\x00-\x1f]*)?$/, 'must be an absolute path, or empty');
 /** A word that a batch system takes as the name of a queue, account, property and the like. */
 const word = z.string().regex(/^[A-Za-z0-9@%_.,:+&|=/-]*$/, 'must be letters, digits or one of @ % _ . , : + & | = / -');
 const program = z.string().regex(/^[^\x00-\x1f]+$/, 'must be a program');
@@ -14,14 +13,14 @@ const pilot = z.strictObject({
   /** The pilot on compute nodes, as a command */
   program: words.min(1).default(['/opt/nimbus/workspace-pilot']),
   /** `--configpath` of the pilot; empty = its own defaults */
-  config_path: absolute.default(''),
+  config_path: file.default(''),
   /** Where pilots report: HOST:PORT of the listener, and the URL that they are told (empty = the listener's own) */
   listen: listen.default('127.0.0.1:41999'),
-  address: z.string().regex(/^(?:https?:\/\/[^\s/]+)?$/, 'must be http://HOST:PORT or https://HOST:PORT, or empty').default(''),
+  address: z.string().refine((v) => v === '' || (/^https?:\/\/[^\s/]+$/.test(v) && URL.canParse(v)), 'must be http://HOST:PORT or https://HOST:PORT, or empty').default(''),
   /** PEM files; both set = HTTPS. `tls_ca` is handed to pilots. */
-  tls_certificate: z.string().default(''),
-  tls_key: z.string().default(''),
-  tls_ca: z.string().default(''),
+  tls_certificate: file.default(''),
+  tls_key: file.default(''),
+  tls_ca: file.default(''),
   /** The account that pilots of the original share; empty = refused */
   legacy_account: word.default(''),
   legacy_secret: z.string().refine((v) => v === '' || v.length >= 15, 'must have at least 15 characters, or be empty').default(''),
@@ -53,7 +52,7 @@ const pilot = z.strictObject({
   /** Account of agents that are not a pilot's own (pilots of the original) */
   ssh_user: word.default('nimbus'),
   /** Empty = host keys come with pilots' messages */
-  ssh_known_hosts: z.string().default(''),
+  ssh_known_hosts: file.default(''),
 }).prefault({});
 
 /** Most at a time; 0 = no bound. `share` is of the nodes of the queue or partition, 0 to 1. */
@@ -108,7 +107,7 @@ const pbs = z.strictObject({
   /** The launcher hands its standard input to every pilot */
   launcher_stdin: z.boolean().default(false),
   /** Directory that all nodes share, for launchers that do not */
-  shared_directory: absolute.default(''),
+  shared_directory: file.default(''),
   qsub: program.default('qsub'),
   qdel: program.default('qdel'),
   qstat: program.default('qstat'),
@@ -120,7 +119,7 @@ const loginNode = z.strictObject({
   port: positive.max(65_535).default(22),
   user: z.string().default(''),
   /** Empty = the service's operating key */
-  key: z.string().default(''),
+  key: file.default(''),
   /** Pinned key of the host, as in known_hosts */
   host_key: z.string().default(''),
 }).prefault({});

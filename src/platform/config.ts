@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
-import { contradictions, unreadableFiles, type Readable } from './config-check.ts';
-import { duration, listen, name, positive } from './config-types.ts';
+import { contradictions } from './config-check.ts';
+import { unusableFiles } from './config-files.ts';
+import { misnamed, readableSections, sentences } from './config-mistakes.ts';
+import { duration, file, keyOf, listen, name, positive } from './config-types.ts';
 import { outsideSections } from './config-outside.ts';
 import { pilotSections } from './config-pilot.ts';
 import { reasonText } from './errors.ts';
@@ -26,6 +28,14 @@ const localNode = z.strictObject({
   guest_address: z.ipv4().default('127.0.0.1'),
 });
 
+/** As clients write it before their requests; an IPv6 address stands in brackets. */
+const PUBLIC = /^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?)?$/;
+
+/** As `pg` reads them: the host may be left out, for a socket that the query names. */
+function isDatabaseUrl(text: string): boolean {
+  return /^postgres(?:ql)?:\/\/\S+$/.test(text) && URL.canParse(text.replace('@/', '@localhost/'));
+}
+
 const DEFAULT_TYPES = {
   'm1.small': { memory_mb: 128, cores: 1 },
   'm1.large': { memory_mb: 512, cores: 2 },
@@ -40,11 +50,11 @@ export const configSchema = z.strictObject({
   ec2: z.strictObject({
     listen: listen.default('127.0.0.1:8444'),
     /** Address that DescribeRegions names; empty = the listener's own */
-    public_address: z.string().default(''),
-    server_header: z.string().default('AmazonEC2'),
+    public_address: z.string().regex(PUBLIC, 'must be HOST or HOST:PORT, without http://, or empty').default(''),
+    server_header: z.string().regex(/^[\x20-\x7e]*$/, 'must be printable ASCII').default('AmazonEC2'),
     /** PEM files; both set = HTTPS */
-    tls_certificate: z.string().default(''),
-    tls_key: z.string().default(''),
+    tls_certificate: file.default(''),
+    tls_key: file.default(''),
     max_body_bytes: positive.default(1024 * 1024),
     /** Seconds that a request's timestamp may differ from the clock */
     clock_skew: duration.default(300),
@@ -63,10 +73,10 @@ export const configSchema = z.strictObject({
   }).prefault({}),
   database: z.strictObject({
     /** `postgres://…` of the site's own server; empty = a private PostgreSQL in the data directory */
-    url: z.string().default(''),
+    url: z.string().refine((v) => v === '' || isDatabaseUrl(v), 'must be postgres://USER:PASSWORD@HOST/DATABASE, or empty').default(''),
     pool: positive.max(100).default(10),
     /** Directory with the PostgreSQL programs; empty = searched */
-    bin: z.string().default(''),
+    bin: file.default(''),
   }).prefault({}),
   lease: z.strictObject({
     default_duration: duration.default(86_400),
@@ -78,7 +88,7 @@ export const configSchema = z.strictObject({
     /** How long the groups of an ensemble wait for the last one */
     ensemble_wait: duration.default(3600),
   }).prefault({}),
-  types: z.record(name, leaseType).default(
+  types: z.record(z.string(), leaseType).default(
     Object.fromEntries(Object.entries(DEFAULT_TYPES).map(([k, v]) => [k, leaseType.parse(v)])),
   ),
   scheduler: z.strictObject({
@@ -104,7 +114,7 @@ export const configSchema = z.strictObject({
   }).prefault({}),
   images: z.strictObject({
     /** Empty = `images` in the data directory */
-    directory: z.string().default(''),
+    directory: file.default(''),
     node_cache_mb: positive.default(20_480),
     /** MiB that the images of one user may have together before nothing more is saved for him */
     user_mb: positive.default(1_048_576),
@@ -149,12 +159,12 @@ export const configSchema = z.strictObject({
   /** Certificates of grid clients */
   grid: z.strictObject({
     /** Authorities, in the layout of Globus */
-    trust_directory: z.string().default('/etc/grid-security/certificates'),
+    trust_directory: file.default('/etc/grid-security/certificates'),
     /** Certificate names and their users, beside those of `nimbus user add --dn`; empty = none */
-    mapfile: z.string().default(''),
+    mapfile: file.default(''),
     /** The host's certificate and key, PEM, for listeners of grid clients */
-    tls_certificate: z.string().default(''),
-    tls_key: z.string().default(''),
+    tls_certificate: file.default(''),
+    tls_key: file.default(''),
     /** How far clocks may differ */
     clock_skew: duration.default(300),
     crl: z.enum(['when-present', 'required']).default('when-present'),
@@ -177,7 +187,7 @@ export const configSchema = z.strictObject({
   log: z.strictObject({
     level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
     /** Empty = stderr */
-    file: z.string().default(''),
+    file: file.default(''),
   }).prefault({}),
 });
 
@@ -200,56 +210,17 @@ export function parseConfig(text: string, file: string, options: { files?: boole
     throw new ConfigError(file, [e instanceof TomlError ? `line ${e.line}: ${e.message.split('\n')[0] ?? ''}` : String(e)]);
   }
   const parsed = configSchema.safeParse(raw);
-  const readable = parsed.success ? parsed.data : readableSections(raw as Readonly<Record<string, unknown>>);
-  const mistakes = [...(parsed.success ? [] : parsed.error.issues.map(sentence)), ...contradictions(readable), ...(options.files === true ? unreadableFiles(readable) : [])];
+  const readable = parsed.success ? parsed.data : readableSections(configSchema, raw as Readonly<Record<string, unknown>>);
+  const mistakes = [
+    ...(parsed.success ? [] : sentences(configSchema, parsed.error)), ...misnamed(raw as Readonly<Record<string, unknown>>), ...contradictions(readable, new Set(parsed.error?.issues.map((i) => keyOf(i.path)))),
+    ...(options.files === true ? unusableFiles(readable) : []),
+  ];
   if (parsed.success && mistakes.length === 0) return parsed.data;
   throw new ConfigError(file, mistakes);
 }
 
-/** What is wrong with one key keeps nobody from hearing of what is wrong with the others: each section without its wrong keys. */
-function readableSections(raw: Readonly<Record<string, unknown>>): Readable {
-  return Object.fromEntries(Object.entries(configSchema.shape).flatMap(([section, schema]) => {
-    const first = (schema as z.ZodType).safeParse(raw[section]);
-    if (first.success) return [[section, first.data]];
-    const rest = structuredClone(raw[section]);
-    for (const issue of first.error.issues) for (const path of issue.code === 'unrecognized_keys' ? issue.keys.map((k) => [...issue.path, k]) : [issue.path]) takeOut(rest, path);
-    const second = (schema as z.ZodType).safeParse(rest);
-    return second.success ? [[section, second.data]] : [];
-  })) as Readable;
-}
-
-function takeOut(from: unknown, path: readonly PropertyKey[]): void {
-  const holder = path.slice(0, -1).reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined), from);
-  const last = path.at(-1);
-  if (typeof holder === 'object' && holder !== null && !Array.isArray(holder) && last !== undefined) Reflect.deleteProperty(holder, last);
-}
-
-function sentence(issue: z.core.$ZodIssue): string {
-  const key = issue.path.join('.') || '(top level)';
-  if (issue.code === 'invalid_type') return `${key}: must be ${KINDS[issue.expected] ?? issue.expected}${issue.message.endsWith('received undefined') ? ', and is missing' : ''}`;
-  if (issue.code !== 'unrecognized_keys') return `${key}: ${issue.message.replace(/^(?:Invalid|Too) \w+: expected (?:\w+ to (?:be|have) )?/, 'must be ')}`;
-  return `${key}: unknown key ${issue.keys.join(', ')}; allowed are ${allowedAt(issue.path).join(', ')}`;
-}
-
-const KINDS: Readonly<Record<string, string>> = { string: 'text in quotes', number: 'a number', int: 'a whole number', boolean: 'true or false', array: 'a list', object: 'a table', record: 'a table' };
-
-interface JsonSchema {
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly items?: JsonSchema;
-  readonly additionalProperties?: JsonSchema | boolean;
-}
-
-/** Keys of the table at `path`. */
-function allowedAt(path: readonly PropertyKey[]): string[] {
-  let at: JsonSchema | undefined = z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
-  for (const step of path) {
-    at = typeof step === 'number' ? at?.items : at?.properties?.[String(step)] ?? (typeof at?.additionalProperties === 'object' ? at.additionalProperties : undefined);
-  }
-  return Object.keys(at?.properties ?? {});
-}
-
 /**
- * @param options `files`: the files that it names must be there too
+ * @param options `files`: the files and directories that it names must be usable too
  * @throws ConfigError
  */
 export function readConfig(file: string | undefined, options: { files?: boolean } = {}): Config {

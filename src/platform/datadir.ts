@@ -1,6 +1,7 @@
 /** The data directory: everything that the service keeps on disk, its owner's alone. */
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { makeDirectory } from './directories.ts';
 import { reasonText, StartError } from './errors.ts';
 
 export interface DataDir {
@@ -39,12 +40,12 @@ const MADE_BEFORE = 'ca';
 export function openDataDir(path: string): DataDir {
   const dir = dataDirAt(path);
   try {
-    mkdirSync(dir.root, { recursive: true, mode: 0o700 });
+    makeDirectory(dir.root, 0o700);
     if (!existsSync(dir.keys) && readdirSync(dir.root).some((entry) => entry !== MADE_BEFORE)) {
       throw new StartError(`${dir.root} is not empty and no data directory of nimbus; name another one with --data`);
     }
     for (const sub of [dir.root, dir.run, dir.keys, dir.images, dir.nodes, dir.log]) {
-      mkdirSync(sub, { recursive: true, mode: 0o700 });
+      makeDirectory(sub, 0o700);
       if ((statSync(sub).mode & 0o777) !== 0o700) chmodSync(sub, 0o700);
     }
   } catch (e) {

@@ -2,6 +2,7 @@
 import { finished } from 'node:stream/promises';
 import winston from 'winston';
 import type { Clock, Log, LogFields } from './context.ts';
+import { openFile } from './directories.ts';
 import { openLogFile } from './log-file.ts';
 import { redactFields, redactText } from './redact.ts';
 
@@ -23,9 +24,11 @@ export interface OpenLog {
 const FILE_BYTES = 16 * 1024 * 1024;
 const FILES = 5;
 
+/** @throws StartError when the file cannot be written to */
 export function openLog(clock: Clock, options: LogOptions): OpenLog {
   if (!process.stderr.listeners('error').includes(deaf)) process.stderr.on('error', deaf);
   const complain = (sentence: string): void => void process.stderr.write(`nimbus: ${sentence}\n`);
+  if (options.file !== '') openFile('log.file', options.file, 0o600);
   const file = options.file === '' ? undefined : openLogFile(clock, { path: options.file, bytes: FILE_BYTES, files: FILES, complain });
   const transport = new winston.transports.Stream({ stream: file ?? process.stderr, eol: '\n' });
   const logger = winston.createLogger({ levels: LEVELS, level: options.level, format: winston.format.json({ deterministic: false }), transports: [transport] });

@@ -64,9 +64,9 @@ export const leaseQuery = z.strictObject({
   after: z.string().regex(LEASE_ID, 'must be a lease id').optional(),
 });
 /** Transaction and id of an event; PostgreSQL has 64 bits for the one and 63 for the other. */
-const cursor = z.string().regex(/^\d{1,20}\.\d{1,19}$/, 'must be the cursor of an event').refine((text) => {
-  const [txid = '', id = ''] = text.split('.');
-  return BigInt(txid) < 2n ** 64n && BigInt(id) < 2n ** 63n;
+const cursor = z.string().refine((text) => {
+  const [, txid, id] = /^(\d{1,20})\.(\d{1,19})$/.exec(text) ?? [];
+  return txid !== undefined && id !== undefined && BigInt(txid) < 2n ** 64n && BigInt(id) < 2n ** 63n;
 }, 'must be the cursor of an event');
 export const eventQuery = z.strictObject({
   lease: z.string().regex(LEASE_ID, 'must be a lease id').optional(),

@@ -51,6 +51,8 @@ const param = (req: Request, key: string): string => String(req.params[key]);
 
 function site({ admin, status, agentConfig, doctor }: AdminServices): Route[] {
   return [
+    // Whoever waits for a long answer asks this meanwhile; it needs nothing that may be away.
+    ['get', '/alive', () => Promise.resolve(undefined)],
     ['get', '/doctor', () => {
       if (doctor === undefined) throw new Fault('Unsupported', 'This service does not look after itself.');
       return doctor();

@@ -1,4 +1,5 @@
 /** Commands against what is no service, an old one, one that hangs up, and one that talks nonsense: one clear sentence, and an exit code. */
+import { EventEmitter, once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createRaw, type Server, type Socket } from 'node:net';
@@ -9,6 +10,7 @@ import { buildCli } from '../../src/cli/program.ts';
 import type { Clock } from '../../src/platform/context.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { VERSION } from '../../src/platform/version.ts';
+import { manualClock, type ManualClock } from '../control/client/manual-clock.ts';
 
 let dir: string;
 let server: Server | undefined;
@@ -32,12 +34,13 @@ async function serve(made: Server): Promise<void> {
 const http = (answer: (req: IncomingMessage, res: ServerResponse) => void): Promise<void> => serve(createHttp(answer));
 const json = (res: ServerResponse, status: number, body: unknown, headers: Record<string, string>): void => void res.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 
-/** Waits are over at once, and counted. */
+/** Waits of a second are over at once, and counted. */
 function hurried(): Clock {
   let skipped = 0;
   return {
     ...realClock, monotonic: () => skipped,
     after: (ms, then) => {
+      if (ms > 1_000) return realClock.after(ms, then);
       skipped += ms;
       const soon = setImmediate(then);
       return { cancel: () => clearImmediate(soon) };
@@ -45,12 +48,14 @@ function hurried(): Clock {
   };
 }
 
-async function nimbus(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+const nimbus = (...argv: string[]): Promise<{ code: number; out: string; err: string }> => nimbusOn(realClock, ...argv);
+
+async function nimbusOn(clock: Clock, ...argv: string[]): Promise<{ code: number; out: string; err: string }> {
   const ran = { code: -1, out: '', err: '' };
   const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
   const cli = buildCli({
     io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched: false, ask: () => Promise.resolve(null) },
-    clock: hurried(), env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
+    clock, env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;
@@ -94,6 +99,9 @@ test('a service that hangs up in the middle: 3', async () => {
 });
 
 describe('a service that goes away', () => {
+  const nimbus = (...argv: string[]): Promise<{ code: number; out: string; err: string }> => nimbusOn(hurried(), ...argv);
+  /** That it lives is said whatever else it does. */
+  const living = (answer: (req: IncomingMessage, res: ServerResponse) => void): Promise<void> => http((req, res) => (req.url === '/v1/alive' ? void res.writeHead(204, ours).end() : answer(req, res)));
   const ours = { 'x-nimbus-version': VERSION };
   const node = (leases: number): object => ({ name: 'n1', leases, active: false, reachable: true });
   const away: ReadonlyArray<(res: ServerResponse) => void> = [
@@ -102,7 +110,7 @@ describe('a service that goes away', () => {
   ];
 
   test('in the middle of several: what is done, what had no answer and what was not tried is said, 3', async () => {
-    const gone = (): Promise<void> => http((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { name: 'n1' }, ours)));
+    const gone = (): Promise<void> => living((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { name: 'n1' }, ours)));
     await gone();
     const { code, out, err } = await nimbus('node', 'activate', 'n1', 'n2', 'n3', 'n4');
     expect({ code, out, lines: err.split('\n').slice(0, 3) }).toEqual({ code: 3, out: 'n1 takes leases\n', lines: ['n2: no answer; it may be done or not', 'n3: not tried', 'n4: not tried'] });
@@ -114,14 +122,14 @@ describe('a service that goes away', () => {
   });
 
   test('drain: nodes that were drained are told of, though another had no answer', async () => {
-    await http((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { ...node(0), name: 'n1' }, ours)));
+    await living((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { ...node(0), name: 'n1' }, ours)));
     const { code, out, err } = await nimbus('node', 'drain', 'n1', 'n2', 'n3');
     expect({ code, out, lines: err.split('\n').slice(0, 2) }).toEqual({ code: 3, out: 'n1 takes no new leases; it holds none\n', lines: ['n2: no answer; it may be done or not', 'n3: not tried'] });
   });
 
   test('drain --wait waits for one that is restarted or has lost its database', async () => {
     let looks = 0;
-    await http((req, res) => {
+    await living((req, res) => {
       if (req.method === 'PATCH') return json(res, 200, node(1), ours);
       looks += 1;
       const answer = away[looks - 2];
@@ -133,13 +141,13 @@ describe('a service that goes away', () => {
   });
 
   test('and not for one that stays away: 3, and how to go on', async () => {
-    await http((req, res) => (req.method === 'PATCH' ? json(res, 200, node(1), ours) : void res.destroy()));
+    await living((req, res) => (req.method === 'PATCH' ? json(res, 200, node(1), ours) : void res.destroy()));
     expect(await nimbus('node', 'drain', 'n1', '--wait')).toMatchObject({ code: 3, out: '', err: expect.stringContaining('; to go on, give the same command again\n') as string });
   });
 
   test('remove --end-leases: a removal whose answer was lost is one', async () => {
     const asked: string[] = [];
-    await http((req, res) => {
+    await living((req, res) => {
       asked.push(`${req.method ?? ''} ${(req.url ?? '').replace(/\?.*/, '')}`);
       if (req.method === 'PATCH') return json(res, 200, node(0), ours);
       if (req.method === 'GET') return json(res, 200, [], ours);
@@ -150,5 +158,96 @@ describe('a service that goes away', () => {
     expect(asked).toEqual(['PATCH /v1/nodes/n1', 'GET /v1/leases', 'DELETE /v1/nodes/n1', 'DELETE /v1/nodes/n1']);
     asked.length = 0;
     expect(await nimbus('node', 'remove', 'n1')).toMatchObject({ code: 3 });
+  });
+});
+
+describe('a service that takes connections', () => {
+  /** Resolves when one more request for the path has come. */
+  const asked = new EventEmitter();
+  const coming = (path: string): Promise<unknown> => once(asked, path);
+  const SECOND = 1_000;
+
+  test.each([['user', 'list'], ['fsck'], ['fsck', '--repair'], ['doctor'], ['image', 'remove', 'x'], ['status']])('and hangs, to %s %s: 3, within seconds, and nobody works on its database meanwhile', async (...argv) => {
+    await serve(createRaw((s) => void s.on('data', (bytes) => asked.emit(/^[A-Z]+ ([^ ?]+)/.exec(bytes.toString())?.[1] ?? ''))));
+    const clock = manualClock();
+    const alive = coming('/v1/alive');
+    const connected = once(server as Server, 'connection');
+    const ran = nimbusOn(clock, ...argv);
+    await connected;
+    await clock.advance(SECOND);
+    await alive;
+    await clock.advance(8 * SECOND);
+    expect(await ran).toEqual({
+      code: 3, out: '', err: 'nimbus: the service takes connections and does not answer: no sign of life within 8 seconds; look at its log, or end it and start it again (VMs run on)\n',
+    });
+  });
+
+  /** Answers what it is asked meanwhile; the command's own answer comes when `finish` is called. */
+  async function slow(path: string, answer: unknown): Promise<() => void> {
+    const held: ServerResponse[] = [];
+    await http((req, res) => {
+      const [at = ''] = (req.url ?? '').split('?');
+      asked.emit(at);
+      if (at === path) held.push(res);
+      else res.writeHead(204, { 'x-nimbus-version': VERSION }).end();
+    });
+    return () => { for (const res of held) json(res, 200, answer, { 'x-nimbus-version': VERSION }); };
+  }
+
+  /** Says on `asked` which timers are set: `again` when the service has said that it lives. */
+  function watchedClock(): ManualClock {
+    const clock = manualClock();
+    return { ...clock, after: (ms, fn) => { if (ms === 5 * SECOND) asked.emit('again'); return clock.after(ms, fn); } };
+  }
+
+  /** Time passes, and each time that it is asked the service says that it lives. */
+  async function pass(clock: ManualClock, ms: number): Promise<void> {
+    for (let gone = 0; gone < ms; gone += 5 * SECOND) {
+      const again = coming('again');
+      await clock.advance(5 * SECOND);
+      await again;
+    }
+  }
+
+  test.each<[string[], string, unknown]>([
+    [['fsck', '--deep'], '/v1/fsck', { looked: { leases: 0, slots: 0, images: 0, nodes: 0, asked: 0 }, problems: [], mended: [], notes: [] }],
+    [['fsck', '--repair'], '/v1/fsck', { looked: { leases: 0, slots: 0, images: 0, nodes: 0, asked: 0 }, problems: [], mended: [], notes: [] }],
+    [['doctor'], '/v1/doctor', []],
+  ])('and works for an hour and more on %s is waited for', async (argv, path, answer) => {
+    const finish = await slow(path, answer);
+    const clock = watchedClock();
+    const came = coming(path);
+    const ran = nimbusOn(clock, ...argv);
+    await came;
+    await pass(clock, 65 * 60 * SECOND);
+    finish();
+    expect(await ran).toMatchObject({ code: 0, err: '' });
+  });
+
+  test('and lives, but does not come to a short answer: 3, after two minutes', async () => {
+    await slow('/v1/users', []);
+    const clock = watchedClock();
+    const came = coming('/v1/users');
+    const ran = nimbusOn(clock, 'user', 'list');
+    await came;
+    await pass(clock, 115 * SECOND);
+    await clock.advance(5 * SECOND);
+    expect(await ran).toEqual({ code: 3, out: '', err: expect.stringMatching(/^nimbus: the service takes connections and does not answer: no answer within 2 minutes; [^\n]+\n$/) });
+  });
+
+  test('and is older, so that it does not know what it is asked meanwhile, is alive all the same', async () => {
+    const held: ServerResponse[] = [];
+    await http((req, res) => {
+      asked.emit(req.url ?? '');
+      if (req.url === '/v1/doctor') held.push(res);
+      else json(res, 400, { code: 'ActionUnknown', message: 'no', reasons: [] }, { 'x-nimbus-version': '0.0.9' });
+    });
+    const clock = watchedClock();
+    const came = coming('/v1/doctor');
+    const ran = nimbusOn(clock, 'doctor');
+    await came;
+    await pass(clock, 5 * 60 * SECOND);
+    for (const res of held) json(res, 200, [], { 'x-nimbus-version': '0.0.9' });
+    expect(await ran).toMatchObject({ code: 0 });
   });
 });

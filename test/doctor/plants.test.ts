@@ -9,18 +9,21 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { examine } from '../../src/doctor/index.ts';
 import { askNodes } from '../../src/doctor/nodes.ts';
-import type { DoctorSite, Finding, NodeLook } from '../../src/doctor/types.ts';
+import type { BatchSite, DoctorSite, Finding, NodeLook } from '../../src/doctor/types.ts';
 import type { NodeStatus } from '../../src/control/protocol.ts';
 import { commandEnvironment, localRunner } from '../../src/pilot/lrm/runner.ts';
 import { configSchema } from '../../src/platform/config.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { networkAdministration } from '../../src/manager/admin/networks.ts';
 import { statement, type Db } from '../../src/store/db.ts';
+import { insertSlots } from '../../src/store/slots.ts';
 import type { NodeAdminRow } from '../../src/store/nodes-admin.ts';
 import { echo, fakeNode, succeed } from '../control/client/fake-agent.ts';
 import { overTransports } from '../control/client/setup.ts';
+import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
+import { onSmallDisk } from '../support/small-disk.ts';
 
 const TLS = fileURLToPath(new URL('../fixtures/ec2-tls', import.meta.url));
 const VERSION = '1.2.3';
@@ -48,13 +51,21 @@ async function ownDatabase(): Promise<void> {
   database = await openTestDatabase();
 }
 
-interface Plant { config?: object; nodes?: readonly NodeLook[]; db?: DoctorSite['db']; serving?: boolean; now?: number; images?: string }
+interface Plant { config?: object; nodes?: readonly NodeLook[]; db?: DoctorSite['db']; serving?: boolean; now?: number; images?: string; data?: string; batch?: DoctorSite['batch'] }
 async function look(p: Plant = {}): Promise<readonly Finding[]> {
   const ctx = testContext({ clock: p.now === undefined ? realClock : { ...realClock, now: () => p.now ?? 0 } });
   return examine({
     ctx, config: configSchema.parse({ ...QUIET, ...p.config }), version: VERSION, serving: p.serving ?? true, db: p.db ?? database.db,
-    nodes: p.nodes ?? [node()], places: { data: root, images: p.images ?? join(root, 'images') }, local: localRunner(realClock, commandEnvironment(process.env)), batch: null,
+    nodes: p.nodes ?? [node()], places: { data: p.data ?? root, images: p.images ?? join(root, 'images') }, local: localRunner(realClock, commandEnvironment(process.env)), batch: p.batch ?? null,
   });
+}
+/** Pilot mode, whose batch system is not the matter. */
+const PILOT_MODE: BatchSite = {
+  lrm: { name: 'slurm', submit: notAsked, cancel: notAsked, facts: notAsked, list: () => Promise.resolve({ kind: 'unavailable', reason: 'it is not the matter', tookMs: 1 }) },
+  facts: { missing: 'it is not the matter' }, contacts: [], ca: undefined,
+};
+function notAsked(): Promise<never> {
+  return Promise.reject(new Error('the doctor changes nothing'));
 }
 const said = (f: Finding): string => [`${f.level} ${f.check}: ${f.what}`, ...f.mend].join('\n');
 /** The findings that are no good news. */
@@ -197,6 +208,32 @@ describe('what lies on disks', () => {
   });
 });
 
+describe.skipIf(!hasPart('root'))('disks without room', () => {
+  test.for<[string, string, string]>([
+    ['none', '100m', 'fail'],
+    ['little', '1g', 'warn'],
+    ['enough', '3g', 'ok'],
+  ])('that have %s (%s)', async ([_what, size, level], context) => {
+    await ownDatabase();
+    const [data, images] = [join(root, 'small', 'data'), join(root, 'small', 'images')];
+    await onSmallDisk(context, join(root, 'small'), size, async () => {
+      mkdirSync(data);
+      mkdirSync(images);
+      const found = (config: object): Promise<readonly Finding[]> => look({ config: { images: { directory: images }, ...config }, data, images });
+      const room = (await found({})).filter((f) => f.check === 'disk space' && f.what.includes(join(root, 'small')));
+      expect(room.map(({ level: l, what }) => `${l} ${what.replace(/\d+ MiB/, 'N MiB')}`)).toEqual([
+        `${level} the data directory (${data}) has N MiB free`, `${level} the image directory (${images}) has N MiB free`,
+      ]);
+      if (level === 'ok') return;
+      expect(room.map((f) => f.mend)).toEqual([
+        ['make room: without it the private database refuses to write, and with it the service'], ['make room, or move it to a larger disk'],
+      ]);
+      const elsewhere = (await found({ database: { url: 'postgres://nimbus@db/nimbus' } })).find((f) => f.what.includes(data));
+      expect(elsewhere?.mend).toEqual(['make room, or move it to a larger disk']);
+    });
+  });
+});
+
 describe('pools', () => {
   const administration = (db: Db) => networkAdministration({ ctx: testContext(), db, config: configSchema.parse({}) } as never);
   const bridge = (name: string, over: object = {}) => administration(database.db).add({ name, kind: 'bridge', bridge: 'br0', netmask: '24', ...over });
@@ -245,11 +282,47 @@ describe('ports', () => {
     expect(found).toContainEqual(expect.stringContaining('fail ports: monitoring.listen (192.0.2.1:1) cannot be opened: this machine has no such address\nset monitoring.listen to'));
   });
 
+  test('those for grid clients: another program has one, guests may get the other, nothing answers', async () => {
+    const port = await listener();
+    const wsrf = { listen: `127.0.0.1:${port}`, legacy_listen: '0.0.0.0:42100' };
+    const found = wrong(await look({ serving: false, config: { wsrf } }));
+    expect(found).toContainEqual(expect.stringContaining(`fail ports: wsrf.listen (127.0.0.1:${port}) cannot be opened: another program has this address and port\nfind out which program has it`));
+    expect(found).toContainEqual(expect.stringContaining('warn ports: wsrf.legacy_listen (0.0.0.0:42100) is one of the ports that lead to guests'));
+    await new Promise((resolve) => servers.pop()?.close(resolve));
+    expect(wrong(await look({ config: { wsrf: { listen: `127.0.0.1:${port}` } } }))).toContainEqual(expect.stringContaining(`fail ports: nothing answers at wsrf.listen (127.0.0.1:${port}): nothing answers there`));
+  });
+
   test('one that guests may get, one without TLS, figures for everyone', async () => {
     const found = wrong(await look({ serving: false, config: { ec2: { listen: '0.0.0.0:42017' }, monitoring: { listen: '0.0.0.0:42018' } } }));
     expect(found).toContainEqual(expect.stringContaining('warn ports: ec2.listen (0.0.0.0:42017) is one of the ports that lead to guests'));
     expect(found).toContainEqual(expect.stringContaining('warn ports: users reach ec2.listen = 0.0.0.0:42017 without TLS'));
     expect(found).toContainEqual(expect.stringContaining('warn ports: monitoring.listen = 0.0.0.0:42018 answers whoever reaches it'));
+  });
+});
+
+describe('clocks in pilot mode, as pilots report them', () => {
+  const insertAccount = statement<{ id: number }>('plant-account', "INSERT INTO account (name, owner_id, admin, created_at) VALUES ('alice', '000000000001', false, now()) RETURNING id");
+  const slot = (account: number, id: string, ...nodes: number[]) => ({
+    id, account_id: account, lrm: 'slurm', parts: [{ nodes: nodes.length, memoryMb: 128, cores: 1 }], duration_s: 60, pilot_s: 90, walltime_s: 120, grace_s: 30, lrm_account: null, secret: 's', nonce: 'n',
+    request_id: null, spot: false, slot_nodes: nodes.map((_n, ordinal) => ({ ordinal, part: 0, memory_mb: 128, cores: 1 })),
+  });
+  const report = statement<never>('plant-report', 'UPDATE slot_node SET host = $2, clock_offset_ms = $3 WHERE slot_id = $1 AND ordinal = $4');
+  const over = statement<never>('plant-over', 'UPDATE slot SET final = true WHERE id = $1');
+  const clocksOf = async (): Promise<string[]> => (await look({ batch: PILOT_MODE, nodes: [] })).filter((f) => f.check === 'clocks').map(said);
+
+  test('the one that is furthest off is named, in either direction, while its pilot reports', async () => {
+    await ownDatabase();
+    expect(await clocksOf()).toEqual(['note clocks: no pilot reports now, so nothing is known of the nodes’ clocks']);
+    const [account] = await database.db.query(insertAccount);
+    await database.db.query(insertSlots, [JSON.stringify([slot(account?.id ?? 0, 'sl-000000000001', 0, 0), slot(account?.id ?? 0, 'sl-000000000002', 0)]), new Date()]);
+    await database.db.query(report, ['sl-000000000001', 'c1', 300, 0]);
+    expect(await clocksOf()).toEqual(['ok clocks: nodes’ clocks are within 0.3 s of this machine’s']);
+    await database.db.query(report, ['sl-000000000001', 'c2', -7_400, 1]);
+    expect(await clocksOf()).toEqual(['warn clocks: the clock of c2 is 7.4 s behind this machine’s\nhave a time service (chrony, systemd-timesyncd) run on both']);
+    await database.db.query(report, ['sl-000000000002', 'c3', 65_000, 0]);
+    expect(await clocksOf()).toEqual([expect.stringContaining('warn clocks: the clock of c3 is 65.0 s ahead of this machine’s')]);
+    for (const id of ['sl-000000000001', 'sl-000000000002']) await database.db.query(over, [id]);
+    expect(await clocksOf()).toEqual([expect.stringContaining('note clocks: no pilot reports now')]);
   });
 });
 
@@ -269,6 +342,29 @@ describe('certificates', () => {
     ['of another name', () => ({ config: tls({ public_address: 'ec2.example.com' }) }), 'warn certificates: ec2.tls_certificate does not name ec2.example.com'],
   ])('%s', async (_what, plant, expected) => {
     expect(wrong(await look(plant()))).toContainEqual(expect.stringContaining(expected));
+  });
+
+  /** Of each listener in turn: what the other sections say is no business of it. */
+  const listenerOf = (section: 'grid' | 'pilot', over: object = {}): Plant => ({
+    batch: PILOT_MODE, config: { [section]: { tls_certificate: certificate, tls_key: key, ...over } },
+  });
+  test.each(['grid', 'pilot'] as const)('of the listener of %s', async (section) => {
+    const about = async (p: Plant): Promise<string[]> => (await look(p)).filter((f) => f.check === 'certificates').map(said);
+    expect(await about({ ...listenerOf(section), now: notAfter })).toEqual([expect.stringMatching(`^fail certificates: ${section}\\.tls_certificate has been invalid since .*\nput a new one into ${certificate}; the service reads it ${section === 'grid' ? 'within seconds' : 'at its start'}$`)]);
+    expect(await about({ ...listenerOf(section), now: notBefore })).toEqual([expect.stringContaining(`fail certificates: ${section}.tls_certificate is valid only from`)]);
+    expect(await about({ ...listenerOf(section), now: validTo() - 5.5 * DAY })).toEqual([expect.stringContaining(`warn certificates: ${section}.tls_certificate is valid for 5 more days`)]);
+    expect(await about({ ...listenerOf(section, { tls_key: otherKey() }), now: validTo() - 100.5 * DAY })).toEqual([
+      `ok certificates: ${section}.tls_certificate is valid for 100 days`, expect.stringContaining(`is not the key of ${section}.tls_certificate\nname the two that were made together`),
+    ]);
+    expect(await about(listenerOf(section, { tls_certificate: '/nowhere.pem' }))).toEqual([expect.stringContaining(`fail certificates: ${section}.tls_certificate = /nowhere.pem cannot be read: no such file or directory`)]);
+  });
+
+  test('of pilots: the name that they are told, and the authority that they are handed', async () => {
+    const found = wrong(await look({ ...listenerOf('pilot', { address: 'https://head.example.org:41999', tls_ca: certificate }), now: validTo() - 5.5 * DAY }));
+    expect(found).toContainEqual(expect.stringContaining('warn certificates: pilot.tls_certificate does not name head.example.org, by which clients come'));
+    expect(found).toContainEqual(expect.stringContaining('warn certificates: pilot.tls_ca is valid for 5 more days'));
+    const site = { config: { pilot: { tls_certificate: '/nowhere.pem', tls_key: key } } };
+    expect((await look(site)).filter((f) => f.check === 'certificates'), 'in the other mode nobody looks').toEqual([]);
   });
 
   test('one that is right says for how long', async () => {

@@ -18,7 +18,7 @@ beforeEach(() => { dir = mkdtempSync(join(tmpdir(), 'dt-')); });
 afterEach(() => rmSync(dir, { recursive: true }));
 
 async function look(grid: object = {}): Promise<string[]> {
-  const config = configSchema.parse({ grid: { trust_directory: dir, tls_certificate: 'c', tls_key: 'k', ...grid } });
+  const config = configSchema.parse({ grid: { trust_directory: dir, tls_certificate: '/c', tls_key: '/k', ...grid } });
   const found = await trust.look({ ctx: testContext(), config } as Partial<DoctorSite> as DoctorSite);
   for (const f of found) if (f.level !== 'ok') expect(f.mend).not.toEqual([]);
   return found.map((f) => `${f.level}: ${f.what}`);

@@ -1,12 +1,17 @@
 /** The built service as a site runs it: policies from the command line to EC2 clients, a module that decides, a sink, and kill -9. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Explanation, UsageSinkView } from '../../src/manager/admin-types.ts';
 import { askAs, newUser, type Ask } from '../support/query.ts';
-import { startServe, type Serve } from '../support/serve.ts';
+import { NIMBUS, startServe, type Serve } from '../support/serve.ts';
 
 const SINK = fileURLToPath(new URL('../../etc/examples/sink.mjs', import.meta.url));
 let root: string;
@@ -60,7 +65,45 @@ it('a module decides, and the example of a sink is told of what was granted', { 
   expect(kinds.slice(0, 2)).toEqual(['record-opened', 'interval-opened']);
 });
 
-it('a module that cannot be loaded is a mistake of the configuration', { timeout: 60_000 }, async () => {
-  writeFileSync(join(root, 'decide.mjs'), 'export const other = 1;');
-  await expect(startServe(site(`[authorization]\nmodule = ${JSON.stringify(join(root, 'decide.mjs'))}\n`), root)).rejects.toThrow(/authorization\.module = ".*decide\.mjs" cannot be used: .* it exports no function called decide/);
+it('a URL decides: asked with the site’s token, obeyed, and without an answer nothing is granted', { timeout: 120_000 }, async () => {
+  const asked: Array<{ token: string | undefined; body: { kind: string; user: { name: string }; requests: Array<{ type: string; cores: number }> } }> = [];
+  let status = 200;
+  const decider = createServer((req, res) => {
+    void text(req).then((body) => {
+      const question = JSON.parse(body) as (typeof asked)[number]['body'];
+      asked.push({ token: req.headers.authorization, body: question });
+      const large = question.requests.some((r) => r.cores > 1);
+      res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(large ? { allow: false, reasons: ['one core each'] } : { allow: true }));
+    });
+  }).listen(0, '127.0.0.1');
+  await once(decider, 'listening');
+  try {
+    writeFileSync(join(root, 'token'), 'of-the-site\n');
+    serve = await startServe(site(`[authorization]\nurl = "http://127.0.0.1:${(decider.address() as AddressInfo).port}/decide"\ntoken_file = ${JSON.stringify(join(root, 'token'))}\n`), root);
+    const ask = askAs(serve, await newUser(serve, 'alice'));
+    expect((await run(ask, '2')).status).toBe(200);
+    expect(asked).toEqual([{ token: 'Bearer of-the-site', body: expect.objectContaining({ kind: 'create', user: expect.objectContaining({ name: 'alice' }), requests: [expect.objectContaining({ type: 'm1.small', cores: 1 })] }) }]);
+    expect(await run(ask, '1', { InstanceType: 'm1.large' })).toMatchObject({ code: 'UnauthorizedOperation', message: 'The site refuses this request (site decision: one core each)' });
+    status = 500;
+    expect(await run(ask, '1')).toMatchObject({ status: 503, message: expect.stringContaining('its answer could not be had') });
+    expect(serve.log()).toContain('it answered with status 500');
+    expect(await serve.admin<unknown[]>('lease', 'list')).toHaveLength(2);
+  } finally {
+    decider.close();
+    decider.closeAllConnections();
+  }
+});
+
+it('a module that cannot be loaded is a mistake of the configuration: exit code 2, and one sentence', { timeout: 60_000 }, () => {
+  const [config, decide] = [join(root, 'nimbus.toml'), join(root, 'decide.mjs')];
+  writeFileSync(config, `${site(`[authorization]\nmodule = ${JSON.stringify(decide)}\n`)}[ec2]\nlisten = "127.0.0.1:0"\n[monitoring]\nlisten = ""\n[log]\nfile = ${JSON.stringify(join(root, 'service.log'))}\n`);
+  const start = (): { status: number | null; stderr: string } => {
+    const { status, stderr } = spawnSync(process.execPath, [NIMBUS, 'serve', '--config', config, '--data', join(root, 'data')], { encoding: 'utf8', timeout: 50_000 });
+    return { status, stderr };
+  };
+  for (const [module, why] of [['export const other = 1;', 'it exports no function called decide'], ['export const decide = (', 'SyntaxError|Unexpected'], ['throw new Error("no licence");', 'no licence']] as const) {
+    writeFileSync(decide, module);
+    const { status, stderr } = start();
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(new RegExp(`^nimbus: authorization\\.module = "${decide}" cannot be used: [^\\n]*(${why})[^\\n]*\\n$`)) });
+  }
 });

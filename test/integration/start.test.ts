@@ -48,8 +48,8 @@ describe('a start that fails', { timeout: 90_000 }, () => {
     writeFileSync(join(root, 'nimbus.toml.pem'), 'no certificate');
     const file = JSON.stringify(join(root, 'nimbus.toml.pem'));
     const result = serve(`[ec2]\nlisten = "127.0.0.1:0"\ntls_certificate = ${file}\ntls_key = ${file}`);
+    expect(result).toEqual({ status: 2, said: expect.stringMatching(/ 2 mistakes\n {2}ec2\.tls_certificate: .* must be a certificate in PEM: .*\n {2}ec2\.tls_key: .* must be a private key in PEM/) });
     rmSync(join(root, 'nimbus.toml.pem'));
-    expectFailed(result, /the TLS files of the EC2 listener .* cannot be used: /);
   });
 
   it('because no database answers, whose password is not told', () => {
@@ -59,7 +59,25 @@ describe('a start that fails', { timeout: 90_000 }, () => {
   });
 
   it('because there is no PostgreSQL', () => {
-    expectFailed(serve('[database]\nbin = "/nowhere"'), /needs PostgreSQL 13 or newer; tried: \/nowhere/);
+    expect(serve('[database]\nbin = "/nowhere"')).toEqual({ status: 2, said: expect.stringMatching(/one mistake\n {2}database\.bin: "\/nowhere" must be a directory with the programs postgres and initdb: no such file or directory\n$/) });
+    for (const program of ['postgres', 'initdb']) writeFileSync(join(root, program), '#!/bin/sh\necho "postgres (PostgreSQL) 9.6.1"\n', { mode: 0o755 });
+    const result = serve(`[database]\nbin = ${JSON.stringify(root)}`);
+    for (const program of ['postgres', 'initdb']) rmSync(join(root, program));
+    expectFailed(result, /needs PostgreSQL 13 or newer; tried: /);
+  });
+
+  it('because of directories that cannot be used, each with its key', () => {
+    const said = (key: string, why: string): object => ({ status: 2, said: expect.stringMatching(new RegExp(`nimbus\\.toml: one mistake\\n {2}${key}: .*: ${why}\\n$`)) });
+    writeFileSync(join(root, 'file'), '');
+    expect(serve(`[images]\ndirectory = "${root}/file/images"`)).toEqual(said('images\\.directory', 'a part of the path is no directory'));
+    // Node’s own way to make directories would never come to an end there.
+    expect(serve('[images]\ndirectory = "/proc/nope"')).toEqual(said('images\\.directory', '(no such file or directory|permission denied)'));
+    expect(processesWith(root)).toEqual([]);
+  });
+
+  it('because of a data directory where nobody can make one', () => {
+    const { status, stderr } = spawnSync(process.execPath, [NIMBUS, 'serve', '--data', '/proc/nope/data'], { encoding: 'utf8', timeout: 60_000 });
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(/^nimbus: the data directory \/proc\/nope\/data cannot be used: (no such file or directory|permission denied)\n$/) });
   });
 
   it('because the ready file cannot be written', () => {
@@ -79,4 +97,22 @@ describe('the ready file', { timeout: 90_000 }, () => {
     expect(await second.stop({ keep: true })).toBe(0);
     expect(existsSync(join(root, 'ready.json'))).toBe(false);
   });
+});
+
+it('a service that hangs is told within seconds, and goes on when it can', { timeout: 90_000 }, async () => {
+  const service = await startServe('local_nodes = []', root);
+  try {
+    process.kill(service.pid, 'SIGSTOP');
+    for (const command of ['status', 'doctor']) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [NIMBUS, command, '--data', service.dataDir], { encoding: 'utf8', timeout: 60_000 });
+      expect({ status, stdout, stderr }).toEqual({
+        status: 3, stdout: '', stderr: 'nimbus: the service takes connections and does not answer: no sign of life within 8 seconds; look at its log, or end it and start it again (VMs run on)\n',
+      });
+    }
+    process.kill(service.pid, 'SIGCONT');
+    expect(await service.admin('status')).toMatchObject({ pid: service.pid });
+  } finally {
+    process.kill(service.pid, 'SIGCONT');
+    expect(await service.stop({ keep: true })).toBe(0);
+  }
 });

@@ -121,6 +121,9 @@ describe('refusals', () => {
     ['PUT', '/v1/leases/i-0123456789abcdef0/end', '{"duration":"soon"}', 400, 'ParameterInvalid', /"soon" is no duration/],
     ['GET', '/v1/leases?limit=5000', undefined, 400, 'ParameterInvalid', /limit/],
     ['GET', '/v1/usage?since=x', undefined, 400, 'ParameterInvalid', /since/],
+    ['GET', '/v1/events?after=garbage', undefined, 400, 'ParameterInvalid', /after: must be the cursor of an event/],
+    ['GET', '/v1/events?after=1.x', undefined, 400, 'ParameterInvalid', /after: must be the cursor of an event/],
+    ['GET', '/v1/events?after=18446744073709551616.1', undefined, 400, 'ParameterInvalid', /after: must be the cursor of an event/],
     ['GET', '/v1/slots?node=a%20b', undefined, 400, 'ParameterInvalid', /node: must be the name of a host/],
     ['POST', '/v1/kill-all', '{"nod":"n1"}', 400, 'ParameterInvalid', /unknown key nod/],
     ['GET', '/v1/doctor', undefined, 400, 'Unsupported', /does not look after itself/],
@@ -146,6 +149,13 @@ describe('refusals', () => {
     }), { numRuns: 60 });
     expect(site.calls).toEqual([]);
   });
+
+  test('nor whatever is said in place of a cursor', async () => {
+    await fc.assert(fc.asyncProperty(fc.string(), async (after) => {
+      expect((await ask('GET', `/v1/events?${new URLSearchParams({ after }).toString()}`)).status).toBe(400);
+    }), { numRuns: 60 });
+    expect(site.calls).toEqual([]);
+  });
 });
 
 describe('the socket', () => {
@@ -165,6 +175,10 @@ describe('the socket', () => {
     site = await openFakeSite(dataDir);
     site.on('users.list', () => []);
     expect((await ask('GET', '/v1/users')).status).toBe(200);
+  });
+
+  test('says that it lives without asking anybody', async () => {
+    expect(await ask('GET', '/v1/alive')).toMatchObject({ status: 204 });
   });
 
   test('works in a directory that is too deep for its name', async () => {

@@ -26,7 +26,7 @@ changed. Exit code 1 when something fails.`)
 
 async function look(env: Env, place: { config: string | undefined; data: string }): Promise<readonly Finding[]> {
   try {
-    return await env.client.get<Finding[]>('/v1/doctor');
+    return await env.client.get<Finding[]>('/v1/doctor', {}, { long: true });
   } catch (e) {
     if (!(e instanceof Unreachable && e.absent)) throw e;
     return env.withoutService.doctor(place);

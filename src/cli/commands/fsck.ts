@@ -39,8 +39,8 @@ changed. Exit code 1 when something is wrong and was not mended.`)
 async function run(env: Env, place: Place, options: FsckOptions): Promise<FsckReport> {
   if (env.io.watched) env.io.err(options.deep ? 'reading tables, nodes and image files\n' : 'reading tables and nodes\n');
   try {
-    if (options.repair) return await env.client.post<FsckReport>('/v1/fsck', { deep: options.deep });
-    return await env.client.get<FsckReport>('/v1/fsck', { deep: String(options.deep) });
+    if (options.repair) return await env.client.post<FsckReport>('/v1/fsck', { deep: options.deep }, { long: true });
+    return await env.client.get<FsckReport>('/v1/fsck', { deep: String(options.deep) }, { long: true });
   } catch (e) {
     if (!(e instanceof Unreachable && e.absent)) throw e;
     if (env.io.watched) env.io.err('no service answers: working on its database instead\n');

@@ -25,8 +25,8 @@ export const ports: Check = {
 };
 
 /** The pilots' one has a check of its own. */
-function listeners({ config }: DoctorSite): Listener[] {
-  return ([['ec2.listen', config.ec2.listen], ['monitoring.listen', config.monitoring.listen]] as const)
+function listeners({ config: { ec2, monitoring, wsrf } }: DoctorSite): Listener[] {
+  return ([['ec2.listen', ec2.listen], ['monitoring.listen', monitoring.listen], ['wsrf.listen', wsrf.listen], ['wsrf.legacy_listen', wsrf.legacy_listen]] as const)
     .filter(([, listen]) => listen !== '')
     .map(([key, listen]) => ({ key, host: hostAndPort(listen).host, port: Number(hostAndPort(listen).port) }));
 }
