@@ -21,6 +21,8 @@ export interface ServeOptions {
 export interface CliDeps {
   readonly io: Io;
   readonly clock: Clock;
+  /** Times the waiting for the service's answers; the real one unless a test gives its own. */
+  readonly connectionClock?: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Runs the service until it is told to stop. */
   readonly serve: (options: ServeOptions) => Promise<void>;
@@ -53,7 +55,7 @@ export function envOf(command: Command, deps: CliDeps): Env {
   const print = (value: unknown): void => deps.io.out(`${JSON.stringify(value, null, 2)}\n`);
   return {
     ...deps, dataDir, json,
-    client: createAdminClient(dataDir, deps.clock),
+    client: createAdminClient(dataDir, deps.connectionClock),
     table: (rows, columns, empty) => {
       if (json) print(rows);
       else deps.io.out(rows.length === 0 ? `${empty}\n` : renderTable(rows, columns, deps.io.width));

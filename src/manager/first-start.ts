@@ -6,7 +6,7 @@ import { guestImage } from '../images/builtin/guest.ts';
 import type { ImageRepository } from '../images/repository.ts';
 import { isTheRepository, strangeDirectory } from '../images/shared.ts';
 import type { NodeAccess } from '../lease/node.ts';
-import { StartError } from '../platform/errors.ts';
+import { errorCode, errorText, reasonText, StartError } from '../platform/errors.ts';
 import type { Db } from '../store/db.ts';
 import { insertNetwork, networksByName } from '../store/networks.ts';
 import { ensureLocalNode } from '../store/nodes.ts';
@@ -33,18 +33,33 @@ interface Deps {
 /** Repeatable: what is there stays, what the configuration says of local nodes is brought up to date. */
 export async function firstStart(deps: Deps): Promise<void> {
   const others = await deps.processes.others();
-  const whose = await isTheRepository(deps, deps.imagesDir, others.length === 0);
+  const whose = await ofImages(deps.imagesDir, () => isTheRepository(deps, deps.imagesDir, others.length === 0));
   if (whose === 'strange' && others.length === 0) throw new StartError(strangeDirectory(deps.imagesDir));
   if (whose !== 'own') {
     throw new StartError(`${deps.imagesDir} is not the image directory of the service ${nameOf(others[0])} on the same database: services share one; `
       + 'set images.directory to a directory that all of them see');
   }
-  await deps.repository.ensureBuiltin(guestImage());
-  await deps.repository.tidy(others.length === 0);
+  await ofImages(deps.imagesDir, async () => {
+    await deps.repository.ensureBuiltin(guestImage());
+    await deps.repository.tidy(others.length === 0);
+  });
   await ensureDefaultNetwork(deps);
   // In pilot mode every node is borrowed.
   if (deps.config.scheduler.mode === 'pilot') return;
   for (const node of deps.config.local_nodes) await ensureNode(deps, node, others);
+}
+
+/** Of directories and files; what the database says has other codes. */
+const OF_FILES = new Set(['EACCES', 'EEXIST', 'EIO', 'EISDIR', 'ENOTDIR', 'EPERM', 'EROFS']);
+
+/** The same start would find the same files again. @throws StartError */
+async function ofImages<T>(directory: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (e) {
+    if (!OF_FILES.has(errorCode(e) ?? '')) throw e;
+    throw new StartError(`images.directory = "${directory}" cannot be used: ${reasonText(e)} (${errorText(e)})`, { cause: e });
+  }
 }
 
 async function ensureDefaultNetwork({ ctx, db, config }: Deps): Promise<void> {

@@ -75,6 +75,16 @@ describe('a start that fails', { timeout: 90_000 }, () => {
     expect(processesWith(root)).toEqual([]);
   });
 
+  it('because of what lies in the image directory', () => {
+    const images = mkdtempSync(join(tmpdir(), 'start-images-'));
+    try {
+      writeFileSync(join(images, 'common'), '');
+      expectFailed(serve(`[images]\ndirectory = ${JSON.stringify(images)}`), /images\.directory = ".*" cannot be used: (a file of that name is in the way|a part of the path is no directory) \(.*common/);
+    } finally {
+      rmSync(images, { recursive: true });
+    }
+  });
+
   it('because of a data directory where nobody can make one', () => {
     const { status, stderr } = spawnSync(process.execPath, [NIMBUS, 'serve', '--data', '/proc/nope/data'], { encoding: 'utf8', timeout: 60_000 });
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(/^nimbus: the data directory \/proc\/nope\/data cannot be used: (no such file or directory|permission denied)\n$/) });
