@@ -44,8 +44,9 @@ Examples:
   nimbus restore --data /var/lib/nimbus --config /etc/nimbus.toml nimbus.backup
   nimbus restore --replace nimbus.backup
 
-The file is read whole before anything is changed. A backup of an older version
-is brought up to this one's schema; one of a newer version is refused.`)
+The file is read whole before anything is changed; a restoration that fails or
+is killed leaves everything as it was. A backup of an older version is brought
+up to this one's schema; one of a newer version is refused.`)
     .action((file: string, o: { replace?: boolean; check?: boolean; config?: string }, command: Command) =>
       restore(envOf(command, deps), { config: o.config, data: dataDirOf(command, deps.env) }, resolve(file), o));
 }
