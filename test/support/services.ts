@@ -2,20 +2,15 @@
  * Several services as a site runs them: built programs in processes and data directories of their own, one database of the
  * site, one image directory. Simulated nodes belong to the first; the others reach them on the same machine.
  */
-import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { createSignedClient, type Answer, type SignedClient } from '../../bench/support/signed.ts';
 import { statement, type Db } from '../../src/store/db.ts';
+import { runningVms } from './agents.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
 import { processesWith } from './processes.ts';
 import { startServe, type Serve } from './serve.ts';
-
-const CONTROL = fileURLToPath(new URL('../../bin/workspace-control.mjs', import.meta.url));
-const run = promisify(execFile);
 
 export interface Service {
   readonly index: number;
@@ -89,10 +84,7 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
       service.client = clientOf(service.serve);
     },
     agents,
-    async vms() {
-      const lists = await Promise.all(names.map(async (n) => JSON.parse((await run(process.execPath, [CONTROL, 'list', '--state', nodeDir(n), '--json'], { maxBuffer: 2 ** 28 })).stdout) as { vms: Array<{ lease: string; state: string }> }));
-      return lists.flatMap((l) => l.vms).filter((v) => v.state === 'running').map((v) => v.lease).sort();
-    },
+    vms: () => runningVms(names.map(nodeDir)),
     async close() {
       for (const pid of agents()) process.kill(pid, 'SIGCONT');
       for (const { serve, client } of all) {
