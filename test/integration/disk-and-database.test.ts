@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createSignedClient, type SignedClient } from '../../bench/support/signed.ts';
 import { openDb, statement, type Db } from '../../src/store/db.ts';
 import { hasPart } from '../parts.ts';
+import { expectTrueCache, runningVms } from '../support/agents.ts';
 import { testContext } from '../support/context.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
 import { startServe, type Serve } from '../support/serve.ts';
@@ -18,6 +19,8 @@ import { groupsByToken, runUntilAnswered } from '../support/services.ts';
 const CLIENTS = 6;
 const openIntents = statement<{ n: number }>('disk-open', "SELECT count(*)::int AS n FROM intent WHERE state = 'open'");
 const unsettled = statement<{ id: string; state: string }>('disk-unsettled', "SELECT id, state FROM lease WHERE NOT final AND state NOT IN ('Running', 'Corrupted')");
+const running = statement<{ id: string }>('disk-running', "SELECT id FROM lease WHERE state = 'Running' ORDER BY id");
+const corrupted = statement<{ n: number }>('disk-corrupted', "SELECT count(*)::int AS n FROM lease WHERE reason_code LIKE 'Server.%'");
 
 let root: string;
 let serve: Serve;
@@ -37,8 +40,15 @@ async function start(driver: string): Promise<void> {
   db = openDb({ host: join(serve.dataDir, 'run/pg'), port: 5432, user: 'nimbus', password, database: 'nimbus' }, { max: 2, log: testContext().log });
 }
 
+const nodeDir = (): string => join(serve.dataDir, 'nodes/n1');
 const postgres = (): number => Number(readFileSync(join(serve.dataDir, 'pg/postmaster.pid'), 'utf8').split('\n')[0]);
 const answers = async (): Promise<boolean> => (await client.call({ Action: 'DescribeInstances' }, 5_000).catch(() => undefined))?.status === 200;
+
+/** What the service answers that is no lease; nothing when it does not answer. */
+async function refusal(token: string): Promise<string> {
+  const answer = await client.call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', MaxCount: '1', ClientToken: token }, 5_000).catch(() => undefined);
+  return answer === undefined || answer.status === 200 ? '' : /<Code>([^<]+)</.exec(answer.body)?.[1] ?? '';
+}
 
 /** Clients that ask until `over`; what was refused is refused. Tokens with what was answered to them. */
 async function load(prefix: string, over: () => boolean, made = new Map<string, string>()): Promise<Map<string, string>> {
@@ -61,11 +71,19 @@ async function comesToRest(made: ReadonlyMap<string, string>): Promise<void> {
   expect(await db.query(unsettled)).toEqual([]);
   const groups = new Map((await db.query(groupsByToken)).map((g) => [g.token, g]));
   for (const [token, id] of made) expect(groups.get(token), token).toMatchObject({ groups: 1, leases: 1, ids: [id] });
-  await expectTablesAgree(db);
+  await expectAgreed();
   // It works as before.
   const { ids, answer } = await runUntilAnswered(() => client, 'afterwards');
   expect(answer.status, answer.body).toBe(200);
   await expect.poll(async () => (await serve.admin<{ state: string }>('lease', 'show', ids[0] ?? '')).state, { timeout: 30_000 }).toBe('Running');
+}
+
+/** Tables, the agent's list, and images on both sides. */
+async function expectAgreed(): Promise<void> {
+  await expectTablesAgree(db);
+  expect(await runningVms([nodeDir()])).toEqual((await db.query(running)).map((l) => l.id));
+  expect(expectTrueCache(nodeDir())).toBeGreaterThan(0);
+  expect(await serve.admin<{ problems: unknown[]; notes: unknown[] }>('fsck', '--deep')).toMatchObject({ problems: [], notes: [] });
 }
 
 describe('PostgreSQL', () => {
@@ -109,8 +127,7 @@ describe.skipIf(!hasPart('root'))('a full disk', () => {
       const { bavail, bsize } = statfsSync(root);
       return bavail * bsize;
     }, { interval: 20 }).toBeLessThan(32 * 2 ** 20);
-    await expect.poll(async () => (await client.call({ Action: 'RunInstances', ImageId: 'nimbus-guest', MinCount: '1', MaxCount: '1', ClientToken: `probe-${performance.now()}` }, 5_000).catch(() => undefined))?.status !== 200
-      || (await db.query(statement<{ n: number }>('disk-corrupted', "SELECT count(*)::int AS n FROM lease WHERE reason_code LIKE 'Server.%'")).catch(() => [{ n: 1 }]))[0]?.n !== 0, { timeout: 60_000, interval: 100 }).toBe(true);
+    await expect.poll(async () => await refusal(`probe-${performance.now()}`) || (await db.query(corrupted).catch(() => []))[0]?.n, { timeout: 60_000, interval: 100 }).toBeTruthy();
     expect(serve.process.exitCode).toBeNull();
     rmSync(join(root, 'filler'), { recursive: true });
     over = true;
@@ -120,7 +137,7 @@ describe.skipIf(!hasPart('root'))('a full disk', () => {
     const left = await serve.admin<Array<{ id: string }>>('lease', 'list');
     await serve.admin('lease', 'destroy', ...left.map((l) => l.id));
     await expect.poll(async () => (await serve.admin<unknown[]>('lease', 'list')).length, { timeout: 60_000, interval: 200 }).toBe(0);
-    await expectTablesAgree(db);
+    await expectAgreed();
   });
 });
 

@@ -1,6 +1,6 @@
 /**
  * A real service is killed with SIGKILL before and after statements of a life of two leases on a real node: QEMU behind sshd
- * where the machine has them. In the process every statement has its kill (`test/manager/crash.test.ts`); here a part has it,
+ * and on a bridge where the machine has them. In the process every statement has its kill (`test/manager/crash.test.ts`); here a part has it,
  * and between two kills the agent is killed, and once its VMs with it. Then: a token that was answered is answered so again,
  * what was answered is there, node, tables and usage agree, and nothing runs that no lease knows.
  */
@@ -12,6 +12,7 @@ import { createSignedClient, type SignedClient } from '../../bench/support/signe
 import { statement } from '../../src/store/db.ts';
 import { sshdSet, type SshdSet } from '../fixtures/sshd.ts';
 import { hasPart } from '../parts.ts';
+import { addWire, openBridge, type Bridge } from '../support/bridge.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
 import { startPgProxy, type PgProxy } from '../support/pg-proxy.ts';
@@ -21,10 +22,11 @@ import { groupsByToken, untilAnswered } from '../support/services.ts';
 
 /** Moments of a life that have their kill. */
 const KILLS = 10;
-const real = hasPart('sshd') && hasPart('qemu');
+const real = hasPart('sshd') && hasPart('qemu') && hasPart('root');
 
 const stateOf = statement<{ state: string }>('service-crash-state', 'SELECT state FROM lease WHERE id = ANY($1::text[]) ORDER BY state');
 const live = statement<{ id: string }>('service-crash-live', 'SELECT id FROM lease WHERE NOT final');
+const taken = statement<{ n: number }>('service-crash-taken', 'SELECT count(*)::int AS n FROM network_address WHERE lease_id IS NOT NULL');
 const openUsage = statement<{ n: number }>('service-crash-usage', 'SELECT count(*)::int AS n FROM usage_record WHERE closed_at IS NULL');
 
 let root: string;
@@ -34,6 +36,7 @@ let set: SshdSet | undefined;
 let serve: Serve;
 let keys: { accessKey: string; secretKey: string };
 let client: SignedClient;
+let bridge: Bridge | undefined;
 let nodeHome: string;
 let lives = 0;
 
@@ -43,13 +46,17 @@ beforeAll(async () => {
   database = await openTestDatabase();
   proxy = await startPgProxy(database.address);
   await start();
+  // As the service makes it by itself it has no pool.
+  await serve.admin('network', 'remove', 'wire');
+  await addWire(serve);
   keys = await serve.user('ada');
   client = createSignedClient(serve.ec2, keys, 4);
   nodeHome = join(serve.dataDir, 'nodes', 'n1');
   if (real) {
     set = sshdSet();
+    bridge = await openBridge({ reachable: true });
     const admin = set.key('admin');
-    const sshd = await set.make({ host: '127.0.1.11' });
+    const sshd = await set.make({ host: bridge.host, port: 2222, within: bridge.within });
     writeFileSync(sshd.authorizedKeys, `${admin.publicLine}\n`, { mode: 0o600 });
     await serve.admin('node', 'add', sshd.host, '--name', 'far', '--user', sshd.user, '--port', String(sshd.port), '--host-key', sshd.hostKey,
       '--install-key', admin.privateFile, '--memory', '1024', '--cores', '8');
@@ -62,13 +69,14 @@ afterAll(async () => {
   await proxy.close();
   await database.close();
   await set?.close();
+  await bridge?.close();
   rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 });
 
 async function start(): Promise<void> {
   const nodes = real ? 'local_nodes = []\n' : '';
   const local = real ? '' : '[[local_nodes]]\nname = "n1"\ndriver = "simulated"\nmemory_mb = 1024\ncores = 8\n';
-  serve = await startServe(`${nodes}[database]\nurl = "${proxy.url}"\n[control]\nreconnect_max_ms = 500\n${local}`, join(root, 'service'));
+  serve = await startServe(`${nodes}[database]\nurl = "${proxy.url}"\n[lease]\ndefault_network = "wire"\n[control]\nreconnect_max_ms = 500\n${local}`, join(root, 'service'));
 }
 
 /** Whoever looks after the service starts it again when it has been killed. */
@@ -121,11 +129,14 @@ async function live2(what: string, disturb: (ids: readonly string[]) => void = (
   await ask({ Action: 'RebootInstances', 'InstanceId.1': ids[0] ?? '' });
   await untilState(ids, 'Running', what);
   expect(await runTwo(token), `the token ${what}`).toEqual(ids);
+  expect(await database.db.query(taken), what).toEqual([{ n: 2 }]);
   if (real) for (const id of ids) expect(vmProcesses(id), `the VM of ${id} ${what}`).toHaveLength(1);
+  expect(bridge?.taps() ?? ids, what).toHaveLength(2);
   await ask({ Action: 'TerminateInstances', 'InstanceId.1': ids[0] ?? '', 'InstanceId.2': ids[1] ?? '' });
   await untilState(ids, 'Terminated', what);
   await alive();
   for (const id of ids) expect(vmProcesses(id), `what is left of ${id} ${what}`).toEqual([]);
+  expect(bridge?.taps() ?? [], what).toEqual([]);
   const [group] = (await database.db.query(groupsByToken)).filter((g) => g.token === token);
   expect(group, what).toMatchObject({ groups: 1, leases: 2, live: 0 });
   expect(await database.db.query(live), what).toEqual([]);

@@ -102,7 +102,7 @@ async function moments(life: () => Promise<void>): Promise<Moment[]> {
   return all;
 }
 
-describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut down, paused and saved', rested], ['a lease that is serialized', serialized]] as const)('%s', { timeout: 240_000 }, (_, life) => {
+describe.each([['an ensemble', ensemble], ['a lease that rests, runs, is shut down, paused and saved', rested], ['a lease that is serialized', serialized]] as const)('%s', { timeout: 480_000 }, (_, life) => {
   it('survives a kill of the service at each moment', async () => {
     const all = await moments(life);
     expect(all.length).toBeGreaterThan(40);

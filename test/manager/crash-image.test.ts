@@ -35,7 +35,7 @@ async function walk(live: boolean, what: string): Promise<void> {
   await expectRest(w, what);
 }
 
-describe.each([['copied while it runs', true], ['shut down for it', false]] as const)('an image of a VM that is %s', { timeout: 240_000 }, (_, live) => {
+describe.each([['copied while it runs', true], ['shut down for it', false]] as const)('an image of a VM that is %s', { timeout: 480_000 }, (_, live) => {
   it('survives a kill of the service at each moment', async () => {
     const all = await w.moments(() => image(live));
     await walk(live, 'a life without a fault');

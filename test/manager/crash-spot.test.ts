@@ -74,7 +74,7 @@ async function moments(): Promise<Moment[]> {
   return all;
 }
 
-describe('spot requests and whom they give way to', { timeout: 240_000 }, () => {
+describe('spot requests and whom they give way to', { timeout: 480_000 }, () => {
   it('survive a kill of the service at each moment', async () => {
     const all = await moments();
     expect(all.length).toBeGreaterThan(100);

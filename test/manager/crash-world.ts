@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { isFault } from '../../src/lease/faults.ts';
 import { createImageRepository } from '../../src/images/repository.ts';
 import { createManager, type FullManager } from '../../src/manager/index.ts';
@@ -17,6 +18,7 @@ import { statement, type Db, type Queryable, type Statement } from '../../src/st
 import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../src/workers/node-monitor.ts';
 import { createSaver } from '../../src/workers/saving.ts';
+import { addNetwork } from '../support/rows.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
 export interface Life {
@@ -36,30 +38,24 @@ const open = statement<{ n: number }>('crash-open', "SELECT count(*)::int AS n F
 const GONE = 'the process is gone';
 /** Of a client that is not answered. */
 const TRIES = 12;
+/** Every lease takes one and gives it back: as many as a life has at a time, and a few more. */
+const ADDRESSES = 8;
 const NODES = [{ name: 'n1', memoryMb: 2048, cores: 16 }, { name: 'n2', memoryMb: 2048, cores: 16 }];
-
-/** What services and nodes do for one intent they do for the next: a moment counts by what led to it. */
-export function different(all: readonly Moment[]): number[] {
-  const seen = new Set<string>();
-  return all.flatMap((_, i) => {
-    const context = all.slice(Math.max(0, i - 1), i + 1).join();
-    if (seen.has(context)) return [];
-    seen.add(context);
-    return [i + 1];
-  });
-}
 
 export class CrashWorld {
   /** Asked at every moment, by its name; true kills the service there. */
   dies: (moment: Moment) => boolean = () => false;
   /** Where saved disks go: its files outlive each life. */
   readonly images = mkdtempSync(join(tmpdir(), 'crash-images-'));
+  /** Of the life: each ends when all rests. */
+  step = 0;
   #life: Life | undefined;
 
   private constructor(readonly site: TestSite) {}
 
   static async open(options: Pick<NonNullable<Parameters<typeof openTestSite>[0]>, 'config' | 'nodes'> = {}): Promise<CrashWorld> {
-    const site = await openTestSite({ nodes: NODES, ...options });
+    const site = await openTestSite({ nodes: NODES, ...options, config: { lease: { default_network: 'pool' }, ...options.config } });
+    await addNetwork(site.db, 'pool', ADDRESSES);
     await site.monitor.stop();
     const world = new CrashWorld(site);
     await world.start();
@@ -97,8 +93,18 @@ export class CrashWorld {
     await life.monitor.start();
   }
 
+  /** The next life begins with the start of a service. */
+  async anew(): Promise<void> {
+    this.life.alive = false;
+    this.step = 0;
+    await this.start().catch((e: unknown) => {
+      if (this.alive) throw e;
+    });
+  }
+
   /** Runs until nothing is open, with a service that is started as often as it dies. */
   async rest(): Promise<void> {
+    this.step += 1;
     for (;;) {
       try {
         if (!this.alive) await this.start();
@@ -139,8 +145,11 @@ export class CrashWorld {
       all.push(m);
       return false;
     };
+    await this.anew();
     await live();
+    await this.rest();
     this.dies = () => false;
+    expect(all, 'a life whose leases have addresses of the pool').toContain('after give-addresses');
     return all;
   }
 

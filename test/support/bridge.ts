@@ -1,6 +1,8 @@
 /** A network namespace with a bridge, for VMs with addresses of their own: root only. What is to see it runs `within`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { run } from '../fixtures/sshd.ts';
 import type { Serve } from './serve.ts';
 
 /** A tun device as udev makes it, a bridge with the gateway's address, then nothing until the input ends. */
@@ -33,14 +35,28 @@ export async function addWire({ admin }: Pick<Serve, 'admin'>): Promise<void> {
 export interface Bridge {
   /** Goes before a command. */
   readonly within: readonly string[];
+  /** Where this namespace reaches the other one, with `reachable`. */
+  readonly host: string;
+  /** Taps of VMs that are there. */
+  taps(): string[];
   close(): Promise<void>;
 }
 
-export async function openBridge(): Promise<Bridge> {
+/** `reachable`: a link leads into it, which goes with it. */
+export async function openBridge({ reachable = false } = {}): Promise<Bridge> {
   const holder = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', 'sh', '-ec', SET_UP], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(holder.stdout, 'data');
+  const within = ['nsenter', '--target', String(holder.pid), '--net', '--mount', '--'];
+  if (reachable) {
+    const link = `nl${holder.pid}`;
+    run('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'outside', 'netns', String(holder.pid)]);
+    run('ip', ['address', 'add', '10.78.0.1/24', 'dev', link]);
+    run('ip', ['link', 'set', link, 'up']);
+    run('nsenter', [...within.slice(1), 'sh', '-ec', 'ip address add 10.78.0.2/24 dev outside && ip link set outside up']);
+  }
   return {
-    within: ['nsenter', '--target', String(holder.pid), '--net', '--mount', '--'],
+    within, host: '10.78.0.2',
+    taps: () => readFileSync(`/proc/${holder.pid}/net/dev`, 'utf8').split('\n').flatMap((line) => /^\s*(nb[0-9a-f]{10}\.\d+):/.exec(line)?.[1] ?? []),
     async close() {
       holder.stdin.end();
       await once(holder, 'exit');

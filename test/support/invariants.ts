@@ -8,7 +8,14 @@ const nodes = statement<{ id: number; over: boolean; memory_used: number; cores_
   SELECT n.id, n.ended_at IS NOT NULL AS over, n.memory_used, n.cores_used, coalesce(sum(l.memory_mb), 0)::int AS memory, coalesce(sum(l.cores), 0)::int AS cores
     FROM vmm_node n LEFT JOIN lease l ON l.node_id = n.id AND l.holding GROUP BY n.id ORDER BY n.id`);
 const wrong = (name: string, text: string) => statement<{ id: string }>(`inv-${name}`, text);
-const ADDRESSES = wrong('addresses', 'SELECT l.id FROM lease l JOIN network_address a ON a.lease_id = l.id WHERE NOT l.holding');
+/** NICs of leases that are entries of a pool. */
+const POOLED = "SELECT l.id, l.holding, n->>'network' AS network, n->>'ip' AS ip FROM lease l, jsonb_array_elements(l.nics) n WHERE n->>'kind' = 'bridge'";
+const KEPT_ADDRESSES = wrong('kept-addresses', `
+  SELECT a.lease_id || ' ' || host(a.ip) AS id FROM network_address a JOIN network w ON w.id = a.network_id
+   WHERE a.lease_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM (${POOLED}) nic WHERE nic.id = a.lease_id AND nic.holding AND nic.network = w.name AND nic.ip = host(a.ip))`);
+const LOST_ADDRESSES = wrong('lost-addresses', `
+  SELECT nic.id || ' ' || nic.ip AS id FROM (${POOLED}) nic
+   WHERE nic.holding AND NOT EXISTS (SELECT 1 FROM network_address a JOIN network w ON w.id = a.network_id WHERE a.lease_id = nic.id AND w.name = nic.network AND host(a.ip) = nic.ip)`);
 const FINAL_HOLDING = wrong('holding', 'SELECT id FROM lease WHERE final AND holding');
 const OPEN_INTENTS = wrong('intents', "SELECT l.id FROM lease l JOIN intent i ON i.lease_id = l.id WHERE l.final AND i.state = 'open'");
 const OLD_OPEN_INTENTS = wrong('old-intents', "SELECT l.id FROM lease l JOIN intent i ON i.lease_id = l.id WHERE i.state = 'open' AND i.generation < l.generation");
@@ -54,7 +61,7 @@ export async function expectTablesAgree(db: Db, what = '', usagePruned = false):
   for (const n of await db.query(nodes)) {
     expect({ memory: n.memory_used, cores: n.cores_used }, `room used on node ${n.id} ${what}`).toEqual({ memory: n.memory, cores: n.cores });
   }
-  for (const s of [ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS, ...(usagePruned ? [] : [ACCOUNT_USE, USAGE_DAYS]), ...OF_SLOTS]) {
+  for (const s of [KEPT_ADDRESSES, LOST_ADDRESSES, FINAL_HOLDING, OPEN_INTENTS, OLD_OPEN_INTENTS, OPEN_INTERVALS, OPEN_RECORDS, ...(usagePruned ? [] : [ACCOUNT_USE, USAGE_DAYS]), ...OF_SLOTS]) {
     expect(await db.query(s), `${s.name} ${what}`).toEqual([]);
   }
   // chargedMinutes throws when intervals overlap.

@@ -3,9 +3,9 @@ import { statement, type Queryable } from '../../src/store/db.ts';
 
 const account = statement<{ id: number }>('test-account', `
   INSERT INTO account (name, owner_id, admin, created_at) VALUES ($1, $2, $3, now()) RETURNING id`);
-const network = statement<{ id: number; name: string }>('test-network', `
+const network = statement<{ id: number; name: string }>('test-bridge', `
   INSERT INTO network (name, kind, bridge, prefix, gateway, created_at) VALUES ($1, 'bridge', 'br0', 24, '192.0.2.1', now()) RETURNING id, name`);
-const address = statement<never>('test-address', 'INSERT INTO network_address (network_id, ip, hostname, mac) VALUES ($1, $2::inet, $3, $4)');
+const address = statement<never>('test-bridge-address', 'INSERT INTO network_address (network_id, ip, hostname, mac) VALUES ($1, $2::inet, $3, $4)');
 const image = statement<never>('test-image', `
   INSERT INTO image (id, account_id, name, format, size_bytes, sha256, file, created_at)
   VALUES ($1, $2, $3, 'raw', 512, repeat('0', 64), $1, now())`);

@@ -2,19 +2,15 @@
  * Several services as a site runs them: built programs in processes and data directories of their own, one database of the
  * site, one image directory. Simulated nodes belong to the first; the others reach them on the same machine.
  */
-import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { createSignedClient, type Answer, type SignedClient } from '../../bench/support/signed.ts';
 import { statement, type Db } from '../../src/store/db.ts';
+import { runningVms } from './agents.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
+import { processesWith } from './processes.ts';
 import { startServe, type Serve } from './serve.ts';
-
-const CONTROL = fileURLToPath(new URL('../../bin/workspace-control.mjs', import.meta.url));
-const run = promisify(execFile);
 
 export interface Service {
   readonly index: number;
@@ -29,6 +25,8 @@ export interface Services {
   readonly nodes: readonly string[];
   /** Starts the service of this place again, on its data. */
   startAgain(index: number): Promise<void>;
+  /** The agents that run, at most one a node. */
+  agents(): number[];
   /** Leases whose VM is there, by what the nodes' agents say themselves. */
   vms(): Promise<string[]>;
   close(): Promise<void>;
@@ -39,6 +37,8 @@ export interface ServicesOptions {
   readonly nodes?: number;
   readonly memoryMb?: number;
   readonly toml?: string;
+  /** How long a simulated VM takes to start. */
+  readonly startMs?: number;
   /** All but the first are on machines of other names (needs root): its nodes are out of their reach. */
   readonly apart?: boolean;
 }
@@ -53,12 +53,12 @@ export function urlOf({ address }: TestDatabase): string {
 }
 
 export async function startServices(options: ServicesOptions = {}): Promise<Services> {
-  const { services = 2, nodes = 4, memoryMb = 16_384, toml = '', apart = false } = options;
+  const { services = 2, nodes = 4, memoryMb = 16_384, toml = '', startMs = 20, apart = false } = options;
   const root = mkdtempSync(join(tmpdir(), 'services-'));
   const database = await openTestDatabase({ max: 4 });
   const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
   const local = names.map((n) => `[[local_nodes]]\nname = "${n}"\ndriver = "simulated"\nmemory_mb = ${memoryMb}\ncores = ${memoryMb}\n`).join('');
-  const shared = `[database]\nurl = "${urlOf(database)}"\n[images]\ndirectory = "${join(root, 'images')}"\n[simulated]\nstart_ms = 20\nstop_ms = 0\n${toml}\n`;
+  const shared = `[database]\nurl = "${urlOf(database)}"\n[images]\ndirectory = "${join(root, 'images')}"\n[simulated]\nstart_ms = ${startMs}\nstop_ms = 0\n${toml}\n`;
   const config = (index: number): string => (index === 0 ? `${shared}${local}` : `local_nodes = []\n${shared}`);
   const start = (index: number): Promise<Serve> => {
     const place = join(root, `s${index + 1}`);
@@ -74,6 +74,7 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
     all.push({ index, serve, client: clientOf(serve) });
   }
   const nodeDir = (name: string): string => join(root, 's1', 'data', 'nodes', name);
+  const agents = (): number[] => names.flatMap((n) => processesWith(`${nodeDir(n)} `).filter((p) => p.argv.includes(' serve ')).map((p) => p.pid));
   return {
     db: database.db, all, nodes: names,
     async startAgain(index) {
@@ -82,11 +83,10 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
       service.serve = await start(index);
       service.client = clientOf(service.serve);
     },
-    async vms() {
-      const lists = await Promise.all(names.map(async (n) => JSON.parse((await run(process.execPath, [CONTROL, 'list', '--state', nodeDir(n), '--json'], { maxBuffer: 2 ** 28 })).stdout) as { vms: Array<{ lease: string; state: string }> }));
-      return lists.flatMap((l) => l.vms).filter((v) => v.state === 'running').map((v) => v.lease).sort();
-    },
+    agents,
+    vms: () => runningVms(names.map(nodeDir)),
     async close() {
+      for (const pid of agents()) process.kill(pid, 'SIGCONT');
       for (const { serve, client } of all) {
         client.close();
         if (serve.process.exitCode !== null || serve.process.signalCode !== null) continue;

@@ -2,7 +2,9 @@
 import { openPilotSite } from '../manager/slots/site.ts';
 import { statement } from '../../src/store/db.ts';
 import type { Db } from '../../src/store/db.ts';
+import { addNetwork } from '../support/rows.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
+import { dayOfOthers, rules } from './others.ts';
 
 /** A site, and a day more on it. */
 export interface DaySite {
@@ -18,9 +20,8 @@ export async function greedySite(seenDb: (db: Db) => Db): Promise<DaySite> {
   const site = await openTestSite({ seenDb, nodes: Array.from({ length: 8 }, (_, i) => ({ name: `n${i + 1}`, memoryMb: 16_384, cores: 64, zone: i < 4 ? 'rack1' : 'rack2' })) });
   const { db, manager, alice, bob, control } = site;
   const create = creating(site);
-  const [lab] = await db.query(statement<{ id: number }>('test-lab', "INSERT INTO network (name, kind, bridge, prefix, gateway, dns, created_at) VALUES ('lab', 'bridge', 'br0', 24, '192.0.2.1', '{192.0.2.2}', now()) RETURNING id"));
-  await db.query(statement('test-pool', `INSERT INTO network_address (network_id, ip, hostname, mac)
-    SELECT $1, ('192.0.2.' || n)::inet, 'lab-' || n, 'a2:aa:bb:00:00:' || lpad(to_hex(n), 2, '0') FROM generate_series(10, 209) AS n`), [lab?.id]);
+  await addNetwork(db, 'lab', 200);
+  await rules(site);
   await db.query(statement('test-keys', "INSERT INTO access_key (access_key, account_id, secret, created_at) SELECT 'NIMBTEST' || id, id, 'secret-' || id, now() FROM account"));
   await manager.keys.create(alice, 'mykey', 'ed25519');
   for (let i = 0; i < 20; i++) await create(i % 2 === 0 ? alice : bob, 1 + i % 4, { networks: i % 3 === 0 ? ['lab'] : undefined, clientToken: `token-${i}`, tags: { number: String(i) }, userData: Buffer.from([i, 0, 255]), ...(i % 2 === 0 ? { keyName: 'mykey' } : {}) });
@@ -30,6 +31,7 @@ export async function greedySite(seenDb: (db: Db) => Db): Promise<DaySite> {
   await manager.leases.setEnd(alice, [extended], { durationS: 7200 });
   await manager.leases.end(alice, ended, 'enough');
   await site.settled();
+  await dayOfOthers(site, 'one');
   // Failed, under way, and about to end while their nodes are silent.
   control.answer = (_node, r) => (r.op === 'start' ? { code: 'DriverFailed', message: 'no' } : undefined);
   await create(bob, 2);
@@ -39,6 +41,7 @@ export async function greedySite(seenDb: (db: Db) => Db): Promise<DaySite> {
   await site.manager.work.recorder.idle();
   await manager.leases.end(bob, ending.slice(0, 1), 'too slow');
   await create(alice, 2);
+  await manager.images.make(alice, extended, { name: 'under-way', description: '', tags: {}, live: true });
   while (site.dispatcher.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
   await site.manager.work.recorder.idle();
   return {
@@ -53,6 +56,7 @@ export async function greedySite(seenDb: (db: Db) => Db): Promise<DaySite> {
       control.exit(Number((await db.query(statement<{ node_id: number }>('test-where', 'SELECT node_id FROM lease WHERE id = $1'), [one]))[0]?.node_id), one, 'powered off');
       await manager.leases.end(alice, others, 'enough');
       await site.settled();
+      await dayOfOthers(site, 'two');
     },
   };
 }

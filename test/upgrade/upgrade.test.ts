@@ -166,6 +166,16 @@ describe('migrations since the last release are additive', () => {
   });
 });
 
+/** What services have only while they run. */
+const OF_RUNNING_SERVICES = ['node_channel', 'question', 'site_fact', 'used_signature'];
+
+it('the databases have rows in every table of the release', async () => {
+  const all = await Promise.all(Object.values(DATABASES).map(async (file) => (await checkBackup(file)).rows));
+  const empty = Object.keys(all[0] ?? {}).filter((table) => all.every((rows) => rows[table] === 0));
+  expect(empty.filter((table) => !OF_RUNNING_SERVICES.includes(table))).toEqual([]);
+  expect(Object.keys(all[0] ?? {}).length).toBeGreaterThan(30);
+});
+
 it('the release’s migrations are the first of this version’s, unchanged in number and order', () => {
   expect(MIGRATIONS.slice(0, release.schema.length).map((m) => m.name)).toEqual(release.schema);
 });
