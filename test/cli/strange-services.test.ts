@@ -34,13 +34,12 @@ async function serve(made: Server): Promise<void> {
 const http = (answer: (req: IncomingMessage, res: ServerResponse) => void): Promise<void> => serve(createHttp(answer));
 const json = (res: ServerResponse, status: number, body: unknown, headers: Record<string, string>): void => void res.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 
-/** Waits of a second are over at once, and counted. */
+/** Waits are over at once, and counted. */
 function hurried(): Clock {
   let skipped = 0;
   return {
     ...realClock, monotonic: () => skipped,
     after: (ms, then) => {
-      if (ms > 1_000) return realClock.after(ms, then);
       skipped += ms;
       const soon = setImmediate(then);
       return { cancel: () => clearImmediate(soon) };
@@ -50,12 +49,12 @@ function hurried(): Clock {
 
 const nimbus = (...argv: string[]): Promise<{ code: number; out: string; err: string }> => nimbusOn(realClock, ...argv);
 
-async function nimbusOn(clock: Clock, ...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+async function nimbusOn(connectionClock: Clock, ...argv: string[]): Promise<{ code: number; out: string; err: string }> {
   const ran = { code: -1, out: '', err: '' };
   const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
   const cli = buildCli({
     io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched: false, ask: () => Promise.resolve(null) },
-    connectionClock: clock, env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
+    clock: hurried(), connectionClock, env: { NIMBUS_DATA: dir }, serve: notHere, installer: { install: notHere }, keyRotation: notHere, withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere },
   });
   ran.code = await cli.run(['node', 'nimbus', ...argv]);
   return ran;
@@ -99,9 +98,6 @@ test('a service that hangs up in the middle: 3', async () => {
 });
 
 describe('a service that goes away', () => {
-  const nimbus = (...argv: string[]): Promise<{ code: number; out: string; err: string }> => nimbusOn(hurried(), ...argv);
-  /** That it lives is said whatever else it does. */
-  const living = (answer: (req: IncomingMessage, res: ServerResponse) => void): Promise<void> => http((req, res) => (req.url === '/v1/alive' ? void res.writeHead(204, ours).end() : answer(req, res)));
   const ours = { 'x-nimbus-version': VERSION };
   const node = (leases: number): object => ({ name: 'n1', leases, active: false, reachable: true });
   const away: ReadonlyArray<(res: ServerResponse) => void> = [
@@ -110,7 +106,7 @@ describe('a service that goes away', () => {
   ];
 
   test('in the middle of several: what is done, what had no answer and what was not tried is said, 3', async () => {
-    const gone = (): Promise<void> => living((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { name: 'n1' }, ours)));
+    const gone = (): Promise<void> => http((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { name: 'n1' }, ours)));
     await gone();
     const { code, out, err } = await nimbus('node', 'activate', 'n1', 'n2', 'n3', 'n4');
     expect({ code, out, lines: err.split('\n').slice(0, 3) }).toEqual({ code: 3, out: 'n1 takes leases\n', lines: ['n2: no answer; it may be done or not', 'n3: not tried', 'n4: not tried'] });
@@ -122,14 +118,14 @@ describe('a service that goes away', () => {
   });
 
   test('drain: nodes that were drained are told of, though another had no answer', async () => {
-    await living((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { ...node(0), name: 'n1' }, ours)));
+    await http((req, res) => (req.url?.endsWith('/n2') === true ? void res.destroy() : json(res, 200, { ...node(0), name: 'n1' }, ours)));
     const { code, out, err } = await nimbus('node', 'drain', 'n1', 'n2', 'n3');
     expect({ code, out, lines: err.split('\n').slice(0, 2) }).toEqual({ code: 3, out: 'n1 takes no new leases; it holds none\n', lines: ['n2: no answer; it may be done or not', 'n3: not tried'] });
   });
 
   test('drain --wait waits for one that is restarted or has lost its database', async () => {
     let looks = 0;
-    await living((req, res) => {
+    await http((req, res) => {
       if (req.method === 'PATCH') return json(res, 200, node(1), ours);
       looks += 1;
       const answer = away[looks - 2];
@@ -141,13 +137,13 @@ describe('a service that goes away', () => {
   });
 
   test('and not for one that stays away: 3, and how to go on', async () => {
-    await living((req, res) => (req.method === 'PATCH' ? json(res, 200, node(1), ours) : void res.destroy()));
+    await http((req, res) => (req.method === 'PATCH' ? json(res, 200, node(1), ours) : void res.destroy()));
     expect(await nimbus('node', 'drain', 'n1', '--wait')).toMatchObject({ code: 3, out: '', err: expect.stringContaining('; to go on, give the same command again\n') as string });
   });
 
   test('remove --end-leases: a removal whose answer was lost is one', async () => {
     const asked: string[] = [];
-    await living((req, res) => {
+    await http((req, res) => {
       asked.push(`${req.method ?? ''} ${(req.url ?? '').replace(/\?.*/, '')}`);
       if (req.method === 'PATCH') return json(res, 200, node(0), ours);
       if (req.method === 'GET') return json(res, 200, [], ours);
