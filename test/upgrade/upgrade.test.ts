@@ -78,7 +78,9 @@ describe.each(['greedy', 'pilot'] as const)('a database of the %s site', (mode) 
     const before = (await checkBackup(DATABASES[mode])).rows;
     expect(before['lease']).toBeGreaterThan(10);
     expect(await migrate(ctx, database.address)).toEqual(since.map((m) => m.name));
-    expect(await counts()).toMatchObject(before);
+    // A restoration leaves its mark, and a migration may add rows.
+    const after = await counts();
+    expect(Object.entries(before).filter(([table, rows]) => (after[table] ?? 0) < rows)).toEqual([]);
     expect(await wrong(database.address)).toEqual([]);
   });
 
