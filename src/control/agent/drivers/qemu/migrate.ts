@@ -76,7 +76,8 @@ async function migrated(link: VmLink, clock: Clock, signal: AbortSignal): Promis
   for (;;) {
     const { status, 'error-desc': why } = (await link.execute('query-migrate', COMMAND_MS)) as Migration;
     if (status === 'completed') return;
-    if (signal.aborted || (status !== undefined && OVER.has(status))) throw new AgentFault('DriverFailed', `QEMU did not give the VM's state: ${why ?? status ?? 'broken off'}`);
+    // That it is broken off is the reason, whatever QEMU has seen of it.
+    if (signal.aborted || (status !== undefined && OVER.has(status))) throw new AgentFault('DriverFailed', `QEMU did not give the VM's state: ${signal.aborted ? 'broken off' : why ?? status}`);
     await sleep(clock, POLL_MS);
   }
 }
