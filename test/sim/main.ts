@@ -13,7 +13,7 @@ a batch system and its pilots, and what goes wrong with them. A seed is always t
   --seeds A-B      run these seeds                             (default 1-20)
   --steps N        things that users and fate do in a seed     (default 40)
   --hours H        instead: the load of H hours, a fault each
-  --hourly         with --hours: count rows and memory after each hour
+  --hourly         with --hours: count rows, sizes and memory after each hour
   --nodes N        VMM nodes                                   (default 4)
   --pilot          pilot mode: nodes are borrowed
   --more           with policies, accounting, saved disks, leases that are stopped and started
@@ -113,7 +113,7 @@ function again(o: Settings['base'] & { readonly seed: number | string }): string
 function report(o: SeedOptions, r: Outcome, cpuMs: number, json: boolean): void {
   if (json) return console.log(JSON.stringify({ seed: o.seed, ...r, cpuMs: Math.round(cpuMs), again: again(o) }));
   console.log(`seed ${o.seed}  ${r.digest}  ${(r.simulatedMs / 60_000).toFixed(1)} min  ${r.events} events  ${r.statements} statements  ${r.messages} messages  ${r.faults} faults  ${r.answered} answered, ${r.refused} refused  ${cpuMs.toFixed(0)} ms`);
-  r.hourly.forEach(({ rows, memoryMb }, hour) => console.log(`  after ${String(hour + 1).padStart(3)} h: ${memoryMb} MiB  ${Object.entries(rows).map(([table, n]) => `${table} ${n}`).join('  ')}`));
+  r.hourly.forEach(({ rows, tablesMb, memoryMb }, hour) => console.log(`  after ${String(hour + 1).padStart(3)} h: ${memoryMb} MiB, tables ${tablesMb} MiB  ${Object.entries(rows).map(([table, n]) => `${table} ${n}`).join('  ')}`));
   for (const v of r.violations) console.log(`  BROKEN: ${v.says}\n          ${v.of}`);
   if (r.violations.length > 0) console.log(`  again: ${again(o)}`);
 }

@@ -7,12 +7,13 @@ const LEFT = 56;
 const RIGHT = 150;
 const PANEL = 170;
 const GAP = 44;
-const COLOURS = { event: '#1f5fa8', intent: '#b45309', usage_record: '#6d28d9', lease: '#15803d', slot: '#be123c', memory: '#334155' };
+const COLOURS = { event: '#1f5fa8', intent: '#b45309', usage_record: '#6d28d9', lease: '#15803d', slot: '#be123c', usage_event: '#0e7490', spot_request: '#a16207', tag: '#9d174d', image_order: '#4d7c0f', tables: '#0f766e', memory: '#334155' };
 
 const { seed, hourly } = JSON.parse(readFileSync(0, 'utf8').split('\n')[0]);
-const shown = ['event', 'intent', 'usage_record', 'lease', 'slot'].filter((table) => hourly.some((h) => h.rows[table] > 0));
+const shown = ['event', 'intent', 'usage_record', 'lease', 'slot', 'usage_event', 'spot_request', 'tag', 'image_order'].filter((table) => hourly.some((h) => h.rows[table] > 0));
 const panels = [
   { title: 'rows', lines: shown.map((table) => ({ name: table.replace('_', ' '), colour: COLOURS[table], values: hourly.map((h) => h.rows[table]) })) },
+  { title: 'all tables with their indexes, MiB', lines: [{ name: 'tables', colour: COLOURS.tables, values: hourly.map((h) => h.tablesMb) }] },
   { title: 'memory of the process, MiB', lines: [{ name: 'memory', colour: COLOURS.memory, values: hourly.map((h) => h.memoryMb) }] },
 ];
 

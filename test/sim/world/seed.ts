@@ -29,6 +29,8 @@ export interface SeedOptions {
 export interface Hour {
   /** Rows of each table. */
   readonly rows: Readonly<Record<string, number>>;
+  /** Of all tables with their indexes, MiB. */
+  readonly tablesMb: number;
   /** What this process has in use after a garbage collection, the world's and the database's memory with it, MiB. */
   readonly memoryMb: number;
 }
@@ -68,7 +70,8 @@ const PATIENCE_MS = 160_000;
 const END_MS = { owned: 120_000, borrowed: 600_000 };
 
 /** Those that grow with the leases. */
-const TABLES = ['lease', 'lease_group', 'event', 'intent', 'usage_record', 'usage_interval', 'slot', 'slot_node', 'slot_message', 'vmm_node', 'process'] as const;
+const TABLES = ['lease', 'lease_group', 'event', 'intent', 'usage_record', 'usage_interval', 'slot', 'slot_node', 'slot_message', 'vmm_node', 'process', 'usage_event', 'spot_request', 'image_order', 'tag'] as const;
+const SIZE = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
 const HOUR_MS = 3_600_000;
 /** Room of removed rows is made free for others: early, when the tables are as full as they will be, and then each day. Every plan is made anew after it. */
 const TIDY_MS = { first: 4 * HOUR_MS, again: 24 * HOUR_MS };
@@ -171,7 +174,8 @@ class Hours {
     collectGarbage();
     const { heapUsed, external } = process.memoryUsage();
     const rows = Object.fromEntries(TABLES.map((table) => [table, Number(this.postgres.simple(`SELECT count(*) FROM ${table}`)[0]?.[0] ?? 0)]));
-    this.counted.push({ rows, memoryMb: Math.round((heapUsed + external) / 2 ** 20) });
+    const tables = Number(this.postgres.simple(SIZE)[0]?.[0] ?? 0);
+    this.counted.push({ rows, tablesMb: Math.round(tables / 2 ** 18) / 4, memoryMb: Math.round((heapUsed + external) / 2 ** 20) });
   }
 }
 
