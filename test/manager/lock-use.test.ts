@@ -40,3 +40,20 @@ it('two transactions that end leases of two accounts in opposite orders wait for
   expect((await site.manager.leases.describe(site.admin, { ids: [a1, b1, a2, b2] })).map((l) => l.state)).toEqual(Array.from({ length: 4 }, () => 'Terminated'));
   expect(await site.db.query(statement('test-use', 'SELECT DISTINCT leases, cores, memory_mb, reserved_minutes FROM account_use'))).toEqual([{ leases: 0, cores: 0, memory_mb: 0, reserved_minutes: 0 }]);
 });
+
+it('two that charge an account for the first time on a day, each in its own transaction, both count', async () => {
+  const charge = statement<{ first: boolean }>('test-charge', "SELECT charge($1, '2031-01-01', 5) AS first");
+  const mine = [site.alice.accountId];
+  const charged = async (): Promise<number> => (await site.db.query(statement<{ minutes: number }>('test-charged', 'SELECT charged_minutes AS minutes FROM account_use WHERE account_id = $1'), mine))[0]?.minutes ?? NaN;
+  const before = await charged();
+  let second: Promise<Array<{ first: boolean }>> | undefined;
+  const [first] = await site.db.transaction(async (tx) => {
+    const answer = await tx.query(charge, mine);
+    second = site.db.query(charge, mine);
+    await expect.poll(waiting).toBe(1);
+    return answer;
+  });
+  expect([first, (await second)?.[0]]).toEqual([{ first: true }, { first: false }]);
+  expect(await site.db.query(statement('test-day', "SELECT total FROM usage_day WHERE account_id = $1 AND day = '2031-01-01'"), mine)).toEqual([{ total: before + 10 }]);
+  expect(await charged()).toBe(before + 10);
+});
