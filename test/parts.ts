@@ -1,7 +1,7 @@
 /** The real parts that this machine has. A test whose part is missing is skipped; `npm test` names each such part. */
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
-import { freemem } from 'node:os';
+import { freemem, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 /** Where cgroups of version 2 are. */
@@ -88,10 +88,13 @@ const PARTS = {
       && cgroupRoot() !== undefined && spawnSync('unshare', ['--pid', '--fork', '--mount', '--cgroup', 'true']).status === 0,
     install: 'systemd sudo, run as root where cgroups version 2 are mounted and namespaces can be made',
   },
+  sudo: { here: () => ['sudo', 'setpriv', 'unshare'].every((p) => findProgram(p) !== undefined), install: 'sudo util-linux' },
   virsh: { here: () => findProgram('virsh') !== undefined, install: 'libvirt-clients' },
   /** Linux lets root change the pool, and has memory for it. */
   hugepages: { here: canReservePages, install: '(run as root where /sys is writable and memory is free)' },
   root: { here: () => process.getuid?.() === 0, install: '(run as root)' },
+  /** Tried in a namespace of its own, so that nothing of it stays. */
+  mounts: { here: () => spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0, install: '(run as root where file systems can be mounted)' },
 } as const;
 export type Part = keyof typeof PARTS;
 

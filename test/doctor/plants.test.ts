@@ -208,15 +208,15 @@ describe('what lies on disks', () => {
   });
 });
 
-describe.skipIf(!hasPart('root'))('disks without room', () => {
+describe.skipIf(!hasPart('mounts'))('disks without room', () => {
   test.for<[string, string, string]>([
     ['none', '100m', 'fail'],
     ['little', '1g', 'warn'],
     ['enough', '3g', 'ok'],
-  ])('that have %s (%s)', async ([_what, size, level], context) => {
+  ])('that have %s (%s)', async ([_what, size, level]) => {
     await ownDatabase();
     const [data, images] = [join(root, 'small', 'data'), join(root, 'small', 'images')];
-    await onSmallDisk(context, join(root, 'small'), size, async () => {
+    await onSmallDisk(join(root, 'small'), size, async () => {
       mkdirSync(data);
       mkdirSync(images);
       const found = (config: object): Promise<readonly Finding[]> => look({ config: { images: { directory: images }, ...config }, data, images });

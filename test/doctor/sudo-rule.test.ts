@@ -10,11 +10,11 @@ import type { DoctorSite } from '../../src/doctor/types.ts';
 import type { NodeAdminRow } from '../../src/store/nodes-admin.ts';
 import { bundle } from '../control/agent/program.ts';
 import { overTransports } from '../control/client/setup.ts';
-import { findProgram, hasPart } from '../parts.ts';
+import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 
 const NOBODY = '65534';
-const here = hasPart('root') && hasPart('qemu') && ['sudo', 'setpriv', 'unshare'].every((p) => findProgram(p) !== undefined);
+const here = hasPart('mounts') && hasPart('qemu') && hasPart('sudo');
 const HELPER = ['sudo', '-n', process.execPath, '/mnt/agent.cjs', 'helper'];
 
 let root: string;

@@ -115,9 +115,9 @@ describe('add', () => {
     expect(existsSync(draft)).toBe(false);
   });
 
-  test.skipIf(!hasPart('root'))('a full disk is said to be full, and the space is given back', async (test) => {
+  test.skipIf(!hasPart('mounts'))('a full disk is said to be full, and the space is given back', async () => {
     const small = join(work, 'small');
-    await onSmallDisk(test, small, '128k', async () => {
+    await onSmallDisk(small, '128k', async () => {
       const full = createImageRepository({ ctx: testContext(), db: t.db, directory: small });
       await expect(full.add({ name: 'big', owner: alice, file: fileOf(randomBytes(1_000_000)), description: '' })).rejects.toMatchObject({ code: 'RepositoryFull', message: 'The image repository has no space left' });
       await full.add({ name: 'little', owner: alice, file: fileOf(randomBytes(61_440)), description: '' });

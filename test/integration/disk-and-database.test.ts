@@ -105,7 +105,7 @@ describe('PostgreSQL', () => {
   });
 });
 
-describe.skipIf(!hasPart('root'))('a full disk', () => {
+describe.skipIf(!hasPart('mounts'))('a full disk', () => {
   afterEach(() => {
     spawnSync('umount', ['-l', root]);
     rmSync(root, { recursive: true, force: true });

@@ -141,9 +141,9 @@ describe.each([['copied while it runs', true], ['shut down for it', false]])('th
     expect(sent(live ? 'copy' : 'save')).toHaveLength(8);
   });
 
-  it.skipIf(!hasPart('root'))('is not fetched for ever into a repository without room: the image has failed', async (test) => {
+  it.skipIf(!hasPart('mounts'))('is not fetched for ever into a repository without room: the image has failed', async () => {
     const folder = site.saving.repository.path('alice');
-    await onSmallDisk(test, folder, '64k', async () => {
+    await onSmallDisk(folder, '64k', async () => {
       const id = await order(live);
       await expectFailed(id, /The image repository has no space left/);
       // The room is given back.

@@ -1,6 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -11,6 +10,7 @@ import { silentLog } from '../../../src/control/agent/log.ts';
 import { Uploads } from '../../../src/control/agent/uploads.ts';
 import type { PutChunk } from '../../../src/control/agent/requests.ts';
 import { hasPart } from '../../parts.ts';
+import { onSmallDisk } from '../../support/small-disk.ts';
 import { makeImage, scratch } from './rig.ts';
 
 let tmp: ReturnType<typeof scratch>;
@@ -192,21 +192,14 @@ describe('images that come in chunks', () => {
   });
 });
 
-const canMount = hasPart('root') && spawnSync('unshare', ['-m', 'true']).status === 0;
-
-describe.skipIf(!canMount)('a file system that is full', () => {
-  let mount = '';
-  beforeEach(() => {
-    mount = join(tmp.dir, 'small');
-    mkdirSync(mount);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount]);
-  });
-  afterEach(() => { execFileSync('umount', [mount]); });
-
+describe.skipIf(!hasPart('mounts'))('a file system that is full', () => {
   it('takes no half image', async () => {
-    const cache = cacheIn(mount, 1000 * KIB);
-    expect(await code(cache.ensure(makeImage(tmp.dir, 200 * KIB)))).toBe('DiskFull');
-    expect(files(mount)).toEqual([]);
-    expect(await code(cache.ensure(makeImage(tmp.dir, 20 * KIB)))).toBe('ok');
+    const small = join(tmp.dir, 'small');
+    await onSmallDisk(small, '64k', async () => {
+      const cache = cacheIn(small, 1000 * KIB);
+      expect(await code(cache.ensure(makeImage(tmp.dir, 200 * KIB)))).toBe('DiskFull');
+      expect(files(small)).toEqual([]);
+      expect(await code(cache.ensure(makeImage(tmp.dir, 20 * KIB)))).toBe('ok');
+    });
   });
 });

@@ -19,7 +19,7 @@ let node: Node;
 beforeEach(() => { node = new Node(program); });
 afterEach(() => node.remove());
 
-describe.skipIf(!hasPart('root'))('a full disk', () => {
+describe.skipIf(!hasPart('mounts'))('a full disk', () => {
   const mounts: string[] = [];
   const tiny = (): string => {
     const dir = join(node.root, `tiny${mounts.length}`);

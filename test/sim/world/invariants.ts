@@ -14,7 +14,12 @@ export interface Violation {
 }
 
 interface Broken { rule: number; id: string }
-interface Check { readonly rules: readonly Rule[]; readonly sql: Statement<Broken> }
+interface Check {
+  readonly rules: readonly Rule[];
+  readonly sql: Statement<Broken>;
+  /** $1 is an event. */
+  readonly since?: true;
+}
 const all = (name: string, rules: readonly Rule[]): Statement<Broken> =>
   statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken}) x`).join(' UNION ALL '));
 /** Each lease is looked at once for all of its rules. */
@@ -24,8 +29,8 @@ const ofLeases = (name: string, leases: string, rules: readonly Rule[]): Check =
 const EVERY = ofLeases('each', 'lease', [...OF_LEASES, OF_INTERVALS, OF_GROUPS]);
 /** Of which something stands in the trail since event $1. */
 const CHANGED_LEASES = '(SELECT l.* FROM (SELECT DISTINCT lease_id FROM event WHERE id > $1) e JOIN lease l ON l.id = e.lease_id)';
-const CHANGED = ofLeases('changed', CHANGED_LEASES, OF_LEASES);
-const CHANGED_WITH_INTERVALS = ofLeases('changed-with-intervals', CHANGED_LEASES, [...OF_LEASES, OF_INTERVALS]);
+const CHANGED: Check = { ...ofLeases('changed', CHANGED_LEASES, OF_LEASES), since: true };
+const CHANGED_WITH_INTERVALS: Check = { ...ofLeases('changed-with-intervals', CHANGED_LEASES, [...OF_LEASES, OF_INTERVALS]), since: true };
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
 const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
@@ -114,8 +119,8 @@ export class Invariants {
 
   /** Everything at once: a question of its own costs as much as most of what is asked. */
   #ask(checks: readonly Check[], told: boolean): Violation[] {
-    const since = this.#lastEvent;
-    const answers = this.site.database.postgres.ask([...told ? [[EVENTS, [since]] as const] : [], ...checks.map(({ sql }) => [sql, sql.text.includes('$1') ? [since] : []] as const)]);
+    const last = [this.#lastEvent];
+    const answers = this.site.database.postgres.ask([...told ? [[EVENTS, last] as const] : [], ...checks.map(({ sql, since }) => [sql, since === true ? last : []] as const)]);
     const trail = told ? this.#trail(answers.shift() as unknown as EventRow[]) : [];
     return [...trail, ...checks.flatMap(({ rules }, i) => (answers[i] as unknown as Broken[]).map((r) => brokenRule(rules, r)))];
   }

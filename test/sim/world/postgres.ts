@@ -30,6 +30,8 @@ const DONE = serialize.sync();
 const [BEGIN, COMMIT, ROLLBACK] = ['BEGIN', 'COMMIT', 'ROLLBACK'].map((text): Statement<unknown> => ({ name: text, text })) as [Statement<unknown>, Statement<unknown>, Statement<unknown>];
 const BEGINS = serialize.bind({ statement: BEGIN.name });
 
+const bound = (s: Statement<unknown>, values: readonly unknown[]): Buffer => serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) });
+
 function rowOf(columns: readonly Column[], fields: ReadonlyArray<string | null>): Record<string, unknown> {
   const row: Record<string, unknown> = {};
   for (let i = 0; i < columns.length; i += 1) {
@@ -109,10 +111,9 @@ export class Postgres {
   query<Row>(s: Statement<Row>, values: readonly unknown[] = []): Row[] {
     const columns = this.#columns.get(s.name) ?? this.#prepare(s);
     if (isOfItsClock(s)) this.simple(`SET sim.now = '${this.now()}'`);
-    const bound = serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) });
     const begins = this.#begins;
     this.#begins = false;
-    const answer = begins ? this.#send(BEGINS, RUN, bound, RUN, DONE) : this.#send(bound, RUN, DONE);
+    const answer = begins ? this.#send(BEGINS, RUN, bound(s, values), RUN, DONE) : this.#send(bound(s, values), RUN, DONE);
     this.changed = false;
     const rows: Row[] = [];
     for (const m of answer) {
@@ -127,7 +128,7 @@ export class Postgres {
     const columns = questions.map(([s]) => this.#columns.get(s.name) ?? this.#prepare(s));
     const rows: Array<Array<Record<string, unknown>>> = questions.map(() => []);
     let at = 0;
-    for (const m of this.#send(...questions.flatMap(([s, values]) => [serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) }), RUN]), DONE)) {
+    for (const m of this.#send(...questions.flatMap(([s, values]) => [bound(s, values), RUN]), DONE)) {
       if (m.name === 'dataRow') rows[at]?.push(rowOf(columns[at] ?? [], m.fields as Array<string | null>));
       else if (m.name === 'commandComplete') at += 1;
     }
