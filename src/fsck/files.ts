@@ -9,7 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { isDraft } from '../images/intake.ts';
 import { COMMON } from '../images/repository.ts';
-import { markIn, strangeDirectory } from '../images/shared.ts';
+import { markIn, strange } from '../images/shared.ts';
 import { IMAGE_ID } from '../lease/ids.ts';
 import { errorCode, reasonText } from '../platform/errors.ts';
 import { statement, type Queryable } from '../store/db.ts';
@@ -38,7 +38,7 @@ export interface Repository {
 export async function lookAtFiles({ directory, images, mark, now }: Repository, deep: boolean, suspects?: ReadonlySet<string>): Promise<Problem[]> {
   const marked = await markIn(directory);
   if (marked !== undefined && marked !== mark) {
-    const [what = '', mend = ''] = strangeDirectory(directory).split('; ');
+    const { what, mend } = strange(directory);
     return [{ rule: 'image-directory', of: directory, what: `${what}: its files were not looked at`, mend, repairs: false }];
   }
   const found: Problem[] = [];

@@ -36,5 +36,13 @@ export async function markIn(directory: string): Promise<string | undefined> {
   });
 }
 
-export const strangeDirectory = (directory: string): string => `${directory} is the image directory of another database of nimbus; set images.directory to this one's. `
-  + `If it is this one's all the same (its database was made anew), remove ${join(directory, MARK)}`;
+/** A directory with another mark: what it is, and what to do about it. */
+export const strange = (directory: string): { readonly what: string; readonly mend: string } => ({
+  what: `${directory} is the image directory of another database of nimbus`,
+  mend: `set images.directory to this one's. If it is this one's all the same (its database was made anew), remove ${join(directory, MARK)}`,
+});
+
+export function strangeDirectory(directory: string): string {
+  const { what, mend } = strange(directory);
+  return `${what}; ${mend}`;
+}
