@@ -17,6 +17,7 @@ import * as m0014 from './0014_tag_search.ts';
 import * as m0015 from './0015_spot_slots.ts';
 import * as m0016 from './0016_serialize.ts';
 import * as m0017 from './0017_fewer_steps.ts';
+import * as m0018 from './0018_policies_at_once.ts';
 
 export interface Migration {
   readonly name: string;
@@ -41,4 +42,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0015_spot_slots', up: m0015.up },
   { name: '0016_serialize', up: m0016.up },
   { name: '0017_fewer_steps', up: m0017.up },
+  { name: '0018_policies_at_once', up: m0018.up },
 ];

@@ -6,7 +6,7 @@ import { isPattern } from './patterns.ts';
 const DAY_S = 86_400;
 const LONGEST_PERIOD_DAYS = 366;
 const MOST_PATTERNS = 100;
-const DEFAULT_PERIOD_S = 30 * DAY_S;
+export const DEFAULT_PERIOD_DAYS = 30;
 
 const count = z.int('must be a whole number').nonnegative('must be 0 or more').max(2 ** 31 - 1, 'is too large');
 
@@ -57,7 +57,7 @@ export const headSchema = z.object({
 });
 
 /** Whole days that minutes are counted over: today, UTC, and the days before it. */
-export const periodDays = (bounds: Bounds): number => (bounds.period ?? DEFAULT_PERIOD_S) / DAY_S;
+export const periodDays = (bounds: Bounds): number => (bounds.period === undefined ? DEFAULT_PERIOD_DAYS : bounds.period / DAY_S);
 
 const LISTS: ReadonlySet<string> = new Set(['images', 'networks', 'zones', 'types']);
 const DURATIONS: ReadonlySet<string> = new Set(['duration', 'period']);

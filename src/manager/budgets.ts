@@ -4,12 +4,12 @@
  */
 import { reservedMinutes } from '../accounting/charge.ts';
 import { allowedZones, CONFIGURATION, counts, decide, refusal, take, type Decision } from '../authorization/decide.ts';
-import { periodDays, type Bounds } from '../authorization/settings.ts';
+import { DEFAULT_PERIOD_DAYS, type Bounds } from '../authorization/settings.ts';
 import type { Applied, Ask, AskPart, Policy, Use } from '../authorization/types.ts';
 import { Fault } from '../lease/faults.ts';
 import type { Config } from '../platform/config.ts';
 import type { Queryable } from '../store/db.ts';
-import { lockAccountUse, readAccountUse, sharedUse, type AccountUse, type AppliedPolicy, type SharedUseRow } from '../store/policies.ts';
+import { appliedPolicies, runningMinutes, type AccountUse, type AppliedPolicy, type PolicyUse } from '../store/policies.ts';
 import type { Order, ResolvedRequest } from './resolved.ts';
 
 const DAY_MS = 86_400_000;
@@ -37,9 +37,7 @@ interface Held {
   readonly policies: readonly AppliedPolicy[];
 }
 
-function policiesOf({ assigned, template }: AccountUse, all: readonly AppliedPolicy[]): AppliedPolicy[] {
-  return all.filter((p) => p.kind === 'site' || assigned.includes(p.id) || (p.name === 'default' && !template));
-}
+const policiesOf = ({ template, groups }: AccountUse, all: readonly AppliedPolicy[]): AppliedPolicy[] => all.filter((p) => p.kind === 'site' || p.id === template || groups.includes(p.id));
 
 interface At {
   readonly now: number;
@@ -49,9 +47,9 @@ interface At {
 }
 
 export async function openBudgets(q: Queryable, config: Config, accountIds: readonly number[], at: At): Promise<Budgets> {
-  const [found] = await q.query(at.lock ? lockAccountUse : readAccountUse, [[...new Set(accountIds)]]);
+  const [found] = await q.query(appliedPolicies, [[...new Set(accountIds)], firstDay(at.now, 1), DEFAULT_PERIOD_DAYS, at.lock]);
   const rows = (found?.accounts ?? []).map((account): Held => ({ account, policies: policiesOf(account, found?.policies ?? []) }));
-  const applied = applyPolicies(config, at.kind, rows, await readShared(q, config, at.now, rows, false));
+  const applied = applyPolicies(config, at.kind, rows);
   const of = (accountId: number): readonly Applied[] => {
     const all = applied.get(accountId);
     if (all === undefined) throw new Fault('AuthFailure', 'the user has just been removed');
@@ -60,9 +58,9 @@ export async function openBudgets(q: Queryable, config: Config, accountIds: read
 
   /** Adding up what live leases have used so far costs something; most are far from the limit whatever it comes to. */
   async function lookUpRunning(): Promise<void> {
-    const exact = await readShared(q, config, at.now, rows, true);
+    const exact = await readRunning(q, config, at.now, rows);
     for (const [account, all] of applied) {
-      applied.set(account, all.map((a) => (a.key === null ? a : { ...a, runningMinutes: exact.get(a.key)?.running_minutes ?? a.runningMinutes })));
+      applied.set(account, all.map((a) => (a.key === null ? a : { ...a, runningMinutes: exact.get(a.key) ?? a.runningMinutes })));
     }
   }
 
@@ -82,21 +80,16 @@ export async function openBudgets(q: Queryable, config: Config, accountIds: read
 
 const keyOf = (policy: { id: number; kind: string }, accountId: number): string => (policy.kind === 'template' ? `${policy.id} ${accountId}` : String(policy.id));
 
-/** Only where policies need more than what an account's own row says. */
-async function readShared(q: Queryable, config: Config, now: number, rows: readonly Held[], running: boolean): Promise<Map<string, SharedUseRow>> {
+/** Of policies that bound used minutes. */
+async function readRunning(q: Queryable, config: Config, now: number, rows: readonly Held[]): Promise<ReadonlyMap<string, number>> {
   const asked = new Map<string, object>();
   for (const { account: { account_id: account }, policies } of rows) {
     for (const p of policies) {
-      const bounds = p.bounds as Bounds;
-      const minutes = bounds.reserved_minutes !== undefined || bounds.used_minutes !== undefined;
-      const counted = minutes || bounds.leases !== undefined || bounds.cores !== undefined || bounds.memory_mb !== undefined;
-      if (!(running ? bounds.used_minutes !== undefined : p.kind === 'template' ? minutes : counted)) continue;
-      const since = minutes ? firstDay(now, periodDays(bounds)) : null;
-      asked.set(keyOf(p, account), { key: keyOf(p, account), kind: p.kind, policy: p.id, account, since, running });
+      if ((p.bounds as Bounds).used_minutes !== undefined) asked.set(keyOf(p, account), { key: keyOf(p, account), kind: p.kind, policy: p.id, account });
     }
   }
   if (asked.size === 0) return new Map();
-  return new Map((await q.query(sharedUse, [JSON.stringify([...asked.values()]), new Date(now), chargeStep(config)])).map((r) => [r.key, r]));
+  return new Map((await q.query(runningMinutes, [JSON.stringify([...asked.values()]), new Date(now), chargeStep(config)])).map((r) => [r.key, r.minutes]));
 }
 
 /** Minutes that charges are rounded up to a multiple of. */
@@ -105,25 +98,22 @@ export const chargeStep = (config: Config): number => Math.max(1, Math.ceil(conf
 /** A period of one day is today, UTC. */
 export const firstDay = (now: number, days: number): string => new Date(now - (days - 1) * DAY_MS).toISOString().slice(0, 10);
 
-function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly Held[], shared: ReadonlyMap<string, SharedUseRow>): Map<number, Counted[]> {
-  const uses = new Map<string, Use>();
+function applyPolicies(config: Config, kind: Ask['kind'], rows: readonly Held[]): Map<number, Counted[]> {
+  const uses = new Map<AppliedPolicy, Use>();
   const configuration: Policy = { name: CONFIGURATION, kind: 'template', bounds: configBounds(config, kind) };
   return new Map(rows.map(({ account, policies }) => {
-    const own: Use = { leases: account.leases, cores: account.cores, memoryMb: account.memory_mb, reservedMinutes: account.reserved_minutes };
+    const own = useOf(account);
     const all = policies.map((p): Counted => {
-      const key = keyOf(p, account.account_id);
-      const counted = shared.get(key);
-      const use = p.kind === 'template' ? own : uses.get(key) ?? useOf(counted);
-      uses.set(key, use);
-      return {
-        key, policy: { name: p.name, kind: p.kind, bounds: p.bounds as Bounds }, use, closedMinutes: counted?.closed_minutes ?? 0, runningMinutes: null,
-      };
+      const use = p.kind === 'template' ? own : uses.get(p) ?? useOf(p.use);
+      uses.set(p, use);
+      const closedMinutes = (p.kind === 'template' ? account : p.use)?.closed_minutes ?? 0;
+      return { key: keyOf(p, account.account_id), policy: { name: p.name, kind: p.kind, bounds: p.bounds as Bounds }, use, closedMinutes, runningMinutes: null };
     });
     return [account.account_id, [{ key: null, policy: configuration, use: own, closedMinutes: 0, runningMinutes: null }, ...all]];
   }));
 }
 
-const useOf = (r: SharedUseRow | undefined): Use => (
+const useOf = (r: PolicyUse | null): Use => (
   { leases: r?.leases ?? 0, cores: r?.cores ?? 0, memoryMb: r?.memory_mb ?? 0, reservedMinutes: r?.reserved_minutes ?? 0 });
 
 /** The longest time of the configuration is counted from now when a lease is extended, which `moveEnd` checks by itself. */

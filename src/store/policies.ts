@@ -12,95 +12,55 @@ export interface PolicyRow {
 }
 const COLUMNS = 'id, name, kind, description, bounds, changed_at';
 
-export type AppliedPolicy = Pick<PolicyRow, 'id' | 'name' | 'kind' | 'bounds'>;
-
-export interface AccountUse {
-  readonly account_id: number;
+/** What a policy that several users share counts; minutes are those of its period. */
+export interface PolicyUse {
   readonly leases: number;
   readonly cores: number;
   readonly memory_mb: number;
   readonly reserved_minutes: number;
-  /** Ids of its template and groups; `template`: whether one is there. */
-  readonly assigned: readonly number[];
-  readonly template: boolean;
+  readonly closed_minutes: number;
+}
+
+/** `use`: null where it bounds nothing that is counted, and of templates. */
+export type AppliedPolicy = Pick<PolicyRow, 'id' | 'name' | 'kind' | 'bounds'> & { readonly use: PolicyUse | null };
+
+/** `closed_minutes`: in the period of the account's template. */
+export interface AccountUse extends PolicyUse {
+  readonly account_id: number;
+  /** Ids of the policies it is under; `template`: its own, or the default one. */
+  readonly template: number | null;
+  readonly groups: readonly number[];
 }
 
 /** One row: the accounts, and once each the policies that hold for some of them. */
-export interface AccountUseRow {
-  accounts: AccountUse[];
-  policies: AppliedPolicy[];
+export interface AppliedPoliciesRow {
+  readonly accounts: readonly AccountUse[] | null;
+  readonly policies: readonly AppliedPolicy[] | null;
 }
 
-/** Hides the number of accounts from the planner, which would otherwise plan anew each time for a plan that is always the same. */
-const ASKED = '(SELECT $1::bigint[])::bigint[]';
-
 /**
- * With the lock, who creates or extends for the same accounts, or under the same shared policies, waits for the end of the
- * transaction; a locked row is read as it is when the wait is over.
+ * $1 accounts, $2 today, $3 days of a period where the policy says none, $4 whether to lock: then who creates or extends for the same
+ * accounts, or under the same shared policies, waits for the end of the transaction, and what is read was committed before the wait
+ * was over (migration 0018).
  */
-const accountUse = (lock: string): string => `
-  WITH u AS (
-    SELECT account_id, leases, cores, memory_mb, reserved_minutes FROM account_use WHERE account_id = ANY(${ASKED}) ORDER BY account_id ${lock}
-  ), mine AS (
-    SELECT account_id, policy_id, template FROM policy_user WHERE account_id = ANY(${ASKED})
-  ), shared AS (
-    SELECT id, name, kind, bounds FROM policy WHERE kind = 'site' OR (kind = 'group' AND id IN (SELECT policy_id FROM mine)) ORDER BY id ${lock}
-  ), p AS (
-    SELECT * FROM shared UNION ALL
-    SELECT id, name, kind, bounds FROM policy WHERE kind = 'template' AND (name = 'default' OR id IN (SELECT policy_id FROM mine))
-  )
-  SELECT coalesce((SELECT json_agg(json_build_object('account_id', u.account_id, 'leases', u.leases, 'cores', u.cores, 'memory_mb', u.memory_mb,
-                                   'reserved_minutes', u.reserved_minutes, 'assigned', coalesce(m.ids, '[]'), 'template', coalesce(m.template, false)))
-                     FROM u LEFT JOIN (SELECT account_id, json_agg(policy_id) AS ids, bool_or(template) AS template FROM mine GROUP BY account_id) m USING (account_id)), '[]') AS accounts,
-         coalesce((SELECT json_agg(json_build_object('id', p.id, 'name', p.name, 'kind', p.kind, 'bounds', p.bounds) ORDER BY p.kind DESC, p.name) FROM p), '[]') AS policies`;
-
-/** $1 accounts */
-export const lockAccountUse = statement<AccountUseRow>('lock-account-use', accountUse('FOR NO KEY UPDATE'));
+export const appliedPolicies = statement<AppliedPoliciesRow>('applied-policies', 'SELECT accounts, policies FROM applied_policies($1, $2, $3, $4)');
 
 /** $1 accounts: what they have, locked in the order that everybody keeps */
 export const holdUse = statement<{ account_id: number }>('hold-use', `
   SELECT account_id FROM account_use WHERE account_id = ANY($1::bigint[]) ORDER BY account_id FOR NO KEY UPDATE`);
 
-/** $1 accounts; of the moment, for who only looks */
-export const readAccountUse = statement<AccountUseRow>('read-account-use', accountUse(''));
+/** $1 kind, not a template; $2 policy, $3 first day of its period */
+export const policyUse = statement<PolicyUse>('policy-use', 'SELECT * FROM policy_use($1, $2, $3)');
 
-export interface SharedUseRow {
-  key: string;
-  leases: number;
-  cores: number;
-  memory_mb: number;
-  reserved_minutes: number;
-  closed_minutes: number;
-  running_minutes: number;
-}
-
-const BEFORE = 'coalesce((SELECT d.total FROM usage_day d WHERE d.account_id = u.account_id AND d.day < x.since ORDER BY d.day DESC LIMIT 1), 0)';
-const running = (whose: string): string => `coalesce((
+const running = (accounts: string): string => `(
   SELECT sum(least(ceil(ceil(greatest(0, date_part('epoch', $2::timestamptz - l.running_at)) / 60) / $3::float8) * $3::float8, coalesce(l.reserved_minutes, ceil(l.duration_s / 60.0)))) FROM lease l
-   WHERE ${whose} AND NOT l.final AND l.holding AND l.running_at IS NOT NULL), 0)`;
-const SUMS = 'sum(u.leases)::bigint AS leases, sum(u.cores)::bigint AS cores, sum(u.memory_mb)::bigint AS memory_mb, sum(u.reserved_minutes)::bigint AS reserved_minutes';
+   WHERE ${accounts} AND NOT l.final AND l.holding AND l.running_at IS NOT NULL)`;
 
-/**
- * $1 jsonb array: key, kind, policy, account (of a template), since (first day of the period, null = minutes do not matter),
- * running (true = use of live leases matters); $2 now, $3 minutes that charges are rounded up to. Read after the lock, in a
- * statement of its own: what it sees was committed before. OFFSET keeps the planner from reading all accounts for the few of a group.
- */
-export const sharedUse = statement<SharedUseRow>('shared-use', `
-  WITH x AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset($1) AS x(key text, kind text, policy bigint, account bigint, since date, running boolean)
-  )
-  SELECT x.key, ${SUMS},
-         sum(CASE WHEN x.since IS NULL THEN 0 ELSE u.charged_minutes - ${BEFORE} END)::bigint AS closed_minutes,
-         sum(CASE WHEN x.running THEN ${running('l.account_id = u.account_id')} ELSE 0 END)::bigint AS running_minutes
-    FROM x CROSS JOIN LATERAL (
-           SELECT x.account AS account_id WHERE x.kind = 'template'
-           UNION ALL SELECT pu.account_id FROM policy_user pu WHERE x.kind = 'group' AND pu.policy_id = x.policy
-         ) m CROSS JOIN LATERAL (SELECT * FROM account_use o WHERE o.account_id = m.account_id OFFSET 0) u
-   GROUP BY x.key
-  UNION ALL
-  SELECT x.key, s.*, CASE WHEN x.since IS NULL THEN 0 ELSE coalesce((SELECT sum(d.minutes) FROM usage_site_day d WHERE d.day >= x.since), 0) END::bigint,
-         CASE WHEN x.running THEN ${running('true')} ELSE 0 END::bigint
-    FROM x CROSS JOIN (SELECT ${SUMS} FROM account_use u) s WHERE x.kind = 'site'`);
+/** $1 jsonb array: key, kind, policy, account (of a template); $2 now, $3 minutes that charges are rounded up to: what live leases have used so far. */
+export const runningMinutes = statement<{ key: string; minutes: number }>('running-minutes', `
+  SELECT x.key, coalesce(CASE x.kind WHEN 'site' THEN ${running('true')} WHEN 'template' THEN ${running('l.account_id = x.account')}
+           ELSE ${running('l.account_id = ANY(ARRAY(SELECT m.account_id FROM policy_user m WHERE m.policy_id = x.policy))')} END, 0)::bigint AS minutes
+    FROM jsonb_to_recordset($1) AS x(key text, kind text, policy bigint, account bigint)`);
 
 /** All, with the names of their users. */
 export const allPolicies = statement<PolicyRow & { users: string[] }>('all-policies', `

@@ -7,7 +7,7 @@ import { Fault } from '../../lease/faults.ts';
 import { isName } from '../../lease/ids.ts';
 import type { Queryable } from '../../store/db.ts';
 import {
-  allPolicies, assignPolicy, deletePolicy, dropTemplateOf, lockPolicy, sharedUse, unassignPolicy, usersOfPolicy, writePolicy, type PolicyRow,
+  allPolicies, assignPolicy, deletePolicy, dropTemplateOf, lockPolicy, policyUse, runningMinutes, unassignPolicy, usersOfPolicy, writePolicy, type PolicyRow,
 } from '../../store/policies.ts';
 import { accountByName, lockAccount, type AccountRow } from '../../store/users.ts';
 import type { AdminManager, PolicyView } from '../admin-types.ts';
@@ -24,14 +24,14 @@ export function policyAdministration(deps: PolicyDeps): AdminManager['policies']
     if (row === undefined) throw unknown(name);
     if (row.kind === 'template') return { ...view(row), use: null };
     const bounds = row.bounds as Bounds;
-    const asked = { key: name, kind: row.kind, policy: row.id, account: null, since: firstDay(ctx.clock.now(), periodDays(bounds)), running: true };
-    const [u] = await db.query(sharedUse, [JSON.stringify([asked]), now(), chargeStep(config)]);
+    const [u] = await db.query(policyUse, [row.kind, row.id, firstDay(ctx.clock.now(), periodDays(bounds))]);
+    const [running] = await db.query(runningMinutes, [JSON.stringify([{ key: name, kind: row.kind, policy: row.id }]), now(), chargeStep(config)]);
     const closed = u?.closed_minutes ?? 0;
     return {
       ...view(row),
       use: {
         leases: u?.leases ?? 0, cores: u?.cores ?? 0, memoryMb: u?.memory_mb ?? 0,
-        reservedMinutes: closed + (u?.reserved_minutes ?? 0), usedMinutes: closed + (u?.running_minutes ?? 0),
+        reservedMinutes: closed + (u?.reserved_minutes ?? 0), usedMinutes: closed + (running?.minutes ?? 0),
       },
     };
   }
