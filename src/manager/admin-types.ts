@@ -7,7 +7,7 @@ import type { Nic, UsageInterval } from '../lease/types.ts';
 import type { MessageState } from '../pilot/protocol.ts';
 import type { ProcessView } from './processes.ts';
 import type { SlotNodeView, SlotView } from './slots/types.ts';
-import type { Caller, EventView, ImageView } from './types.ts';
+import type { Caller, EventView, ImageView, ListedImage } from './types.ts';
 
 export interface UserView {
   readonly name: string;
@@ -323,7 +323,7 @@ export interface AdminManager {
   };
   readonly images: {
     add(image: NewImage): Promise<ImageView>;
-    list(): Promise<ImageView[]>;
+    list(): Promise<ListedImage[]>;
     /** By id, or by name of the owner's (null = common). */
     remove(which: { id: string } | { name: string; owner: string | null }): Promise<ImageView>;
   };

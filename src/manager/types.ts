@@ -149,11 +149,15 @@ export interface ImageView {
   readonly createdAt: number;
 }
 
-/** As its user sees it: also one that is being made, or could not be. */
-export interface SeenImage extends ImageView {
+/** Also one that is being made, or could not be. */
+export interface ListedImage extends ImageView {
   readonly state: 'available' | 'pending' | 'failed';
   /** Why it could not be made. */
   readonly reason: string | null;
+}
+
+/** As its user sees it. */
+export interface SeenImage extends ListedImage {
   /** Everybody may use it by its id; common images apart. */
   readonly public: boolean;
   /** Owner ids of those whom it is opened to: to its owner all of them, to others themselves. */

@@ -42,6 +42,12 @@ export interface SeenImageRow extends ImageRow {
 }
 /** Of a lease `l` with an order: while it is shut down for its disk, or runs on meanwhile. */
 export const BEING_SAVED = "l.state IN ('ReadyingForTransport', 'Running')";
+/** An order as an image: with the columns of `VIEW`, its state and why it failed. */
+const ORDERED = `o.id, o.account_id, a.name AS owner, a.owner_id, o.name, 'qcow2' AS format, 0 AS size_bytes, '' AS sha256, '' AS file, o.description, o.created_at,
+         CASE WHEN l.id IS NULL THEN 'failed' ELSE 'pending' END AS state,
+         CASE WHEN l.id IS NULL THEN coalesce(o.reason, 'the instance ended, or was asked for something else, before its disk was saved') END AS reason`;
+const ORDERS = `image_order o JOIN account a ON a.id = o.account_id
+    LEFT JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND ${BEING_SAVED} AND o.failed_at IS NULL`;
 const TAGS = (id: string): string => `(SELECT jsonb_object_agg(t.key, t.value) FROM tag t WHERE t.resource_id = ${id} AND t.account_id = $1) AS tags`;
 
 /** $1 account: what it may use, and what is being made for it, or could not be made. */
@@ -52,13 +58,12 @@ export const seenImages = statement<SeenImageRow>('seen-images', `
                 WHERE g.image_id = i.id AND (i.account_id = $1 OR g.account_id = $1) ORDER BY b.owner_id) AS granted_to
     FROM image i LEFT JOIN account a ON a.id = i.account_id WHERE ${USABLE}
    UNION ALL
-  SELECT o.id, o.account_id, a.name, a.owner_id, o.name, 'qcow2', 0, '', '', o.description, o.created_at,
-         CASE WHEN l.id IS NULL THEN 'failed' ELSE 'pending' END, CASE WHEN l.id IS NULL THEN coalesce(o.reason, 'the instance ended, or was asked for something else, before its disk was saved') END,
-         false, ${TAGS('o.id')}, ARRAY[]::text[]
-    FROM image_order o JOIN account a ON a.id = o.account_id
-    LEFT JOIN lease l ON l.id = o.lease_id AND l.image_order = o.id AND ${BEING_SAVED} AND o.failed_at IS NULL
-   WHERE o.account_id = $1
+  SELECT ${ORDERED}, false, ${TAGS('o.id')}, ARRAY[]::text[] FROM ${ORDERS} WHERE o.account_id = $1
    ORDER BY account_id NULLS LAST, name, id`);
+
+/** Every user's that are being made, or could not be. */
+export const allOrders = statement<ImageRow & Pick<SeenImageRow, 'state' | 'reason'>>('all-image-orders', `
+  SELECT ${ORDERED} FROM ${ORDERS} ORDER BY a.name, o.name, o.id`);
 
 /** $1 id */
 export const imageGrants = statement<{ owner_id: string }>('image-grants', `

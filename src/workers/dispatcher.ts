@@ -108,7 +108,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       // What is under way is claimed anew when another life of this process took it up.
       if (underWay.has(row.id)) underWay.set(row.id, row);
       if (stopped || underWay.has(row.id) || underWay.size >= MOST_UNDER_WAY) continue;
-      const request = requestOf(row);
+      const request = wornOut(row) ? undefined : requestOf(row);
       if (request === undefined) continue;
       underWay.set(row.id, row);
       breaks.begin(row, ctx.clock.now());
@@ -131,6 +131,13 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       fail(row, ctx.clock.now(), 'Server.Internal', (e as Error).message, false).catch((failed: unknown) => notRecorded(row, failed));
       return undefined;
     }
+  }
+
+  /** What could not be written down at its last try either. */
+  function wornOut(row: IntentRow): boolean {
+    const why = breaks.wornOut(row);
+    if (why !== undefined) fail(row, ctx.clock.now(), 'Server.NotSaved', why, false).then(() => breaks.forget(row.id), (e: unknown) => notRecorded(row, e));
+    return why !== undefined;
   }
 
   /** The row is still open: the poll takes it up again. */
@@ -167,7 +174,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     const offset = control.state(row.node_id).clockOffsetMs;
     const at = (done.stamps.finished ?? ctx.clock.now() + offset) - offset;
     ctx.meter?.operation(row.kind, done.ok, ctx.clock.now() - row.created_at);
-    if (done.ok && (row.kind === 'save' || row.kind === 'copy')) return breaks.isWornOut(row) ? wornOut(row) : fetchSaved(row, at);
+    if (done.ok && (row.kind === 'save' || row.kind === 'copy')) return fetchSaved(row, at);
     if (done.ok) {
       const vm: VmInfo | undefined = 'vm' in done.result ? done.result.vm : undefined;
       await recorder.report({
@@ -187,21 +194,15 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     try {
       await deps.save(row, base(row, at));
     } catch (e) {
-      // The database is away: what it does not know cannot be written down either.
-      if (isUnavailable(e)) throw e;
       const reason = isFault(e) ? e.text : reasonText(e);
       const again = breaks.add(row, e, ctx.clock.now());
       if (again !== undefined) {
         ctx.log.warn('the transfer of a disk broke off; it is begun again', { lease: row.lease_id, node: row.node, reason, requestId: row.request_id });
-        return lost(again, reason);
+        // To fetch it at once would be no use while the database cannot write it down, and each time may leave a file.
+        return isUnavailable(e) ? postpone(row, reason, breaks.pauseMs(row.id)) : lost(again, reason);
       }
-      await fail(row, ctx.clock.now(), 'Server.NotSaved', reason, false);
+      await fail(row, ctx.clock.now(), 'Server.NotSaved', breaks.wornOut(row) ?? reason, false);
     }
-    breaks.forget(row.id);
-  }
-
-  async function wornOut(row: IntentRow): Promise<void> {
-    await fail(row, ctx.clock.now(), 'Server.NotSaved', `its disk was asked for ${row.attempts} times, and never came`, false);
     breaks.forget(row.id);
   }
 
@@ -218,7 +219,6 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     const others = othersReach(row.node_id);
     // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
     if (others && row.attempts === 0) return leave([row]);
-    if (!others && breaks.isWornOut(row)) return wornOut(row);
     const now = ctx.clock.now();
     if (!others && !isNeverGivenUp(row) && now - row.created_at >= timeFor(row, deps.config.control)) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
@@ -227,9 +227,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     await postpone(row, reason);
   }
 
-  async function postpone(row: IntentRow, reason: string): Promise<void> {
+  async function postpone(row: IntentRow, reason: string, wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10))): Promise<void> {
     const now = ctx.clock.now();
-    const wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10));
     await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [writable(reason)], [row.process_id]]);
   }
 

@@ -155,7 +155,7 @@ describe('tables', () => {
   });
 
   test('what others named cannot steer the terminal', async () => {
-    site.on('images.list', () => [{ id: 'ami-1', name: 'evil\u001b]0;title\u0007\nroot', owner: null, format: 'raw', sizeBytes: 512, createdAt: 0 }]);
+    site.on('images.list', () => [{ id: 'ami-1', name: 'evil\u001b]0;title\u0007\nroot', owner: null, format: 'raw', sizeBytes: 512, createdAt: 0, state: 'available', reason: null }]);
     const { out } = await nimbus(['image', 'list']);
     expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f]/);
     expect(out.trim().split('\n')).toHaveLength(2);

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentRequest } from '../../src/control/protocol.ts';
+import { imageAdministration } from '../../src/manager/admin/images.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { statement } from '../../src/store/db.ts';
 import { imageById } from '../../src/store/images.ts';
@@ -20,11 +21,13 @@ let site: TestSite;
 let db: FailingDb;
 /** ms that the service's clock is ahead. */
 let ahead = 0;
+/** Where it stands still, if it does. */
+let still: number | undefined;
 let images = 0;
 beforeAll(async () => {
   site = await openTestSite({
     config: { control: { start_deadline_ms: DEADLINE_MS } }, nodes: [{ name: 'n1', memoryMb: 4096, cores: 16 }],
-    clock: { ...realClock, now: () => realClock.now() + ahead }, seenDb: (real) => (db = failingDb(real)),
+    clock: { ...realClock, now: () => still ?? realClock.now() + ahead }, seenDb: (real) => (db = failingDb(real)),
   });
 });
 afterAll(() => site.close());
@@ -35,6 +38,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   Object.assign(site.control, { answer: () => undefined });
+  still = undefined;
   Object.assign(db, { fails: () => false, losesCommit: () => false });
   await site.settled();
   await site.manager.leases.end(site.alice, [lease], '');
@@ -43,7 +47,10 @@ afterEach(async () => {
 });
 
 const open = statement<{ error: string | null }>('test-open-of', "SELECT error FROM intent WHERE lease_id = $1 AND state = 'open'");
-const makeDue = statement<never>('test-due-of', "UPDATE intent SET next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'");
+const makeDue = statement<never>('test-due-of', "UPDATE intent SET next_at = created_at WHERE lease_id = $1 AND state = 'open'");
+const pause = statement<{ s: number }>('test-pause-of', "SELECT extract(epoch FROM next_at - $2::timestamptz)::float8 AS s FROM intent WHERE lease_id = $1 AND state = 'open'");
+/** Seconds that what is open waits yet, while the clock stands still. */
+const pauseOf = async (): Promise<number> => (await site.db.query(pause, [lease, new Date(still ?? 0)]))[0]?.s ?? -1;
 const order = (live: boolean): Promise<string> => site.manager.images.make(site.alice, lease, { name: `image-${images += 1}`, description: '', tags: {}, live });
 const imageOf = async (id: string) => (await site.manager.images.list(site.alice, { ids: [id] }))[0];
 const stateOf = async () => (await site.manager.leases.describe(site.alice, { ids: [lease] }))[0]?.state;
@@ -125,7 +132,7 @@ describe.each([['copied while it runs', true], ['shut down for it', false]])('th
     const fetched = sent('read-saved').length;
     await site.db.query(statement<never>('test-worn-out', "UPDATE intent SET attempts = 1000 WHERE lease_id = $1 AND state = 'open'"), [lease]);
     await again();
-    await expectFailed(id, /asked for 1001 times, and never came/);
+    await expectFailed(id, /asked for 1000 times, and never came/);
     expect(sent('read-saved')).toHaveLength(fetched);
   });
 
@@ -164,6 +171,39 @@ describe.each([['copied while it runs', true], ['shut down for it', false]])('th
     // That it was to be started again was not heard of either: the poll finds it.
     await again();
     await expectMade(id);
+  });
+
+  it('is given up when its image can never be written down, after pauses that grow, and a new request begins anew', async () => {
+    db.fails = (name) => name === 'insert-image';
+    still = realClock.now() + ahead;
+    const id = await order(live);
+    const pauses: number[] = [];
+    for (let i = 1; i < 8; i += 1) {
+      await putOff('The database does not answer');
+      pauses.push(await pauseOf());
+      await again();
+    }
+    await expectFailed(id, /its transfer broke off 8 times; the last time: The database does not answer/);
+    expect((await imageAdministration({ db: site.db, repository: site.saving.repository }).list()).find((i) => i.id === id)).toMatchObject({ state: 'failed', owner: 'alice', reason: expect.stringContaining('broke off 8 times') as string });
+    expect(pauses).toEqual([30, 60, 120, 240, 480, 900, 900]);
+    expect(sent(live ? 'copy' : 'save')).toHaveLength(8);
+    db.fails = () => false;
+    await expectMade(await order(live));
+  });
+
+  it('is not fetched once more when not even its failure could be written down', async () => {
+    db.fails = (name) => name === 'insert-image' || name === 'fail-image-orders';
+    const id = await order(live);
+    for (let i = 1; i < 8; i += 1) {
+      await putOff('The database does not answer');
+      await again();
+    }
+    await expect.poll(() => site.dispatcher.underWay).toBe(0);
+    await again();
+    db.fails = (name) => name === 'insert-image';
+    await again();
+    await expectFailed(id, /broke off 8 times/);
+    expect(sent(live ? 'copy' : 'save')).toHaveLength(8);
   });
 
   it('keeps its file when nobody can be asked whether it has an image', async () => {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { IMAGE_ID } from '../../lease/ids.ts';
-import type { ImageView } from '../../manager/types.ts';
+import type { ImageView, ListedImage } from '../../manager/types.ts';
 import { each, envOf, type CliDeps } from '../env.ts';
 import { bytes, time } from '../format.ts';
 
@@ -21,17 +21,18 @@ export function addImageCommands(program: Command, deps: CliDeps): void {
     });
 
   image.command('list')
-    .description('all images')
+    .description('all images, also those that are being made or could not be')
     .addHelpText('after', '\nExample:\n  nimbus image list')
     .action(async (_o: unknown, command: Command) => {
       const env = envOf(command, deps);
-      env.table(await env.client.get<ImageView[]>('/v1/images'), [
+      env.table(await env.client.get<ListedImage[]>('/v1/images'), [
         { title: 'IMAGE', value: (i) => i.id },
         { title: 'NAME', value: (i) => i.name, shrinks: true },
         { title: 'OWNER', value: (i) => i.owner ?? 'common', shrinks: true },
         { title: 'FORMAT', value: (i) => i.format },
-        { title: 'SIZE', value: (i) => bytes(i.sizeBytes) },
+        { title: 'SIZE', value: (i) => (i.state === 'available' ? bytes(i.sizeBytes) : '') },
         { title: 'SINCE', value: (i) => time(i.createdAt) },
+        { title: 'STATE', value: (i) => (i.reason === null ? i.state : `${i.state}: ${i.reason}`), shrinks: true },
       ], 'There are no images. Add one with: nimbus image add NAME FILE');
     });
 
