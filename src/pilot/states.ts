@@ -9,7 +9,8 @@
  *
  * A slot node begins `Waiting`. `Reserved`: its pilot has made room, leases may use it. `Preempted`: the batch system wants
  * it back, the grace runs. `Returning`: the pilot was told to go, or says that it goes. `Returned`: the pilot has said that
- * everything is restored. `Failed`: the pilot could not make room. `Lost`: the job is gone and the pilot never said goodbye.
+ * everything is restored. `Failed`: the pilot could not make room. `Lost`: the job is gone and the pilot never said goodbye, or
+ * no pilot was heard and nobody waits for one.
  */
 export const SLOT_STATES = ['Requested', 'Submitting', 'Queued', 'Starting', 'Ready', 'Releasing', 'Ended'] as const;
 export type SlotState = (typeof SLOT_STATES)[number];

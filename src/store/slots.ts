@@ -167,11 +167,15 @@ export const unheedingNodes = statement<{ id: number }>('unheeding-nodes', `
 export const silentNodes = statement<{ id: number }>('silent-nodes', `
   SELECT n.id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[]) AND ${silent('$2')}`);
 
+/** Of the nodes `n` of a job: when it, or the first of its pilots, began. */
+const BEGUN = "to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000)";
+
 /**
  * Slots that someone has to do something about: $1 those that have waited since before this are given up, $2 those that
  * were let go before this are cancelled, $3 nodes that were heard before this at last are lost, $4 jobs that began before
- * this and whose pilots have not all come will never be complete; those of which no lease waits for one any more are. A job keeps its
- * first node, whatever becomes of that.
+ * this and whose pilots have not all come will never be complete, or will do without them; those of which no lease waits for one any
+ * more are complete. A job keeps its first node, whatever becomes of that. The host of a pilot that was given up without a word is one
+ * of those that nobody has named.
  */
 export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
   WITH live AS MATERIALIZED (SELECT id, state, job_id, hosts, next_at, created_at, jsonb_array_length(parts) AS parts FROM slot WHERE NOT final),
@@ -187,10 +191,12 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id
               WHERE s.state = 'Ready' AND s.job_id IS NOT NULL AND s.next_at <= $2
                 AND (s.parts = 1 OR n.part > 0 AND NOT EXISTS (SELECT 1 FROM node w WHERE w.slot_id = n.slot_id AND w.part = n.part AND w.state = 'Waiting'))
-                AND n.state IN ('Returned', 'Failed', 'Lost') AND n.host = ANY(s.hosts[2:])
+                AND n.state IN ('Returned', 'Failed', 'Lost') AND (n.host = ANY(s.hosts[2:]) OR n.host IS NULL AND n.state = 'Lost' AND EXISTS (SELECT 1 FROM unnest(s.hosts[2:]) h
+                   WHERE NOT EXISTS (SELECT 1 FROM node k WHERE k.slot_id = s.id AND lower(split_part(k.host, '.', 1)) = lower(split_part(h, '.', 1)))))
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id LEFT JOIN held h ON h.slot_node_id = n.id WHERE s.state = 'Starting'
               GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND (NOT bool_or(n.state = 'Waiting' AND h.slot_node_id IS NOT NULL)
-                OR to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000) < $4)
+                OR ${BEGUN} < $4)
+       UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id WHERE s.state = 'Ready' GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND ${BEGUN} < $4
   ) AS due ORDER BY id LIMIT 500`);
 
 /** $1 this process: nodes whose pilots were told to go, or shall be told, and have not said that they are gone; not those that only others reach. */

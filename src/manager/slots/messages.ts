@@ -79,7 +79,8 @@ async function applyOne(deps: SlotDeps, batch: SlotBatch, tx: Queryable, open: O
  * has made room for them.
  */
 function nodeOf(batch: SlotBatch, { nodes }: OpenSlot, row: OpenMessageRow): SlotNodeRow | undefined {
-  const free = nodes.filter((n) => n.host === null && n.part === row.part && n.state === 'Waiting');
+  // One that was given up, and comes after all, is told to go like any other that nobody waits for.
+  const free = nodes.filter((n) => n.host === null && n.part === row.part && (n.state === 'Waiting' || n.state === 'Lost'));
   const isReady = row.body.state === 'reserved' && row.body.code === 0;
   return nodes.find((n) => n.host === row.host) ?? free.find((n) => isNeeded(batch, n) === isReady) ?? free[0];
 }

@@ -7,7 +7,8 @@ import { nodeIsOver } from '../../pilot/states.ts';
 import { returningNodes, silentNodes, slotsToTend, unheedingNodes, type SlotNodeRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
-import { endNode, isAwaited, settle } from './together.ts';
+import { nodeKey } from './inbox-known.ts';
+import { endNode, isNeeded, settle } from './together.ts';
 import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
 
 /** Pilots that were told to go get so long before their job is cancelled. */
@@ -62,16 +63,28 @@ function tend(deps: SlotDeps, batch: SlotBatch, open: OpenSlot, lost: ReadonlySe
 /** From the start of a job to the last of its pilots' first words: what the job's time has for it, and a silence. */
 const latePilotMs = (pilot: SlotDeps['config']['pilot']): number => (pilot.padding + pilot.silence) * 1000;
 
-/** All or none: a job that has run so long without all of its pilots will never be complete. */
+/**
+ * All or none: a job that has run so long without all of its pilots will never be complete. Of one that is complete without some,
+ * as nobody waits for them, their nodes go back.
+ */
 function missPilots({ ctx, config }: SlotDeps, batch: SlotBatch, open: OpenSlot, begunBefore: number): void {
   const { slot, nodes } = open;
-  const missing = nodes.filter((n) => isAwaited(batch, n)).length;
+  const waiting = nodes.filter((n) => n.state === 'Waiting');
+  const missing = waiting.filter((n) => isNeeded(batch, n)).length;
   const begun = Math.min(...nodes.map((n) => n.phases['job-running'] ?? n.phases['reported'] ?? Infinity));
-  if (slot.state !== 'Starting' || missing === 0 || begun >= begunBefore) return;
-  const reason = `${missing} of ${nodes.length} pilots did not report within ${formatDuration(config.pilot.padding + config.pilot.silence)} of the job’s start`;
-  ctx.log.warn('pilots are missing', { slot: slot.id, job: slot.job_id, missing });
-  batch.step(open, 'release', { code: 'Server.PilotLost', reason });
-  slot.next_at = batch.now;
+  if (waiting.length === 0 || begun >= begunBefore) return;
+  const within = `within ${formatDuration(config.pilot.padding + config.pilot.silence)} of the job’s start`;
+  if (slot.state === 'Starting' && missing > 0) {
+    ctx.log.warn('pilots are missing', { slot: slot.id, job: slot.job_id, missing });
+    batch.step(open, 'release', { code: 'Server.PilotLost', reason: `${missing} of ${nodes.length} pilots did not report ${within}` });
+    slot.next_at = batch.now;
+  } else if (slot.state === 'Ready') {
+    ctx.log.warn('pilots that nobody waits for were never heard; their nodes are given back', { slot: slot.id, job: slot.job_id, pilots: waiting.length });
+    for (const n of waiting) {
+      n.reason = `no pilot was heard ${within}, and no lease waits for it`;
+      batch.stepNode(n, 'gone');
+    }
+  }
 }
 
 /** Its pilot was killed, or its machine is away: the job, as long as it lasts, gives nothing back by itself. */
@@ -125,12 +138,32 @@ function smallerPart({ slot, nodes }: OpenSlot): Pick<ToShrink, 'part' | 'keep'>
     const mine = nodes.filter((n) => n.part === part);
     // A pilot that was not heard may be about to make room: where there is but one part, its host is known to be of it.
     if (parts > 1 && mine.some((n) => n.state === 'Waiting')) continue;
-    const ours = new Map(mine.map((n) => [n.host, n]));
-    const hosts = slot.hosts.filter((h) => parts === 1 || ours.has(h));
-    const keep = hosts.filter((h) => (part === 0 && h === slot.hosts[0]) || !nodeIsOver(ours.get(h)?.state ?? 'Waiting'));
-    if (keep.length < hosts.length) return { part, keep };
+    const ours = byHost(mine);
+    const unheard = unheardOf({ slot, nodes }, part);
+    const hosts = slot.hosts.filter((h) => parts === 1 || ours.has(nodeKey(h)));
+    const goes = (h: string): boolean => nodeIsOver(ours.get(nodeKey(h))?.state ?? (unheard > 0 ? 'Lost' : 'Waiting'));
+    const keep = hosts.filter((h) => (part === 0 && h === slot.hosts[0]) || !goes(h));
+    if (keep.length < hosts.length || (parts > 1 && unheard > 0)) return { part, keep };
   }
   return undefined;
+}
+
+const byHost = (nodes: readonly SlotNodeRow[]): ReadonlyMap<string, SlotNodeRow> => new Map(nodes.flatMap((n) => (n.host === null ? [] : [[nodeKey(n.host), n]])));
+
+/**
+ * Hosts of a part whose pilots were given up without a word, so that nobody has said which they are: what the job has besides those
+ * that were heard, and those of parts that keep theirs, or have not been made smaller yet.
+ */
+function unheardOf({ slot, nodes }: OpenSlot, part: number): number {
+  const nameless = nodes.filter((n) => n.host === null);
+  const mine = nameless.filter((n) => n.part === part);
+  if (mine.length === 0 || mine.some((n) => n.state === 'Waiting')) return 0;
+  const heard = byHost(nodes);
+  const waits = new Set(nameless.flatMap((n) => (n.state === 'Waiting' ? [n.part] : [])));
+  const others = nameless.filter((n) => n.part !== part && (n.part === 0 || n.part > part || waits.has(n.part))).length;
+  const left = slot.hosts.filter((h) => !heard.has(nodeKey(h))).length - others;
+  // More than can be: the list is not of this job as it is now.
+  return left > mine.length ? 0 : Math.max(0, left);
 }
 
 export async function recordCancelled(deps: SlotDeps, slotId: string, gone: boolean): Promise<void> {
