@@ -58,6 +58,8 @@ export interface ServiceOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly readyFile?: string | undefined;
+  /** Rejects when nobody waits for the start any longer: it is undone, and rejects with that. */
+  readonly given?: Promise<never>;
   /** The bundled agent; default: beside this program. */
   readonly agentProgram?: string;
 }
@@ -89,15 +91,18 @@ type Undo = () => Promise<void> | void;
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { ctx } = options;
   const undo: Array<[what: string, Undo]> = [];
+  let over = false;
+  const undone = ([what, step]: [string, Undo]): Promise<void> => withDeadline(ctx.clock, STOP_STEP_MS, what, Promise.resolve(step())).catch((e: unknown) => {
+    ctx.log.error('a part did not stop cleanly', { part: what, error: errorText(e) });
+  });
   const stop = async (): Promise<void> => {
-    for (const [what, step] of undo.splice(0).reverse()) {
-      await withDeadline(ctx.clock, STOP_STEP_MS, what, Promise.resolve(step())).catch((e: unknown) => {
-        ctx.log.error('a part did not stop cleanly', { part: what, error: errorText(e) });
-      });
-    }
+    over = true;
+    for (const part of undo.splice(0).reverse()) await undone(part);
   };
+  // What a start makes that was given up meanwhile goes at once.
+  const made = (what: string, step: Undo): void => void (over ? undone([what, step]) : undo.push([what, step]));
   try {
-    const service = await compose(options, (what, step) => void undo.push([what, step]));
+    const service = await Promise.race([compose(options, made), ...(options.given === undefined ? [] : [options.given])]);
     let stopping: Promise<void> | undefined;
     return { ...service, stop: () => (stopping ??= stop()) };
   } catch (e) {

@@ -39,6 +39,9 @@ function canReservePages(): boolean {
   }
 }
 
+/** Tried in a namespace of its own, so that nothing of it stays. */
+const canMount = (): boolean => spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
+
 /** Part → whether it is here, and the Debian package that brings it. */
 const PARTS = {
   qemu: { here: () => findProgram('qemu-system-x86_64') !== undefined && findProgram('qemu-img') !== undefined, install: 'qemu-system-x86 qemu-utils' },
@@ -93,8 +96,9 @@ const PARTS = {
   /** Linux lets root change the pool, and has memory for it. */
   hugepages: { here: canReservePages, install: '(run as root where /sys is writable and memory is free)' },
   root: { here: () => process.getuid?.() === 0, install: '(run as root)' },
-  /** Tried in a namespace of its own, so that nothing of it stays. */
-  mounts: { here: () => spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0, install: '(run as root where file systems can be mounted)' },
+  mounts: { here: canMount, install: '(run as root where file systems can be mounted)' },
+  /** Of a file system that nobody serves. */
+  fuse: { here: () => existsSync('/dev/fuse') && readFileSync('/proc/filesystems', 'utf8').includes('\tfuse\n') && canMount(), install: '(run as root where file systems can be mounted and /dev/fuse is)' },
 } as const;
 export type Part = keyof typeof PARTS;
 

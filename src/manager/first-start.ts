@@ -6,6 +6,8 @@ import { guestImage } from '../images/builtin/guest.ts';
 import type { ImageRepository } from '../images/repository.ts';
 import { isTheRepository, strangeDirectory } from '../images/shared.ts';
 import type { NodeAccess } from '../lease/node.ts';
+import { noAnswer } from '../platform/answering.ts';
+import { DeadlineExceeded, withDeadline } from '../platform/deadline.ts';
 import { errorCode, errorText, reasonText, StartError } from '../platform/errors.ts';
 import type { Db } from '../store/db.ts';
 import { insertNetwork, networksByName } from '../store/networks.ts';
@@ -15,6 +17,9 @@ import type { OtherProcess, Processes } from './processes.ts';
 
 /** A machine's local node offers room for at least so many VMs of the default type. */
 const LEAST_VMS = 4;
+
+/** Some file calls, and a directory for each user that is looked through. */
+const FILES_MS = 60_000;
 
 interface Deps {
   readonly ctx: Context;
@@ -33,13 +38,13 @@ interface Deps {
 /** Repeatable: what is there stays, what the configuration says of local nodes is brought up to date. */
 export async function firstStart(deps: Deps): Promise<void> {
   const others = await deps.processes.others();
-  const whose = await ofImages(deps.imagesDir, () => isTheRepository(deps, deps.imagesDir, others.length === 0));
+  const whose = await ofImages(deps, () => isTheRepository(deps, deps.imagesDir, others.length === 0));
   if (whose === 'strange' && others.length === 0) throw new StartError(strangeDirectory(deps.imagesDir));
   if (whose !== 'own') {
     throw new StartError(`${deps.imagesDir} is not the image directory of the service ${nameOf(others[0])} on the same database: services share one; `
       + 'set images.directory to a directory that all of them see');
   }
-  await ofImages(deps.imagesDir, async () => {
+  await ofImages(deps, async () => {
     await deps.repository.ensureBuiltin(guestImage());
     await deps.repository.tidy(others.length === 0);
   });
@@ -53,10 +58,11 @@ export async function firstStart(deps: Deps): Promise<void> {
 const OF_FILES = new Set(['EACCES', 'EEXIST', 'EIO', 'EISDIR', 'ENOTDIR', 'EPERM', 'EROFS']);
 
 /** The same start would find the same files again. @throws StartError */
-async function ofImages<T>(directory: string, work: () => Promise<T>): Promise<T> {
+async function ofImages<T>({ ctx, imagesDir: directory }: Deps, work: () => Promise<T>): Promise<T> {
   try {
-    return await work();
+    return await withDeadline(ctx.clock, FILES_MS, 'the image directory', work());
   } catch (e) {
+    if (e instanceof DeadlineExceeded) throw new StartError(noAnswer('images.directory', directory, FILES_MS), { cause: e });
     if (!OF_FILES.has(errorCode(e) ?? '')) throw e;
     throw new StartError(`images.directory = "${directory}" cannot be used: ${reasonText(e)} (${errorText(e)})`, { cause: e });
   }

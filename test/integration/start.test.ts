@@ -1,11 +1,13 @@
 /** Starts that fail: the administrator reads what is wrong, and nothing is left but the data directory. And the ready file. */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hasPart } from '../parts.ts';
+import { onHungFileSystem } from '../support/hung-file-system.ts';
 import { processesWith } from '../support/processes.ts';
 import { NIMBUS, startServe } from '../support/serve.ts';
 
@@ -93,6 +95,60 @@ describe('a start that fails', { timeout: 90_000 }, () => {
   it('because the ready file cannot be written', () => {
     expectFailed(serve('', join(root, 'nowhere/ready.json')), /ready file .* cannot be written: no such file/);
   });
+});
+
+/** A service that is on its way, and how it ended. */
+function starting(toml: string, data = join(root, 'data')): { child: ChildProcess; said: () => string; ended: Promise<unknown> } {
+  const config = join(root, `${basename(data)}.toml`);
+  writeFileSync(config, `[ec2]\nlisten = "127.0.0.1:0"\n[monitoring]\nlisten = "127.0.0.1:0"\n${toml}\n`);
+  const child = spawn(process.execPath, [NIMBUS, 'serve', '--config', config, '--data', data], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, TMPDIR: root } });
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => { said += text.toString(); });
+  return { child, said: () => said, ended: once(child, 'close') };
+}
+
+describe.skipIf(!hasPart('fuse'))('a start on a file system that does not answer', { timeout: 90_000 }, () => {
+  it('is given up with the key of the directory: the data directory, that of images, that of the log', async () => {
+    const hung = join(root, 'hung');
+    await onHungFileSystem(hung, async () => {
+      await Promise.all([
+        ['the data directory --data', `${hung}/data`, `${hung}/data`, ''],
+        ['images.directory', `${hung}/images`, join(root, 'data1'), `[images]\ndirectory = "${hung}/images"`],
+        ['log.file', `${hung}/log/service.log`, join(root, 'data2'), `[log]\nfile = "${hung}/log/service.log"`],
+      ].map(async ([what = '', path = '', data, toml = '']) => {
+        const { child, said, ended } = starting(toml, data);
+        await ended;
+        expect([child.exitCode, said()]).toEqual([2, `nimbus: ${what} = "${path}" does not answer: its file system has let 20 s pass; see that it can be listed (is its server there?), then start again\n`]);
+      }));
+      expect(processesWith(root), 'what asked has gone with it').toEqual([]);
+    });
+  });
+
+  it('ends when it is told to', async () => {
+    const hung = join(root, 'hung');
+    await onHungFileSystem(hung, async () => {
+      const { child, said, ended } = starting(`[images]\ndirectory = "${hung}/images"`);
+      await expect.poll(() => processesWith(root).length, { interval: 20 }).toBe(2);
+      child.kill('SIGTERM');
+      await ended;
+      expect([child.exitCode, said()]).toEqual([0, '']);
+      expect(processesWith(root)).toEqual([]);
+    });
+  });
+});
+
+it('a start whose image directory stops answering in the middle ends when it is told to, and leaves nothing', { timeout: 90_000 }, async () => {
+  const images = join(root, 'images');
+  mkdirSync(images);
+  // Who reads it waits for somebody to write.
+  spawnSync('mkfifo', [join(images, '.repository')]);
+  const { child, said, ended } = starting(`[images]\ndirectory = "${images}"`);
+  await expect.poll(said, { timeout: 60_000 }).toContain('"PostgreSQL runs"');
+  child.kill('SIGTERM');
+  await ended;
+  expect([child.exitCode, child.signalCode]).toEqual([null, 'SIGTERM']);
+  expect(said()).toContain('"PostgreSQL has ended"');
+  expect(processesWith(root)).toEqual([]);
 });
 
 describe('the ready file', { timeout: 90_000 }, () => {
