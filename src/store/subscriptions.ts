@@ -81,14 +81,15 @@ export const newEvents = statement<Position & { lease_id: string; subscribed: bo
   SELECT e.txid::text AS txid, e.id, e.lease_id, EXISTS (SELECT FROM subscription s WHERE s.lease_id = e.lease_id) AS subscribed
     FROM event e WHERE ${OVER} AND (txid, id) > ($1::text::xid8, $2::bigint) ORDER BY txid, id LIMIT $3`);
 
-/** $1 now, $2 limit: those that have something to tell, whether it was noticed or not. */
-export const dueSubscriptions = statement<{ id: string }>('due-subscriptions', `
-  SELECT s.id FROM subscription s
-   WHERE NOT s.paused AND s.next_at <= $1 AND (s.claimed_until IS NULL OR s.claimed_until <= $1) AND ${HAS_NEWS} ORDER BY s.next_at LIMIT $2`);
+/** $1 now, $2 limit: those that have something to tell, whether it was noticed or not; of each account the first, then the second, and so on. */
+export const dueSubscriptions = statement<{ id: string; account_id: number }>('due-subscriptions', `
+  SELECT s.id, s.account_id FROM subscription s
+   WHERE NOT s.paused AND s.next_at <= $1 AND (s.claimed_until IS NULL OR s.claimed_until <= $1) AND ${HAS_NEWS}
+   ORDER BY row_number() OVER (PARTITION BY s.account_id ORDER BY s.next_at, s.id), s.next_at LIMIT $2`);
 
 /** $1 leases, $2 limit: their subscriptions */
-export const subscriptionsOfLeases = statement<{ id: string }>('subscriptions-of-leases', `
-  SELECT id FROM subscription WHERE lease_id = ANY($1::text[]) AND NOT paused LIMIT $2`);
+export const subscriptionsOfLeases = statement<{ id: string; account_id: number }>('subscriptions-of-leases', `
+  SELECT id, account_id FROM subscription WHERE lease_id = ANY($1::text[]) AND NOT paused LIMIT $2`);
 
 /** $1 id, $2 who, $3 now, $4 until when: a row when it is his to tell. */
 export const claimSubscription = statement<SubscriptionRow>('claim-subscription', `

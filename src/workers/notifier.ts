@@ -4,7 +4,6 @@
  * process left, or a consumer did not take, is told too. Of several processes the one that claims a subscription tells it.
  */
 import { STATES } from '../lease/states.ts';
-import { createSlots } from '../control/client/slots.ts';
 import type { Context, Timer } from '../platform/context.ts';
 import { errorText } from '../platform/errors.ts';
 import { newRequestId } from '../platform/ids.ts';
@@ -13,13 +12,15 @@ import {
   claimSubscription, deleteSubscription, dueSubscriptions, eventsNow, leaseNews, newEvents, removeOldSubscriptions, subscriptionNotTold,
   subscriptionsOfLeases, subscriptionTold, type LeaseNewsRow, type Position, type SubscriptionRow,
 } from '../store/subscriptions.ts';
+import { createShares } from './shares.ts';
 
 const FOLLOW_MS = 25;
 const LOOK_MS = 1_000;
-/** Events looked at at once, subscriptions told at once, changes in one message. */
+/** Events looked at at once, subscriptions told at once, and of one account, whose consumers may be slow; changes in one message. */
 const MOST_EVENTS = 500;
 const MOST_DUE = 1_000;
 const MOST_AT_ONCE = 64;
+const OF_ONE = { account: 8 };
 const MOST_NEWS = 50;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 5 * 60_000;
@@ -52,7 +53,7 @@ export interface Notifier {
 
 export function createNotifier(ctx: Context, db: Db, delivery: Delivery): Notifier {
   const me = newRequestId(ctx.random);
-  const slots = createSlots(MOST_AT_ONCE);
+  const shares = createShares(MOST_AT_ONCE, OF_ONE);
   const telling = new Map<string, Promise<void>>();
   const timers = new Set<Timer>();
   let stopped = false;
@@ -74,7 +75,7 @@ export function createNotifier(ctx: Context, db: Db, delivery: Delivery): Notifi
     const last = events.at(-1);
     if (last === undefined) return;
     const leases = [...new Set(events.filter((e) => e.subscribed).map((e) => e.lease_id))];
-    if (leases.length > 0) for (const { id } of await db.query(subscriptionsOfLeases, [leases, MOST_DUE])) tell(id);
+    if (leases.length > 0) for (const s of await db.query(subscriptionsOfLeases, [leases, MOST_DUE])) tell(s);
     position = { txid: last.txid, id: last.id };
   }
 
@@ -87,13 +88,13 @@ export function createNotifier(ctx: Context, db: Db, delivery: Delivery): Notifi
     if (begin === undefined || !begin.subscribed) position = undefined;
     else {
       position ??= begin;
-      for (const { id } of await db.query(dueSubscriptions, [new Date(now), MOST_DUE])) tell(id);
+      for (const s of await db.query(dueSubscriptions, [new Date(now), MOST_DUE])) tell(s);
     }
   }
 
-  function tell(id: string): void {
+  function tell({ id, account_id: account }: Pick<SubscriptionRow, 'id' | 'account_id'>): void {
     if (stopped || telling.has(id)) return;
-    const work = slots.use(() => tellAll(id)).catch((e: unknown) => ctx.log.warn('a subscription could not be looked at; trying again', { subscription: id, error: errorText(e) }))
+    const work = shares.use({ account }, () => tellAll(id)).catch((e: unknown) => ctx.log.warn('a subscription could not be looked at; trying again', { subscription: id, error: errorText(e) }))
       .finally(() => telling.delete(id));
     telling.set(id, work);
   }

@@ -15,7 +15,8 @@ import { ownerOfLease, type SavedFor } from '../store/leases.ts';
 import { createShares, type Turn } from './shares.ts';
 
 /** Transfers at a time; each holds about 1 MiB. Of those so many from one node, and for one user: others have room beside them. */
-const AT_ONCE = { all: 32, node: 4, user: 8 };
+const AT_ONCE = 32;
+const OF_ONE = { node: 4, user: 8 };
 /** One that brings less than 1 MiB/s lets those go first who wait; so many slow nodes do not keep the others waiting either. */
 const TURN_MS = 5_000;
 const TURN_BYTES = 5 * 2 ** 20;
@@ -37,7 +38,7 @@ export interface SaverDeps {
 export type Saver = (row: IntentRow, base: Omit<Report, 'kind'>) => Promise<void>;
 
 export function createSaver(deps: SaverDeps): Saver {
-  const shares = createShares(AT_ONCE);
+  const shares = createShares(AT_ONCE, OF_ONE);
   return async (row, base) => {
     const { id } = await ownerOf(deps.db, row);
     // Asked again: what it is saved for may have changed while it waited.

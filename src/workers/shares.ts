@@ -1,8 +1,5 @@
-/** Who of many may be at work: so many at a time of one node, for one user, and of all. Nobody waits for a bound of another's. */
-export interface Share {
-  readonly node: number;
-  readonly user: number;
-}
+/** Who of many may be at work: so many at a time of all, and so many of each kind of share, as of one node or for one user. Nobody waits for a bound of another's. */
+export type Share<Kind extends string> = Readonly<Record<Kind, number>>;
 
 export interface Turn {
   /** Somebody waits who would have this one's place. */
@@ -11,23 +8,27 @@ export interface Turn {
   pass(): Promise<void>;
 }
 
-export interface Shares {
-  use<T>(share: Share, work: (turn: Turn) => Promise<T>): Promise<T>;
+export interface Shares<Kind extends string> {
+  use<T>(share: Share<Kind>, work: (turn: Turn) => Promise<T>): Promise<T>;
 }
 
-export function createShares(most: { readonly node: number; readonly user: number; readonly all: number }): Shares {
-  const working = new Set<{ readonly share: Share }>();
-  const waiting = new Set<{ readonly share: Share; readonly begin: () => void }>();
-  const count = (fits: (s: Share) => boolean, but?: { readonly share: Share }): number => [...working].filter((w) => w !== but && fits(w.share)).length;
-  const fits = ({ node, user }: Share, but?: { readonly share: Share }): boolean =>
-    count(() => true, but) < most.all && count((s) => s.node === node, but) < most.node && count((s) => s.user === user, but) < most.user;
+/** @param most of each kind's nodes, users, …: what one of them may have at work */
+export function createShares<Kind extends string>(all: number, most: Share<Kind>): Shares<Kind> {
+  interface Worker { readonly share: Share<Kind> }
+  const working = new Set<Worker>();
+  const waiting = new Set<Worker & { readonly begin: () => void }>();
+  const kinds = Object.keys(most) as Kind[];
+  function fits(share: Share<Kind>, but?: Worker): boolean {
+    const others = [...working].filter((w) => w !== but);
+    return others.length < all && kinds.every((k) => others.filter((w) => w.share[k] === share[k]).length < most[k]);
+  }
 
-  async function enter(share: Share, me: { readonly share: Share }): Promise<void> {
+  async function enter(share: Share<Kind>, me: Worker): Promise<void> {
     if (!fits(share)) await new Promise<void>((resolve) => waiting.add({ share, begin: () => { working.add(me); resolve(); } }));
     else working.add(me);
   }
 
-  function leave(me: { readonly share: Share }): void {
+  function leave(me: Worker): void {
     working.delete(me);
     for (const next of waiting) {
       if (!fits(next.share)) continue;
