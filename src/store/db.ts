@@ -16,7 +16,14 @@ export interface Statement<Row> {
   readonly row?: Row;
 }
 
-export const statement = <Row>(name: string, text: string): Statement<Row> => ({ name, text });
+/** All statements of the program, by their names. */
+export const statements = new Map<string, Statement<unknown>>();
+
+export function statement<Row>(name: string, text: string): Statement<Row> {
+  const made: Statement<Row> = { name, text };
+  statements.set(name, made);
+  return made;
+}
 
 export interface Queryable {
   query<Row>(statement: Statement<Row>, values?: readonly unknown[]): Promise<Row[]>;

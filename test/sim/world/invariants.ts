@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
-import { EMPTY, factsOf, OF_GROUPS, OF_INTERVALS, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, type Rule } from './rules.ts';
+import { EMPTY, factsOf, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, WHOLE_GROUPS, type LeaseFacts, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
 
@@ -17,20 +17,13 @@ interface Broken { rule: number; id: string }
 interface Check {
   readonly rules: readonly Rule[];
   readonly sql: Statement<Broken>;
-  /** $1 is an event. */
-  readonly since?: true;
 }
 const all = (name: string, rules: readonly Rule[]): Statement<Broken> =>
   statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken}) x`).join(' UNION ALL '));
-/** Each lease is looked at once for all of its rules. */
-const ofLeases = (name: string, leases: string, rules: readonly Rule[]): Check => ({ rules, sql: statement(`sim-${name}`, `
-  SELECT rule, id FROM (SELECT id, CASE ${rules.map((r, i) => `WHEN ${r.broken} THEN ${i}`).join(' ')} END AS rule
-    FROM (${factsOf(leases)} OFFSET 0) l OFFSET 0) found WHERE rule IS NOT NULL`) });
-const EVERY = ofLeases('each', 'lease', [...OF_LEASES, OF_INTERVALS, OF_GROUPS]);
-/** Of which something stands in the trail since event $1. */
-const CHANGED_LEASES = '(SELECT l.* FROM (SELECT DISTINCT lease_id FROM event WHERE id > $1) e JOIN lease l ON l.id = e.lease_id)';
-const CHANGED: Check = { ...ofLeases('changed', CHANGED_LEASES, OF_LEASES), since: true };
-const CHANGED_WITH_INTERVALS: Check = { ...ofLeases('changed-with-intervals', CHANGED_LEASES, [...OF_LEASES, OF_INTERVALS]), since: true };
+const EVERY = statement<LeaseFacts>('sim-each', factsOf('lease l', 'with intervals'));
+const CHANGED_LEASES = 'lease l WHERE l.id = ANY($1::text[])';
+const CHANGED = statement<LeaseFacts>('sim-changed', factsOf(CHANGED_LEASES, 'without'));
+const CHANGED_WITH_INTERVALS = statement<LeaseFacts>('sim-changed-with-intervals', factsOf(CHANGED_LEASES, 'with intervals'));
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
 const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
@@ -108,21 +101,21 @@ export class Invariants {
     const told = this.#changed(['event']);
     const intervals = this.#changed(['usage_interval']);
     const checks: Check[] = [];
-    if (all) checks.push(EVERY);
-    else if (told) checks.push(intervals ? CHANGED_WITH_INTERVALS : CHANGED);
     if (this.#changed(['vmm_node', ROOM]) || all) checks.push(NODES);
     if (this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node'])) checks.push(SLOTS);
     const more = this.site.more !== undefined && this.#changed(['lease', 'policy']);
     if (more) checks.push(SPOT);
-    return [...this.#ask(checks, told), ...more ? this.site.more?.look() ?? [] : [], ...this.#machines()];
+    return [...this.#ask(told, all ? 'all' : intervals ? 'with intervals' : 'without', checks), ...more ? this.site.more?.look() ?? [] : [], ...this.#machines()];
   }
 
-  /** Everything at once: a question of its own costs as much as most of what is asked. */
-  #ask(checks: readonly Check[], told: boolean): Violation[] {
-    const last = [this.#lastEvent];
-    const answers = this.site.database.postgres.ask([...told ? [[EVENTS, last] as const] : [], ...checks.map(({ sql, since }) => [sql, since === true ? last : []] as const)]);
-    const trail = told ? this.#trail(answers.shift() as unknown as EventRow[]) : [];
-    return [...trail, ...checks.flatMap(({ rules }, i) => (answers[i] as unknown as Broken[]).map((r) => brokenRule(rules, r)))];
+  /** As much as possible at once: a question of its own costs as much as half of what is asked. @param told something stands in the trail */
+  #ask(told: boolean, which: 'all' | 'with intervals' | 'without', checks: readonly Check[]): Violation[] {
+    const { postgres } = this.site.database;
+    const answers = postgres.ask([...told ? [[EVENTS, [this.#lastEvent]] as const] : [], ...which === 'all' ? [[EVERY, []] as const] : [], ...checks.map(({ sql }) => [sql, []] as const)]);
+    const events = told ? answers.shift() as unknown as EventRow[] : [];
+    const every = which === 'all' ? answers.shift() as unknown as LeaseFacts[] : [];
+    const changed = which === 'all' || events.length === 0 ? [] : postgres.query(which === 'without' ? CHANGED : CHANGED_WITH_INTERVALS, [[...new Set(events.map((e) => e.lease_id))]]);
+    return [...this.#trail(events), ...brokenLeases([...every, ...changed]), ...brokenGroups(every), ...checks.flatMap(({ rules }, i) => (answers[i] as unknown as Broken[]).map((r) => brokenRule(rules, r)))];
   }
 
   /** Since it was asked for these tables last. */
@@ -138,7 +131,7 @@ export class Invariants {
   settled(): Violation[] {
     const { database, time, host } = this.site;
     const overdue = database.postgres.query(OVERDUE, [new Date(EPOCH + time.now + host.clockOffset - OVERDUE_MS)]);
-    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(NODES), ...this.#tables(EVERY), ...this.#tables(AT_REST), ...this.#vmsAndLeases(), ...this.site.more?.settled() ?? []];
+    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(NODES), ...this.#leases(), ...this.#tables(AT_REST), ...this.#vmsAndLeases(), ...this.site.more?.settled() ?? []];
   }
 
   /** After every lease was ended. */
@@ -154,6 +147,11 @@ export class Invariants {
 
   #tables({ rules, sql }: Check): Violation[] {
     return this.site.database.postgres.query(sql).map((r) => brokenRule(rules, r));
+  }
+
+  #leases(): Violation[] {
+    const leases = this.site.database.postgres.query(EVERY);
+    return [...brokenLeases(leases), ...brokenGroups(leases)];
   }
 
   #trail(events: readonly EventRow[]): Violation[] {
@@ -180,7 +178,7 @@ export class Invariants {
   /** Whether anybody hears of it or not. */
   #groups(created: ReadonlyMap<string, string>): Violation[] {
     return this.site.database.postgres.query(GROUPS, [[...created.keys()]]).flatMap(({ id, leases, places, spot, one }) => {
-      if (leases !== places) return [{ says: OF_GROUPS.says, of: id }];
+      if (leases !== places) return [{ says: WHOLE_GROUPS, of: id }];
       const wish = this.site.wishes.get(created.get(one) ?? '') ?? (spot ? ONE : undefined);
       if (wish !== undefined && leases >= wish.minCount && leases <= wish.maxCount) return [];
       return [{ says: 'a group is created whole or not at all', of: `${id} has ${leases} leases, ${wish?.minCount ?? 0} to ${wish?.maxCount ?? 0} were asked for` }];
@@ -235,6 +233,22 @@ export class Invariants {
       ...live.filter((l) => l.state === 'Running' && !there.has(l.id)).map((l) => ({ says: 'a lease that runs has a VM', of: `${l.id} on ${l.node ?? '-'}` })),
     ];
   }
+}
+
+/** The first rule of each that is broken. */
+const brokenLeases = (leases: readonly LeaseFacts[]): Violation[] => leases.flatMap((l) => {
+  const rule = OF_LEASES.find(({ broken }) => broken(l));
+  return rule === undefined ? [] : [{ says: rule.says, of: l.id }];
+});
+
+/** It begins to be broken only where leases are created or removed. */
+function brokenGroups(leases: readonly LeaseFacts[]): Violation[] {
+  const groups = new Map<string, { count: number; places: number }>();
+  for (const { group_id: id, launch_index: index } of leases) {
+    const { count, places } = groups.get(id) ?? { count: 0, places: 0 };
+    groups.set(id, { count: count + 1, places: Math.max(places, index + 1) });
+  }
+  return [...groups].filter(([, { count, places }]) => count !== places).map(([of]) => ({ says: WHOLE_GROUPS, of }));
 }
 
 const brokenRule = (rules: readonly Rule[], { rule, id }: Broken): Violation => ({ says: rules[rule]?.says ?? '', of: id });

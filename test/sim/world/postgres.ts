@@ -1,92 +1,78 @@
 /**
- * The database: PostgreSQL itself, compiled to WebAssembly (PGlite), in this process. It answers before the call returns, so that
- * nothing but the simulation decides in which order things happen. Statements, values and rows are coded as the `pg` client codes them.
+ * The database: PostgreSQL itself, in this process. It answers before the call returns, so that nothing but the simulation decides in
+ * which order things happen. Statements, values and rows are coded as the `pg` client codes them.
  */
-import { PGlite } from '@electric-sql/pglite';
-import { parse, serialize, type DatabaseError } from 'pg-protocol';
-import { prepareValue } from 'pg/lib/utils.js';
+import { serialize } from 'pg-protocol';
 import { MIGRATIONS } from '../../../migrations/index.ts';
-import { columnTypes, type Statement } from '../../../src/store/db.ts';
+import { columnTypes, statements, type Statement } from '../../../src/store/db.ts';
+import { Engine } from './engine.ts';
+import { Answer, COMMAND_COMPLETE, DATA_ROW, PARAMETER_DESCRIPTION, Question, ROW_DESCRIPTION, type Column, type Field, type Row } from './wire.ts';
 
-interface Field {
-  readonly name: string;
-  readonly dataTypeID: number;
+/** A statement that the server knows. */
+interface Prepared {
+  /** As a message names it. */
+  readonly named: Buffer;
+  readonly columns: readonly Column[];
+  readonly values: number;
 }
-type Message = { readonly name: string } & Partial<{ readonly fields: Array<string | null> | Field[]; readonly text: string }>;
-type Column = readonly [name: string, parse: (text: string) => unknown];
 
-const OF_ITS_CLOCK = /clock_timestamp|INTO (?:process|question)\b/;
-const ofItsClock = new Map<string, boolean>();
-function isOfItsClock({ name, text }: Statement<unknown>): boolean {
-  const known = ofItsClock.get(name) ?? OF_ITS_CLOCK.test(text);
-  ofItsClock.set(name, known);
-  return known;
-}
-/** What the server says of a statement that found no row. */
-const NOTHING = /^(?:BEGIN|(?:UPDATE|DELETE|SELECT|INSERT 0) 0)$/;
 const RUN = serialize.execute({});
 const DONE = serialize.sync();
-
 const [BEGIN, COMMIT, ROLLBACK] = ['BEGIN', 'COMMIT', 'ROLLBACK'].map((text): Statement<unknown> => ({ name: text, text })) as [Statement<unknown>, Statement<unknown>, Statement<unknown>];
-const BEGINS = serialize.bind({ statement: BEGIN.name });
+/** Planned once, so that the same statement does the same however often it was asked. */
+const SETTINGS = 'SET timezone = \'UTC\'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off';
 
-const bound = (s: Statement<unknown>, values: readonly unknown[]): Buffer => serialize.bind({ statement: s.name, values: values.map((v) => prepareValue(v)) });
-
-function rowOf(columns: readonly Column[], fields: ReadonlyArray<string | null>): Record<string, unknown> {
-  const row: Record<string, unknown> = {};
-  for (let i = 0; i < columns.length; i += 1) {
-    const [name, read] = columns[i] as Column;
-    const text = fields[i] ?? null;
-    row[name] = text === null ? null : read(text);
-  }
-  return row;
-}
-
-export type Question = readonly [s: Statement<unknown>, values: readonly unknown[]];
+export type Asked = readonly [s: Statement<unknown>, values: readonly unknown[]];
 
 export class Postgres {
-  readonly #columns = new Map<string, readonly Column[]>();
-  #feed: (bytes: Buffer) => void = () => undefined;
-  #answer: Message[] = [];
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #question = new Question();
+  readonly #answer = new Answer();
   /** A transaction begins with its first statement. */
   #begins = false;
-  #reset = '';
   #vacuum = '';
-  /** What its clock shows, ms since the epoch. */
-  now: () => number = () => 0;
+  #putBack: () => void = () => undefined;
   /** The last statement may have changed something. */
   changed = false;
 
-  private constructor(private readonly engine: PGlite) {
-    const stream = { on: (event: string, fn: (bytes: Buffer) => void) => { if (event === 'data') this.#feed = fn; } };
-    void parse(stream as unknown as NodeJS.ReadableStream, (m) => void this.#answer.push(m as Message));
-  }
+  private constructor(private readonly engine: Engine) {}
 
   static async open(): Promise<Postgres> {
-    // Nothing of it outlives the process: a log to recover from would be written for nobody.
-    const engine = await PGlite.create({ startParams: [...PGlite.defaultStartParams, '-c', 'wal_level=minimal', '-c', 'max_wal_senders=0', '-c', 'full_page_writes=off', '-c', 'track_counts=off', '-c', 'track_activities=off'] });
-    // The database's own clock is virtual too: what its statements ask for is found before what PostgreSQL has under that name.
-    await engine.exec(`SET sim.now = '0'; CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
-      $$ SELECT pg_catalog.to_timestamp(pg_catalog.current_setting('sim.now')::float8 / 1000) $$; SET search_path = public, pg_catalog`);
-    // Migrations ask their knex for nothing but this.
-    const raw = (sql: string): Promise<unknown> => engine.exec(sql.replace(/\bCREATE TABLE\b/, 'CREATE UNLOGGED TABLE'));
-    for (const m of MIGRATIONS) await m.up({ raw } as never);
+    const engine = await Engine.open(async (pglite) => {
+      // Migrations ask their knex for nothing but this. Nothing of it outlives the process: a log to recover from would be written for nobody.
+      const raw = (sql: string): Promise<unknown> => pglite.exec(sql.replace(/\bCREATE TABLE\b/, 'CREATE UNLOGGED TABLE'));
+      for (const m of MIGRATIONS) await m.up({ raw } as never);
+    });
     const db = new Postgres(engine);
-    // Planned once, so that the same statement does the same however often it was asked: a plan made anew for each value costs more than most of its executions.
-    db.simple('SET timezone = \'UTC\'; SET plan_cache_mode = force_generic_plan; SET synchronous_commit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off');
+    db.simple(SETTINGS);
     const tables = db.simple('SELECT tablename FROM pg_tables WHERE schemaname = \'public\' ORDER BY 1').map(([name]) => `"${name ?? ''}"`);
-    db.#reset = `TRUNCATE ${tables.join(', ')} RESTART IDENTITY CASCADE`;
     db.#vacuum = `VACUUM ${tables.join(', ')}`;
+    db.simple(`TRUNCATE ${tables.join(', ')} RESTART IDENTITY CASCADE`);
+    // All that may be asked is planned once, before there is anything in the tables.
+    for (const s of [BEGIN, COMMIT, ROLLBACK, ...statements.values()]) db.#plan(s);
+    const putBack = engine.snapshot();
+    const known = [...db.#prepared];
+    db.#putBack = () => {
+      putBack();
+      db.#prepared.clear();
+      for (const [name, prepared] of known) db.#prepared.set(name, prepared);
+    };
     return db;
+  }
+
+  /** What its clock shows, ms since the epoch. */
+  set now(now: () => number) {
+    this.engine.now = now;
   }
 
   close(): Promise<void> {
     return this.engine.close();
   }
 
-  /** Empty, and numbers begin at 1 again. */
+  /** Empty, as it was at first, to the last byte. */
   reset(): void {
-    this.simple(this.#reset);
+    this.#begins = false;
+    this.#putBack();
   }
 
   /** What a server does by itself: room of removed rows is used again. */
@@ -95,7 +81,6 @@ export class Postgres {
   }
 
   begin(): void {
-    if (!this.#columns.has(BEGIN.name)) this.#prepare(BEGIN);
     this.#begins = true;
   }
 
@@ -108,60 +93,94 @@ export class Postgres {
   }
 
   /** @throws pg.DatabaseError */
-  query<Row>(s: Statement<Row>, values: readonly unknown[] = []): Row[] {
-    const columns = this.#columns.get(s.name) ?? this.#prepare(s);
-    if (isOfItsClock(s)) this.simple(`SET sim.now = '${this.now()}'`);
-    const begins = this.#begins;
+  query<R>(s: Statement<R>, values: readonly unknown[] = []): R[] {
+    const prepared = this.#known(s);
+    if (this.#begins) this.#run(this.#known(BEGIN), []);
     this.#begins = false;
-    const answer = begins ? this.#send(BEGINS, RUN, bound(s, values), RUN, DONE) : this.#send(bound(s, values), RUN, DONE);
-    this.changed = false;
+    this.#run(prepared, values);
+    this.#send();
     const rows: Row[] = [];
-    for (const m of answer) {
-      if (m.name === 'dataRow') rows.push(rowOf(columns, m.fields as Array<string | null>) as Row);
-      else if (m.name === 'commandComplete' && !NOTHING.test(m.text ?? '')) this.changed = true;
+    this.changed = false;
+    for (let kind = this.#answer.next(); kind !== undefined; kind = this.#answer.next()) {
+      if (kind === DATA_ROW) rows.push(this.#answer.row(prepared.columns));
+      else if (kind === COMMAND_COMPLETE && !this.#answer.foundNothing()) this.changed = true;
     }
-    return rows;
+    return rows as R[];
   }
 
   /** Several questions that change nothing, at once. @throws pg.DatabaseError */
-  ask(questions: readonly Question[]): Array<Array<Record<string, unknown>>> {
-    const columns = questions.map(([s]) => this.#columns.get(s.name) ?? this.#prepare(s));
-    const rows: Array<Array<Record<string, unknown>>> = questions.map(() => []);
+  ask(questions: readonly Asked[]): Row[][] {
+    const prepared = questions.map(([s]) => this.#known(s));
+    questions.forEach(([, values], i) => this.#run(prepared[i] as Prepared, values));
+    this.#send();
+    const rows: Row[][] = questions.map(() => []);
     let at = 0;
-    for (const m of this.#send(...questions.flatMap(([s, values]) => [bound(s, values), RUN]), DONE)) {
-      if (m.name === 'dataRow') rows[at]?.push(rowOf(columns[at] ?? [], m.fields as Array<string | null>));
-      else if (m.name === 'commandComplete') at += 1;
+    for (let kind = this.#answer.next(); kind !== undefined; kind = this.#answer.next()) {
+      if (kind === DATA_ROW) rows[at]?.push(this.#answer.row(prepared[at]?.columns ?? []));
+      else if (kind === COMMAND_COMPLETE) at += 1;
     }
     return rows;
   }
 
   /** Rows as texts. @throws pg.DatabaseError */
   simple(sql: string): Array<Array<string | null>> {
-    return this.#send(serialize.query(sql)).filter((m) => m.name === 'dataRow').map((m) => m.fields as Array<string | null>);
+    this.#question.add(serialize.query(sql));
+    const rows: Array<Array<string | null>> = [];
+    this.#answer.begin(this.engine.ask(this.#question.take()));
+    for (let kind = this.#answer.next(); kind !== undefined; kind = this.#answer.next()) {
+      if (kind === DATA_ROW) rows.push(this.#answer.message()?.fields as Array<string | null>);
+    }
+    return rows;
   }
 
   #end(how: Statement<unknown>): void {
     const empty = this.#begins;
     this.#begins = false;
     if (empty) return;
-    if (!this.#columns.has(how.name)) this.#prepare(how);
-    this.#send(serialize.bind({ statement: how.name }), RUN, DONE);
+    this.#run(this.#known(how), []);
+    this.#hear();
   }
 
-  #prepare(s: Statement<unknown>): readonly Column[] {
-    const answer = this.#send(serialize.parse({ name: s.name, text: s.text }), serialize.describe({ type: 'S', name: s.name }), serialize.sync());
-    const fields = (answer.find((m) => m.name === 'rowDescription')?.fields ?? []) as Field[];
+  #run({ named }: Prepared, values: readonly unknown[]): void {
+    this.#question.bind(named, values);
+    this.#question.add(RUN);
+  }
+
+  #send(): void {
+    this.#question.add(DONE);
+    this.#answer.begin(this.engine.ask(this.#question.take()));
+  }
+
+  /** Asks what has no answer but that it is done. */
+  #hear(): void {
+    this.#send();
+    while (this.#answer.next() !== undefined);
+  }
+
+  #known(s: Statement<unknown>): Prepared {
+    return this.#prepared.get(s.name) ?? this.#prepare(s);
+  }
+
+  #prepare(s: Statement<unknown>): Prepared {
+    this.#question.add(serialize.parse({ name: s.name, text: s.text }));
+    this.#question.add(serialize.describe({ type: 'S', name: s.name }));
+    this.#send();
+    let values = 0;
+    let fields: readonly Field[] = [];
+    for (let kind = this.#answer.next(); kind !== undefined; kind = this.#answer.next()) {
+      if (kind === ROW_DESCRIPTION) fields = this.#answer.message()?.fields as Field[];
+      else if (kind === PARAMETER_DESCRIPTION) values = this.#answer.message()?.dataTypeIDs?.length ?? 0;
+    }
     const columns = fields.map((f): Column => [f.name, columnTypes.getTypeParser(f.dataTypeID, 'text') as (text: string) => unknown]);
-    this.#columns.set(s.name, columns);
-    return columns;
+    const prepared = { named: Buffer.from(`\0${s.name}\0`), columns, values };
+    this.#prepared.set(s.name, prepared);
+    return prepared;
   }
 
-  #send(...messages: readonly Buffer[]): Message[] {
-    this.#answer = [];
-    // Nothing in it waits: the answer is there when the call returns. Copied, for it lies in the server's memory.
-    void this.engine.execProtocolRawStream(Buffer.concat(messages), { syncToFs: false, onRawData: (bytes) => this.#feed(Buffer.from(bytes)) });
-    const refused = this.#answer.find((m) => m.name === 'error');
-    if (refused !== undefined) throw refused as unknown as DatabaseError;
-    return this.#answer;
+  /** It is planned when it gets its values; nothing of it is done. */
+  #plan(s: Statement<unknown>): void {
+    const { named, values } = this.#prepare(s);
+    this.#question.bind(named, Array.from({ length: values }, () => null));
+    this.#hear();
   }
 }

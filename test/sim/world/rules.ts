@@ -13,30 +13,60 @@ export const OF_NODES: readonly Rule[] = [
        WHERE n.memory_used > n.memory_mb OR n.cores_used > n.cores OR n.memory_used <> coalesce(h.memory, 0) OR n.cores_used <> coalesce(h.cores, 0)` },
 ];
 
-const counted = (from: string, where: string): string => `(SELECT count(*) FROM ${from} WHERE ${where})`;
-/** What the rules of each of these leases `l` speak of. Counted and not asked with EXISTS, for which a plan would read whole tables. */
-export const factsOf = (leases: string): string => `SELECT l.id, l.group_id, l.state, l.final, l.holding, l.node_id, l.nics, i.*,
-    ${counted('network_address a', 'a.lease_id = l.id')} AS addresses,
-    ${counted('usage_record u', 'u.lease_id = l.id AND (u.closed_at IS NULL) = l.holding')} AS records,
-    ${counted('usage_interval u', 'u.lease_id = l.id AND u.stop_at IS NULL')} AS open_intervals
-  FROM ${leases} l CROSS JOIN LATERAL (
-    SELECT count(*) AS open_intents, count(*) FILTER (WHERE l.final OR i.generation <> l.generation) AS strange_intents FROM intent i WHERE i.lease_id = l.id AND i.state = 'open') i`;
+/** What the rules of a lease speak of. */
+export interface LeaseFacts {
+  id: string;
+  group_id: string;
+  launch_index: number;
+  state: string;
+  generation: number;
+  final: boolean;
+  holding: boolean;
+  placed: boolean;
+  /** Addresses that it was promised, and that it has. */
+  nics: number;
+  addresses: number;
+  /** Of each usage record: whether it is open. */
+  records: boolean[];
+  open_intervals: number;
+  /** Pairs of intervals; 0 where nobody asked. */
+  overlaps: number;
+  /** Generations of its open intents. */
+  intents: number[];
+}
 
-/** Conditions on the facts of a lease: one for which it is true breaks the rule. */
-export const OF_LEASES: readonly Rule[] = [
-  { says: 'a lease that is over holds neither room nor addresses', broken: '(final AND holding) OR (NOT holding AND addresses > 0)' },
-  { says: 'a lease has the addresses that it was promised, as long as it holds', broken: 'holding AND jsonb_array_length(nics) <> addresses' },
-  { says: 'each lease has one usage record, closed when it holds nothing any more', broken: 'records <> 1' },
-  { says: 'a lease that runs is counted, and one that holds nothing is not', broken: "(state = 'Running' AND open_intervals = 0) OR (NOT holding AND open_intervals > 0)" },
-  { says: 'a lease waits for one intent at most, of its own generation', broken: 'open_intents > 1 OR strange_intents > 0' },
-  { says: 'what is passing has an intent that will end it', broken: "state IN ('Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'ShuttingDown', 'ReadyingForTransport', 'Ending') AND node_id IS NOT NULL AND open_intents = 0" },
+/** An array costs less than an aggregate, and EXISTS would read whole tables. */
+const listOf = (what: string, from: string, where: string): string => `ARRAY(SELECT ${what} FROM ${from} WHERE ${where})`;
+const counted = (from: string, where: string): string => `cardinality(${listOf('1', from, where)})`;
+const OVERLAPS = counted('usage_interval i JOIN usage_interval o ON o.lease_id = i.lease_id AND i.id < o.id',
+  "i.lease_id = l.id AND i.start_at < coalesce(o.stop_at, 'infinity') AND o.start_at < coalesce(i.stop_at, 'infinity')");
+export const factsOf = (leases: string, intervals: 'with intervals' | 'without'): string => `
+  SELECT l.id, l.group_id, l.launch_index, l.state, l.generation, l.final, l.holding, l.node_id IS NOT NULL AS placed, jsonb_array_length(l.nics) AS nics,
+         ${counted('network_address a', 'a.lease_id = l.id')} AS addresses,
+         ${listOf('u.closed_at IS NULL', 'usage_record u', 'u.lease_id = l.id')} AS records,
+         ${counted('usage_interval u', 'u.lease_id = l.id AND u.stop_at IS NULL')} AS open_intervals,
+         ${intervals === 'without' ? '0' : OVERLAPS} AS overlaps,
+         ${listOf('i.generation', 'intent i', "i.lease_id = l.id AND i.state = 'open'")} AS intents
+    FROM ${leases}`;
+
+const PASSING: ReadonlySet<string> = new Set(['Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'ShuttingDown', 'ReadyingForTransport', 'Ending']);
+
+export interface LeaseRule {
+  readonly says: string;
+  readonly broken: (l: LeaseFacts) => boolean;
+}
+/** Of each lease. That of intervals begins to be broken only where one is written. */
+export const OF_LEASES: readonly LeaseRule[] = [
+  { says: 'a lease that is over holds neither room nor addresses', broken: (l) => (l.final && l.holding) || (!l.holding && l.addresses > 0) },
+  { says: 'a lease has the addresses that it was promised, as long as it holds', broken: (l) => l.holding && l.nics !== l.addresses },
+  { says: 'each lease has one usage record, closed when it holds nothing any more', broken: (l) => l.records.filter((open) => open === l.holding).length !== 1 },
+  { says: 'a lease that runs is counted, and one that holds nothing is not', broken: (l) => (l.state === 'Running' && l.open_intervals === 0) || (!l.holding && l.open_intervals > 0) },
+  { says: 'a lease waits for one intent at most, of its own generation', broken: (l) => l.intents.length > 1 || l.intents.some((generation) => l.final || generation !== l.generation) },
+  { says: 'what is passing has an intent that will end it', broken: (l) => PASSING.has(l.state) && l.placed && l.intents.length === 0 },
+  { says: 'intervals of a usage record never overlap', broken: (l) => l.overlaps > 0 },
 ];
 
-/** It begins to be broken only where an interval is written. */
-export const OF_INTERVALS: Rule = { says: 'intervals of a usage record never overlap', broken: `${counted('usage_interval i JOIN usage_interval o ON o.lease_id = i.lease_id AND i.id < o.id',
-  "i.lease_id = l.id AND i.start_at < coalesce(o.stop_at, 'infinity') AND o.start_at < coalesce(i.stop_at, 'infinity')")} > 0` };
-/** It begins to be broken only where leases are created or removed. */
-export const OF_GROUPS: Rule = { says: 'a group is there whole', broken: '(SELECT count(*) <> max(launch_index) + 1 FROM lease g WHERE g.group_id = l.group_id)' };
+export const WHOLE_GROUPS = 'a group is there whole';
 
 /** In pilot mode. */
 export const OF_SLOTS: readonly Rule[] = [

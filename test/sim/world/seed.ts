@@ -73,8 +73,8 @@ const END_MS = { owned: 120_000, borrowed: 600_000 };
 const TABLES = ['lease', 'lease_group', 'event', 'intent', 'usage_record', 'usage_interval', 'slot', 'slot_node', 'slot_message', 'vmm_node', 'process', 'usage_event', 'spot_request', 'image_order', 'tag'] as const;
 const SIZE = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
 const HOUR_MS = 3_600_000;
-/** Room of removed rows is made free for others: early, when the tables are as full as they will be, and then each day. Every plan is made anew after it. */
-const TIDY_MS = { first: 4 * HOUR_MS, again: 24 * HOUR_MS };
+/** Room of removed rows is made free for others each day. Every plan is made anew after it. */
+const TIDY_MS = 24 * HOUR_MS;
 /** What is over is kept so long, seconds; users speak of the last half hour. */
 const RETENTION = { leases: 7_200, slots: 7_200, usage: 14_400 };
 /** Between two things that users do, under the load of a day. */
@@ -160,13 +160,13 @@ async function trouble(site: Site, faults: Faults): Promise<void> {
 class Hours {
   readonly counted: Hour[] = [];
   #nextHour = HOUR_MS;
-  #nextTidy = TIDY_MS.first;
+  #nextTidy = TIDY_MS;
 
   constructor(private readonly postgres: Postgres, private readonly counts: boolean) {}
 
   pass(now: number): void {
     if (now >= this.#nextTidy) {
-      this.#nextTidy += TIDY_MS.again;
+      this.#nextTidy += TIDY_MS;
       this.postgres.tidy();
     }
     if (!this.counts || now < this.#nextHour) return;
