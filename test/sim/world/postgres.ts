@@ -4,9 +4,9 @@
  */
 import { serialize } from 'pg-protocol';
 import { MIGRATIONS } from '../../../migrations/index.ts';
-import { columnTypes, statements, type Statement } from '../../../src/store/db.ts';
+import { statements, type Statement } from '../../../src/store/db.ts';
 import { Engine } from './engine.ts';
-import { Answer, COMMAND_COMPLETE, DATA_ROW, PARAMETER_DESCRIPTION, Question, ROW_DESCRIPTION, type Column, type Field, type Row } from './wire.ts';
+import { Answer, COMMAND_COMPLETE, DATA_ROW, PARAMETER_DESCRIPTION, Question, ROW_DESCRIPTION, columnOf, type Column, type Field, type Row } from './wire.ts';
 
 /** A statement that the server knows. */
 interface Prepared {
@@ -171,8 +171,7 @@ export class Postgres {
       if (kind === ROW_DESCRIPTION) fields = this.#answer.message()?.fields as Field[];
       else if (kind === PARAMETER_DESCRIPTION) values = this.#answer.message()?.dataTypeIDs?.length ?? 0;
     }
-    const columns = fields.map((f): Column => [f.name, columnTypes.getTypeParser(f.dataTypeID, 'text') as (text: string) => unknown]);
-    const prepared = { named: Buffer.from(`\0${s.name}\0`), columns, values };
+    const prepared = { named: Buffer.from(`\0${s.name}\0`), columns: fields.map(columnOf), values };
     this.#prepared.set(s.name, prepared);
     return prepared;
   }
