@@ -12,6 +12,7 @@ import { askNodes } from '../../src/doctor/nodes.ts';
 import type { BatchSite, DoctorSite, Finding, NodeLook } from '../../src/doctor/types.ts';
 import type { NodeStatus } from '../../src/control/protocol.ts';
 import { commandEnvironment, localRunner } from '../../src/pilot/lrm/runner.ts';
+import { setRepositoryMark } from '../../src/images/shared.ts';
 import { configSchema } from '../../src/platform/config.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { networkAdministration } from '../../src/manager/admin/networks.ts';
@@ -205,6 +206,18 @@ describe('what lies on disks', () => {
   ])('%s', async (_what, plant, site, expected) => {
     await plant();
     expect(wrong(await look(site))).toContainEqual(expect.stringContaining(expected));
+  });
+
+  test('an image directory that is another database’s: what it is and what to do, and none of its files is called missing', async () => {
+    await image(null);
+    const images = join(root, 'images');
+    writeFileSync(join(images, '.repository'), 'another');
+    const foreign = [`fail image directory: ${images} is the image directory of another database of nimbus: no service starts on it\nset images.directory to this one's. If it is this one's all the same (its database was made anew), remove ${join(images, '.repository')}`];
+    expect(wrong(await look()), 'the database has had none').toEqual(foreign);
+    await setRepositoryMark(database.db, 'its own');
+    expect(wrong(await look())).toEqual(foreign);
+    writeFileSync(join(images, '.repository'), 'its own');
+    expect(wrong(await look())).toEqual(['fail image directory: debian (ami-00000001): its file is missing\nrestore the file from a backup, or remove the image and add it again: nimbus image remove NAME']);
   });
 });
 

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { markIn, repositoryMark, strange } from '../../images/shared.ts';
 import { errorCode, reasonText } from '../../platform/errors.ts';
 import { allImages } from '../../store/images.ts';
 import { fail, ok, warn } from '../findings.ts';
@@ -39,6 +40,11 @@ async function images({ db, places, config }: DoctorSite): Promise<Finding[]> {
   if (unusable === '') return [];
   if (unusable !== undefined) return [fail('image directory', `${key} cannot be used: ${unusable}`, `make it, for the service’s user alone: install -d -m 0700 ${places.images}`, 'or restore it from a backup')];
   if ('missing' in db) return [];
+  const mark = await markIn(places.images);
+  if (mark !== undefined && mark !== await repositoryMark(db)) {
+    const { what, mend } = strange(places.images);
+    return [fail('image directory', `${what}: no service starts on it`, mend)];
+  }
   const rows = await db.query(allImages);
   const wrong = (await Promise.all(rows.map(async (i) => {
     const size = await stat(join(places.images, i.file)).then((s) => s.size, () => null);
