@@ -2,6 +2,7 @@
 import { Fault } from '../lease/faults.ts';
 import { NAME } from '../lease/ids.ts';
 import type { CreateRequest } from '../lease/types.ts';
+import { blockDeviceMappings, firstDiskGib } from './block-devices.ts';
 import { base64, boolean, integer, list, required, string, struct, unsupported } from './inputs.ts';
 import type { InputsOf } from './inputs.ts';
 import { imageReference } from './operations/images.ts';
@@ -23,6 +24,7 @@ export const launchInputs = {
   SecurityGroupId: list(string()),
   Monitoring: struct({ Enabled: boolean }),
   SubnetId: string(),
+  BlockDeviceMapping: blockDeviceMappings,
   NetworkInterface: list(struct({
     DeviceIndex: integer(0, 31), SubnetId: string(), SecurityGroupId: list(string()),
     NetworkInterfaceId: unsupported('Interfaces come and go with their instances: one that is there cannot be attached.'),
@@ -31,8 +33,8 @@ export const launchInputs = {
 };
 type Launch = InputsOf<typeof launchInputs>;
 
-export function launchOf(p: Launch): Pick<CreateRequest, 'image' | 'type' | 'zone' | 'keyName' | 'userData' | 'subnets' | 'securityGroups'> {
-  return { image: p.ImageId, type: p.InstanceType, zone: p.Placement?.AvailabilityZone, ...networksOf(p), keyName: p.KeyName, userData: p.UserData };
+export function launchOf(p: Launch): Pick<CreateRequest, 'image' | 'type' | 'zone' | 'keyName' | 'userData' | 'subnets' | 'securityGroups' | 'diskGib'> {
+  return { image: p.ImageId, type: p.InstanceType, zone: p.Placement?.AvailabilityZone, ...networksOf(p), keyName: p.KeyName, userData: p.UserData, diskGib: firstDiskGib(p.BlockDeviceMapping) };
 }
 
 /** Subnets and groups stand beside the launch or, as the SDKs have it, within its interfaces. */

@@ -50,7 +50,7 @@ export function refuseReserved(tagKey: string, allowed: readonly string[]): void
   }
 }
 
-/** Tags for one resource type; specifications for volumes, interfaces and snapshots, which have no tags of their own here, are read over. */
+/** Tags for one resource type; specifications for interfaces and snapshots, which have no tags of their own here, are read over. */
 export function tagsFor(type: 'instance' | 'key-pair' | 'image' | 'security-group' | 'security-group-rule' | 'spot-instances-request', specs: ReadonlyArray<{ ResourceType: string; Tag: readonly TagInput[] }>, allowed: readonly string[] = []): Record<string, string> {
   const known = type === 'instance' ? ['instance', 'volume', 'network-interface', 'spot-instances-request'] : type === 'image' ? ['image', 'snapshot'] : [type];
   const odd = specs.find((s) => !known.includes(s.ResourceType));

@@ -1,7 +1,8 @@
 /**
- * A lease's disk as EC2 clients look for it: one volume, which comes and goes with its instance. Nothing of it is stored: its
- * id has the digits of the lease's, and all else follows from the lease.
+ * A lease's disk as EC2 clients look for it: one volume, which comes and goes with its instance. Nothing of it is stored but its
+ * tags: its id has the digits of the lease's, and all else follows from the lease.
  */
+import { leaseOfVolume, volumeId } from '../lease/ids.ts';
 import { STATES, type LeaseState } from '../lease/states.ts';
 import type { LeaseView } from '../manager/types.ts';
 import { boolean, list, struct, time, word } from './outputs.ts';
@@ -11,9 +12,7 @@ import type { OutputOf } from './outputs.ts';
 export const ROOT_DEVICE_TYPE = 'ebs';
 export const ROOT_DEVICE_NAME = '/dev/vda';
 
-export const volumeId = (leaseId: string): string => `vol-${leaseId.slice(2)}`;
-/** The one lease whose disk it may be. */
-export const leaseOfVolume = (id: string): string => `i-${id.slice(4)}`;
+export { leaseOfVolume, volumeId };
 
 export const blockDeviceMapping = list(struct({ deviceName: word, ebs: struct({ volumeId: word, status: word, attachTime: time, deleteOnTermination: boolean }) }));
 type BlockDevices = OutputOf<typeof blockDeviceMapping>;

@@ -9,6 +9,10 @@ export const LEASE_ID = HEX_ID('i');
 export const GROUP_ID = HEX_ID('r');
 export const IMAGE_ID = HEX_ID('ami');
 export const VOLUME_ID = HEX_ID('vol');
+/** A lease's disk has the digits of its lease. */
+export const volumeId = (leaseId: string): string => `vol-${leaseId.slice(2)}`;
+/** The one lease whose disk it may be. */
+export const leaseOfVolume = (id: string): string => `i-${id.slice(4)}`;
 export const KEY_PAIR_ID = HEX_ID('key');
 export const SECURITY_GROUP_ID = HEX_ID('sg');
 export const SPOT_REQUEST_ID = HEX_ID('sir');

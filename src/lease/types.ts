@@ -46,6 +46,10 @@ export interface CreateRequest {
   readonly clientToken?: string | undefined;
   /** With `durationS` they may hold `nimbus:duration`, as the user wrote it. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
+  /** Of the leases' disks, as volumes. */
+  readonly volumeTags?: Readonly<Record<string, string>> | undefined;
+  /** GiB that each disk has at least; more than image and type give is refused. */
+  readonly diskGib?: number | undefined;
   /** A public key as it stands, for doors whose users bring it with the request; not with `keyName`. */
   readonly publicKey?: string | undefined;
   /** Its user cannot end it, or stop it, before he takes that back. */

@@ -1,5 +1,6 @@
 /** What was planned as rows of the tables. */
 import { reservedMinutes } from '../accounting/charge.ts';
+import { volumeId } from '../lease/ids.ts';
 import type { Place, Planned } from './planned.ts';
 import type { ResolvedRequest } from './resolved.ts';
 
@@ -48,6 +49,7 @@ export function gridRows(planned: readonly Planned[]): object[] {
 }
 
 export function tagRows(p: Planned): object[] {
-  return p.leases.flatMap((l) => Object.entries(p.request.tags).map(([key, value]) => (
-    { resource_id: l.id, account_id: p.request.accountId, key, value })));
+  const { accountId, tags, volumeTags } = p.request;
+  const rows = (id: string, of: Readonly<Record<string, string>>): object[] => Object.entries(of).map(([key, value]) => ({ resource_id: id, account_id: accountId, key, value }));
+  return p.leases.flatMap((l) => [...rows(l.id, tags), ...rows(volumeId(l.id), volumeTags)]);
 }

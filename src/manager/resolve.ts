@@ -7,6 +7,7 @@ import { findImage } from '../images/lookup.ts';
 import { findKeyPair } from '../store/keys.ts';
 import { DEFAULT_GROUP_NAME, defaultGroupId } from '../network/mirror.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
+import type { ImageRow } from '../store/images.ts';
 import { networksByName, type NetworkRow } from '../store/networks.ts';
 import type { ManagerDeps } from './deps.ts';
 import { boundDigests, ofGroup } from './ensembles.ts';
@@ -20,7 +21,7 @@ import type { Caller } from './types.ts';
 /** EC2 API reference, RunInstances: user data is limited to 16 KB before base64. */
 export const MOST_USER_DATA = 16 * 1024;
 
-type LookUps = Pick<ManagerDeps, 'ctx' | 'db' | 'config'>;
+type LookUps = Pick<ManagerDeps, 'ctx' | 'db' | 'config' | 'repository'>;
 
 /** @throws Fault, which names the group of an ensemble that it is about */
 export async function resolveOrder(deps: LookUps, caller: Caller, requests: readonly CreateRequest[]): Promise<Order> {
@@ -55,14 +56,24 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   const zone = await zoneOf(deps, r, networks);
   const securityGroups = await securityGroupsFor(deps, caller, r.securityGroups ?? []);
   checkTags(r.tags ?? {}, r.durationS !== undefined);
+  checkTags(r.volumeTags ?? {});
   checkTags(r.spot?.tags ?? {});
+  if (r.diskGib !== undefined) await checkDisk(deps, r.diskGib, image, resources, type.name);
   return {
     accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
     image, type: type.name, resources, networks, zone, securityGroups, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
-    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {},
+    userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, volumeTags: r.volumeTags ?? {},
     endProtected: r.endProtected ?? false, stopProtected: r.stopProtected ?? false, rests: r.rests ?? false, grid: r.grid,
     spot: r.spot === undefined ? null : { ...r.spot, launch: launchJson(r) }, hash: requestHash(r),
   };
+}
+
+/** @throws Fault when the disk would be smaller than what is asked for */
+async function checkDisk({ repository }: LookUps, askedGib: number, image: ImageRow, { diskMb }: Resources, type: string): Promise<void> {
+  const ofImage = await repository?.diskBytes(image) ?? image.size_bytes;
+  const gib = Math.ceil(Math.max(ofImage, diskMb * 2 ** 20) / 2 ** 30);
+  if (askedGib <= gib) return;
+  throw new Fault('ParameterInvalid', `The disk of an instance of this image and type has ${gib} GiB; ${askedGib} are asked for.`, [`its size is that of the type, ${type}, or of the image: choose a type with a larger disk`], { ec2: 'InvalidBlockDeviceMapping' });
 }
 
 function checkCounts({ config }: LookUps, r: CreateRequest): void {

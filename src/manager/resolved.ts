@@ -25,6 +25,7 @@ export interface ResolvedRequest {
   readonly durationAsked: boolean;
   readonly clientToken: string | null;
   readonly tags: Readonly<Record<string, string>>;
+  readonly volumeTags: Readonly<Record<string, string>>;
   readonly endProtected: boolean;
   readonly stopProtected: boolean;
   /** At its VM's own exit it rests, instead of ending. */

@@ -1,6 +1,6 @@
 /** Kinds of resources that users name by id, told apart by the id's prefix. */
 import { Fault, type FaultCode } from '../lease/faults.ts';
-import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID } from '../lease/ids.ts';
+import { GROUP_ID, IMAGE_ID, KEY_PAIR_ID, LEASE_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID, VOLUME_ID } from '../lease/ids.ts';
 import type { TagView } from './types.ts';
 
 interface Kind {
@@ -13,6 +13,7 @@ interface Kind {
 
 const KINDS: readonly Kind[] = [
   { type: 'instance', prefix: 'i-', shape: LEASE_ID, missing: 'LeaseNotFound', called: 'instance ID' },
+  { type: 'volume', prefix: 'vol-', shape: VOLUME_ID, missing: 'VolumeNotFound', called: 'volume' },
   { type: 'image', prefix: 'ami-', shape: IMAGE_ID, missing: 'ImageNotFound', called: 'image id' },
   { type: 'key-pair', prefix: 'key-', shape: KEY_PAIR_ID, missing: 'KeyPairNotFound', called: 'key pair' },
   { type: 'reservation', prefix: 'r-', shape: GROUP_ID, missing: 'ResourceNotFound', called: 'reservation' },

@@ -246,7 +246,7 @@ export interface SpotRequestView extends SpotStanding {
 
 export interface TagView {
   readonly resourceId: string;
-  readonly resourceType: 'instance' | 'image' | 'key-pair' | 'reservation' | 'security-group' | 'security-group-rule' | 'spot-instances-request';
+  readonly resourceType: 'instance' | 'volume' | 'image' | 'key-pair' | 'reservation' | 'security-group' | 'security-group-rule' | 'spot-instances-request';
   readonly key: string;
   readonly value: string;
 }

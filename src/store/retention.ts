@@ -55,7 +55,7 @@ export const pruneLeases = statement<PrunedRows>('prune-leases', `
   ), gone AS (SELECT id FROM lease WHERE group_id IN (SELECT group_id FROM old)),
      e AS (DELETE FROM event WHERE lease_id IN (SELECT id FROM gone)),
      i AS (DELETE FROM intent WHERE lease_id IN (SELECT id FROM gone)),
-     t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone)),
+     t AS (DELETE FROM tag WHERE resource_id IN (SELECT id FROM gone UNION ALL SELECT 'vol-' || substr(id, 3) FROM gone)),
      l AS (DELETE FROM lease WHERE id IN (SELECT id FROM gone) RETURNING id),
      g AS (DELETE FROM lease_group WHERE id IN (SELECT group_id FROM old)),
      s AS (DELETE FROM subscription WHERE lease_id IN (SELECT id FROM gone))

@@ -11,6 +11,9 @@ export const lockBelongings = statement<never>('lock-belongings', "SELECT pg_adv
 export const taggableResources = statement<{ id: string; account_id: number }>('taggable-resources', `
   SELECT id, account_id FROM lease WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)
    UNION ALL
+  SELECT 'vol-' || substr(id, 3), account_id FROM lease
+   WHERE id = ANY(ARRAY(SELECT 'i-' || substr(x, 5) FROM unnest($1::text[]) x WHERE x LIKE 'vol-%')) AND NOT final AND ($2::bigint IS NULL OR account_id = $2)
+   UNION ALL
   SELECT id, account_id FROM lease_group WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)
    UNION ALL
   SELECT id, account_id FROM key_pair WHERE id = ANY($1::text[]) AND ($2::bigint IS NULL OR account_id = $2)
@@ -54,9 +57,10 @@ export interface TagRow {
   key: string;
   value: string;
 }
-/** $1 account (null = any), $2 resource ids (null = all), $3 leases that ended before are gone, $4 limit */
+/** $1 account (null = any), $2 resource ids (null = all), $3 leases that ended before are gone (their volumes at once), $4 limit */
 export const tagsOf = statement<TagRow>('tags-of', `
   SELECT t.resource_id, t.key, t.value FROM tag t
    WHERE ($1::bigint IS NULL OR t.account_id = $1) AND ($2::text[] IS NULL OR t.resource_id = ANY($2))
      AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.id = t.resource_id AND l.final AND l.ended_at < $3)
+     AND NOT (t.resource_id LIKE 'vol-%' AND EXISTS (SELECT 1 FROM lease l WHERE l.id = 'i-' || substr(t.resource_id, 5) AND l.final))
    ORDER BY t.resource_id, t.key LIMIT $4`);

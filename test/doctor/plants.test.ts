@@ -210,13 +210,12 @@ describe('what lies on disks', () => {
 
   test('an image directory that is another database’s: what it is and what to do, and none of its files is called missing', async () => {
     await image(null);
-    const images = join(root, 'images');
-    writeFileSync(join(images, '.repository'), 'another');
-    const foreign = [`fail image directory: ${images} is the image directory of another database of nimbus: no service starts on it\nset images.directory to this one's. If it is this one's all the same (its database was made anew), remove ${join(images, '.repository')}`];
-    expect(wrong(await look()), 'the database has had none').toEqual(foreign);
+    const [images, mark] = [join(root, 'images'), join(root, 'images', '.repository')];
+    const foreign = [`fail image directory: ${images} is the image directory of another database of nimbus: no service starts on it\nset images.directory to this one's. If it is this one's all the same (its database was made anew), remove ${mark}`];
+    writeFileSync(mark, 'another');
     await setRepositoryMark(database.db, 'its own');
     expect(wrong(await look())).toEqual(foreign);
-    writeFileSync(join(images, '.repository'), 'its own');
+    writeFileSync(mark, 'its own');
     expect(wrong(await look())).toEqual(['fail image directory: debian (ami-00000001): its file is missing\nrestore the file from a backup, or remove the image and add it again: nimbus image remove NAME']);
   });
 });

@@ -112,6 +112,52 @@ describe('DescribeVolumes', () => {
     expect((await door.ask({ Action: 'DescribeInstances' })).body).not.toContain(volumeId(id));
   });
 
+  it('has tags of its own: from RunInstances, CreateTags and DeleteTags; found by them, and gone with it', async () => {
+    const tag = (n: number, type: string, key: string, value: string): Record<string, string> =>
+      ({ [`TagSpecification.${n}.ResourceType`]: type, [`TagSpecification.${n}.Tag.1.Key`]: key, [`TagSpecification.${n}.Tag.1.Value`]: value });
+    const id = await door.run({ ...tag(1, 'instance', 'Name', 'web'), ...tag(2, 'volume', 'Name', 'disk of web') });
+    const other = await door.run(tag(1, 'instance', 'Name', 'disk of web'));
+    const volume = volumeId(id);
+    expect((await volumes({ 'VolumeId.1': volume })).body).toContain('<tagSet><item><key>Name</key><value>disk of web</value></item></tagSet>');
+    expect(first(await door.ask({ 'Action': 'DescribeInstances', 'Filter.1.Name': 'tag:Name', 'Filter.1.Value.1': 'web' }), 'instanceId')).toBe(id);
+    expect(all(await door.ask({ 'Action': 'DescribeInstances', 'Filter.1.Name': 'tag:Name', 'Filter.1.Value.1': 'disk of web' }), 'instanceId')).toEqual([other]);
+    expect(first(await door.ask({ 'Action': 'CreateTags', 'ResourceId.1': volume, 'Tag.1.Key': 'team', 'Tag.1.Value': 'blue' }), 'return')).toBe('true');
+    expect(all(await filtered('tag:team', 'blue'), 'volumeId')).toEqual([volume, volume]);
+    expect((await filtered('tag:team', 'red')).body).toContain('<volumeSet/>');
+    const described = await door.ask({ 'Action': 'DescribeTags', 'Filter.1.Name': 'resource-type', 'Filter.1.Value.1': 'volume' });
+    expect([all(described, 'resourceId'), all(described, 'key')]).toEqual([[volume, volume], ['Name', 'team']]);
+    expect(first(await door.ask({ 'Action': 'DeleteTags', 'ResourceId.1': volume, 'Tag.1.Key': 'team' }), 'return')).toBe('true');
+    expect((await door.ask({ 'Action': 'CreateTags', 'ResourceId.1': volume, 'Tag.1.Key': 'team', 'Tag.1.Value': '' }, BOB)).code).toBe('InvalidVolume.NotFound');
+    expect((await door.ask({ 'Action': 'CreateTags', 'ResourceId.1': volume, 'Tag.1.Key': 'nimbus:duration', 'Tag.1.Value': '2h' })).code).toBe('InvalidParameterValue');
+    expect((await door.ask({ Action: 'RunInstances', ImageId: 'guest', MinCount: '1', MaxCount: '1', ...tag(1, 'volume', 'nimbus:ends', 'x') })).code).toBe('InvalidParameterValue');
+    await door.settled({ 'Action': 'TerminateInstances', 'InstanceId.1': id });
+    expect((await door.ask({ Action: 'DescribeTags' })).body).not.toContain(volume);
+    expect((await door.ask({ 'Action': 'CreateTags', 'ResourceId.1': volume, 'Tag.1.Key': 'team', 'Tag.1.Value': '' })).code).toBe('InvalidVolume.NotFound');
+  });
+
+  it('is what block devices of a launch may say that it is, and nothing else', async () => {
+    const device = (device: Readonly<Record<string, string>>, n = 1): Record<string, string> => Object.fromEntries(Object.entries(device).map(([k, v]) => [`BlockDeviceMapping.${n}.${k}`, v]));
+    for (const DeviceName of ['/dev/vda', '/dev/sda1', '/dev/xvda']) await door.run(device({ DeviceName, 'Ebs.VolumeSize': '1', 'Ebs.DeleteOnTermination': 'true', 'Ebs.VolumeType': 'gp3', 'Ebs.Iops': '3000', 'Ebs.Encrypted': 'false' }));
+    const id = await door.run({ InstanceType: 'disk', ...device({ 'DeviceName': '/dev/vda', 'Ebs.VolumeSize': '5' }), ...device({ DeviceName: '/dev/sdb', VirtualName: 'ephemeral0' }, 2), ...device({ DeviceName: '/dev/sdc', NoDevice: '' }, 3) });
+    expect(first(await volumes({ 'VolumeId.1': volumeId(id) }), 'size')).toBe('5');
+    const refused = async (params: Readonly<Record<string, string>>): Promise<string> => {
+      const { code, body } = await door.ask({ Action: 'RunInstances', ImageId: 'guest', MinCount: '1', MaxCount: '1', InstanceType: 'm1.small', ...params });
+      return `${code ?? ''}: ${first({ body }, 'Message')}`;
+    };
+    expect(await refused(device({ 'DeviceName': '/dev/vda', 'Ebs.VolumeSize': '2' }))).toMatch(/^InvalidBlockDeviceMapping: The disk of an instance of this image and type has 1 GiB; 2 are asked for\..*m1\.small/);
+    expect(await refused({ ImageId: 'large', ...device({ 'DeviceName': '/dev/vda', 'Ebs.VolumeSize': '7' }) })).toMatch(/has 6 GiB; 7 are asked for/);
+    expect(await refused(device({ 'DeviceName': '/dev/sdb', 'Ebs.VolumeSize': '1' }))).toMatch(/^InvalidBlockDeviceMapping: .*one disk, \/dev\/vda: it cannot have \/dev\/sdb beside it/);
+    expect(await refused({ ...device({ DeviceName: '/dev/vda' }), ...device({ DeviceName: '/dev/sda1' }, 2) })).toMatch(/^InvalidBlockDeviceMapping: .*are one disk/);
+    expect(await refused(device({ DeviceName: '/dev/vda', NoDevice: '' }))).toMatch(/^InvalidBlockDeviceMapping: .*starts from/);
+    expect(await refused(device({ DeviceName: '/dev/vda', VirtualName: 'ephemeral0' }))).toMatch(/^InvalidBlockDeviceMapping: .*made of the image/);
+    expect(await refused(device({ 'DeviceName': '/dev/vda', 'Ebs.DeleteOnTermination': 'false' }))).toMatch(/^UnsupportedOperation: .*CreateImage/);
+    expect(await refused(device({ 'DeviceName': '/dev/vda', 'Ebs.Encrypted': 'true' }))).toMatch(/^UnsupportedOperation: .*not encrypted/);
+    expect(await refused(device({ 'DeviceName': '/dev/vda', 'Ebs.SnapshotId': 'snap-1' }))).toMatch(/^UnsupportedOperation: .*no snapshots/);
+    expect(await refused({ 'BlockDeviceMapping.1.Ebs.VolumeSize': '1' })).toMatch(/^MissingParameter: .*BlockDeviceMapping\.1\.DeviceName/);
+    const spot = await door.ask({ 'Action': 'RequestSpotInstances', 'LaunchSpecification.ImageId': 'guest', 'LaunchSpecification.BlockDeviceMapping.1.DeviceName': '/dev/sdb', 'LaunchSpecification.BlockDeviceMapping.1.Ebs.VolumeSize': '1' });
+    expect(spot.code).toBe('InvalidBlockDeviceMapping');
+  });
+
   it('is as large as image or type say, whichever is more, in whole GiB', async () => {
     const [small, typed, imaged, both] = [await door.run(), await door.run({ InstanceType: 'disk' }), await door.run({ ImageId: 'large' }), await door.run({ ImageId: 'large', InstanceType: 'disk' })];
     const sizeOf = async (id: string) => first(await volumes({ 'VolumeId.1': volumeId(id) }), 'size');
@@ -231,13 +277,6 @@ describe('what else is asked of a volume', () => {
     expect((await modify({ 'Ebs.DeleteOnTermination': 'true' })).code).toBe('MissingParameter');
     expect((await modify(same, { 'DisableApiStop.Value': 'true' })).code).toBe('InvalidParameterCombination');
     expect(all(await door.ask({ 'Action': 'DescribeInstances', 'Filter.1.Name': 'block-device-mapping.volume-id', 'Filter.1.Value.1': volumeId(id) }), 'instanceId')).toEqual([id]);
-  });
-
-  it('tags: it has none, and says whose to set', async () => {
-    const id = await door.run();
-    for (const Action of ['CreateTags', 'DeleteTags']) {
-      expect(await door.ask({ Action, 'ResourceId.1': volumeId(id), 'Tag.1.Key': 'a' })).toMatchObject({ status: 400, code: 'UnsupportedOperation', message: expect.stringContaining(id) });
-    }
   });
 });
 

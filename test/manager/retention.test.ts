@@ -41,7 +41,7 @@ it('tables are as large after a year as after the first quarter', { timeout: 120
   await s.settled();
   const after: Array<Record<string, number>> = [];
   for (let day = 1; day <= 365; day += 1) {
-    const group = await s.manager.leases.create(s.alice, { minCount: 3, maxCount: 3, image: 'guest', clientToken: `day-${day}`, tags: { day: String(day) } });
+    const group = await s.manager.leases.create(s.alice, { minCount: 3, maxCount: 3, image: 'guest', clientToken: `day-${day}`, tags: { day: String(day) }, volumeTags: { day: String(day) } });
     await s.settled();
     await s.manager.leases.end(s.alice, group.leases.map((l) => l.id), '');
     await s.settled();
@@ -53,7 +53,7 @@ it('tables are as large after a year as after the first quarter', { timeout: 120
   }
   const { event: _events, ...first } = after[0] ?? {};
   for (const { event: _later, ...later } of after) expect(later).toEqual(first);
-  expect(first).toMatchObject({ lease: 90 * 3 + 1 - 3, usage_record: 120 * 3 + 1 - 3, tag: 89 * 3, lease_group: 90 });
+  expect(first).toMatchObject({ lease: 90 * 3 + 1 - 3, usage_record: 120 * 3 + 1 - 3, tag: 2 * 89 * 3, lease_group: 90 });
   expect((await s.manager.leases.describe(s.bob, { ids: [kept?.id ?? ''] }))[0]?.state).toBe('Running');
   expect((await s.manager.leases.events(s.bob, kept?.id ?? '')).length).toBeGreaterThan(50);
   await expectInvariants(s, 'after a year', true);

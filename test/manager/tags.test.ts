@@ -45,7 +45,7 @@ describe('set', () => {
     for (const [id, ec2] of [
       [lease, 'InvalidInstanceID.NotFound'], [own, 'InvalidAMIID.NotFound'], [commonImage, 'InvalidAMIID.NotFound'],
       ['key-0123456789abcdef0', 'InvalidKeyPair.NotFound'], ['r-0123456789abcdef0', 'InvalidID'], ['i-xyz', 'InvalidInstanceID.Malformed'],
-      ['ami-../x', 'InvalidAMIID.Malformed'], ['vol-12345678', 'InvalidID'], ['', 'InvalidID'],
+      ['ami-../x', 'InvalidAMIID.Malformed'], ['vol-12345678', 'InvalidVolume.NotFound'], ['vol-x', 'InvalidID'], ['', 'InvalidID'],
     ] as const) {
       const mine = await addLease(t.db, { accountId: bob.accountId, imageId: commonImage });
       await expect(tags.set(bob, [mine, id], { a: 'b' }), id).rejects.toMatchObject({ ec2 });

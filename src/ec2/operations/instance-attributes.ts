@@ -2,6 +2,7 @@
 import { Fault } from '../../lease/faults.ts';
 import { NAME } from '../../lease/ids.ts';
 import type { AttributeChange, Caller, LeaseAttributes, LeaseView, Manager } from '../../manager/types.ts';
+import { GOES_WITH_IT } from '../block-devices.ts';
 import { base64, boolean as booleanInput, integer as integerInput, list as inputList, required, shown, string, struct as structInput, unsupported } from '../inputs.ts';
 import type { Input, InputsOf } from '../inputs.ts';
 import { groupSet, instanceId, METADATA, metadataShape, securityGroupItems } from '../instance.ts';
@@ -198,7 +199,7 @@ function sameDisk(instance: string, devices: Modified['BlockDeviceMapping']): 0 
     if (name !== ROOT_DEVICE_NAME) throw new Fault('ParameterInvalid', `No device is currently mapped at ${shown(name)}: an instance has one disk, at ${ROOT_DEVICE_NAME}.`, [], { ec2: 'InvalidInstanceAttributeValue' });
     if (ebs?.VolumeId !== undefined && ebs.VolumeId !== volumeId(instance)) throw new Fault('Unsupported', `The disk of ${instance} is ${volumeId(instance)}: no other volume can be put in its place.`);
     if (ebs?.DeleteOnTermination === undefined) throw new Fault('ParameterMissing', 'The request must contain the parameter Ebs.DeleteOnTermination');
-    if (!ebs.DeleteOnTermination) throw new Fault('Unsupported', 'The disk of an instance goes with it: what shall outlive the instance, CreateImage saves as an image.');
+    if (!ebs.DeleteOnTermination) throw new Fault('Unsupported', GOES_WITH_IT);
   }
   return devices.length === 0 ? 0 : 1;
 }

@@ -33,7 +33,7 @@ const input = {
 
 /** What would change the lease but cannot be had here is refused; what only tunes AWS's own machinery is read over. */
 const IGNORED = [
-  'AdditionalInfo', 'BlockDeviceMapping', 'CapacityReservationSpecification', 'CpuOptions', 'CreditSpecification', 'EbsOptimized',
+  'AdditionalInfo', 'CapacityReservationSpecification', 'CpuOptions', 'CreditSpecification', 'EbsOptimized',
   'ElasticGpuSpecification', 'ElasticInferenceAccelerator', 'EnablePrimaryIpv6',
   'EnclaveOptions', 'HibernationOptions', 'IamInstanceProfile', 'KernelId',
   'License', 'LicenseSpecification', 'MaintenanceOptions', 'MetadataOptions', 'NetworkPerformanceOptions', 'Operator', 'PrivateDnsNameOptions',
@@ -73,8 +73,15 @@ function createRequest(p: InputsOf<typeof input>): CreateRequest {
     stopProtected: p.DisableApiStop,
     rests: p.InstanceInitiatedShutdownBehavior === undefined ? undefined : p.InstanceInitiatedShutdownBehavior === 'stop',
     tags,
+    volumeTags: volumeTagsOf(p.TagSpecification),
     spot: spotOf(p),
   };
+}
+
+/** Those of other types are looked at with the instances'. */
+function volumeTagsOf(specs: InputsOf<typeof input>['TagSpecification']): CreateRequest['volumeTags'] {
+  const tags = writableTags(specs.filter((s) => s.ResourceType === 'volume').flatMap((s) => s.Tag));
+  return Object.keys(tags).length === 0 ? undefined : tags;
 }
 
 function spotOf(p: InputsOf<typeof input>): SpotAsk | undefined {

@@ -68,7 +68,7 @@ export const requestSpotInstances = operation({
     LaunchGroup: unsupported('Requests are served one by one: leave LaunchGroup out, or run the instances as one group.'),
     AvailabilityZoneGroup: unsupported('Requests are served one by one: name a zone in LaunchSpecification.Placement instead.'),
     BlockDurationMinutes: unsupported('No time is reserved for spot instances.'),
-    LaunchSpecification: required(inputStruct(launchInputs, ['AdditionalInfo', 'AddressingType', 'BlockDeviceMapping', 'EbsOptimized', 'IamInstanceProfile', 'KernelId', 'RamdiskId'])),
+    LaunchSpecification: required(inputStruct(launchInputs, ['AdditionalInfo', 'AddressingType', 'EbsOptimized', 'IamInstanceProfile', 'KernelId', 'RamdiskId'])),
   },
   output: { spotInstanceRequestSet: list(requestShape) },
   errors: ['ImageNotFound', 'KeyPairNotFound', 'SecurityGroupNotFound', 'SubnetNotFound', 'TypeUnknown', 'TooMany', 'TokenMismatch', 'Unsupported'],

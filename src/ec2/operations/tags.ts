@@ -8,16 +8,13 @@ import { operation } from '../operation.ts';
 import { boolean, list, optional, struct, text } from '../outputs.ts';
 import { page, pagingInputs } from '../paging.ts';
 import { DURATION_TAG, ENDS_TAG, endFromTags, keptTags, ON_PREEMPT_TAG, refuseReserved, tagList, writableTags } from '../tags.ts';
-import { leaseOfVolume } from '../volume.ts';
 
-const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID];
+const RESOURCE_IDS = [LEASE_ID, IMAGE_ID, KEY_PAIR_ID, GROUP_ID, SECURITY_GROUP_ID, SECURITY_RULE_ID, SPOT_REQUEST_ID, VOLUME_ID];
 const resourceIds = required(inputList(string({ max: 64 })));
 
 function checkIds(ids: readonly string[]): string[] {
-  const volume = ids.find((id) => VOLUME_ID.test(id));
-  if (volume !== undefined) throw new Fault('Unsupported', `A volume has no tags of its own: tag its instance, ${leaseOfVolume(volume)}, instead of ${volume}.`);
   const odd = ids.find((id) => !RESOURCE_IDS.some((shape) => shape.test(id)));
-  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid; instances, reservations, images, key pairs, security groups, their rules and spot requests have tags here`);
+  if (odd !== undefined) throw new Fault('ResourceNotFound', `The ID '${shown(odd)}' is not valid; instances, their volumes, reservations, images, key pairs, security groups, their rules and spot requests have tags here`);
   return [...new Set(ids)];
 }
 

@@ -10,7 +10,7 @@ import { operation } from '../operation.ts';
 import type { Call } from '../operation.ts';
 import { boolean, integer, list, optional, struct, text, time } from '../outputs.ts';
 import { pagingInputs, readToken, writeToken } from '../paging.ts';
-import { tagSet } from '../tags.ts';
+import { tagItems, tagSet } from '../tags.ts';
 import { isoSeconds } from '../time.ts';
 import { attachmentStatus, leaseOfVolume, ROOT_DEVICE_NAME, volumeId, type AttachmentStatus } from '../volume.ts';
 
@@ -28,16 +28,25 @@ interface Volume {
   readonly lease: LeaseView;
   readonly attachment: AttachmentStatus;
   readonly sizeGib: number;
+  readonly tags: Readonly<Record<string, string>>;
 }
 
 const statusOf = (v: Volume): string => (v.attachment === 'attaching' ? 'creating' : 'in-use');
 
 async function volumesOf({ manager, caller }: Call, leases: readonly LeaseView[]): Promise<Volume[]> {
   const sizes = await manager.leases.diskBytes(caller, leases);
+  const tags = await tagsOf({ manager, caller }, leases);
   return leases.flatMap((lease, i) => {
-    const attachment = attachmentStatus(lease);
-    return attachment === undefined ? [] : [{ id: volumeId(lease.id), lease, attachment, sizeGib: Math.ceil((sizes[i] ?? 0) / GIB) }];
+    const [id, attachment] = [volumeId(lease.id), attachmentStatus(lease)];
+    return attachment === undefined ? [] : [{ id, lease, attachment, sizeGib: Math.ceil((sizes[i] ?? 0) / GIB), tags: tags.get(id) ?? {} }];
   });
+}
+
+async function tagsOf({ manager, caller }: Pick<Call, 'manager' | 'caller'>, leases: readonly LeaseView[]): Promise<ReadonlyMap<string, Record<string, string>>> {
+  const found = new Map<string, Record<string, string>>();
+  if (leases.length === 0) return found;
+  for (const t of await manager.tags.list(caller, { resourceIds: leases.map((l) => volumeId(l.id)) })) found.set(t.resourceId, { ...found.get(t.resourceId), [t.key]: t.value });
+  return found;
 }
 
 const notFound = (id: string): Fault => new Fault('VolumeNotFound', `The volume '${shown(id)}' does not exist.`);
@@ -132,7 +141,7 @@ export const describeVolumes = operation({
   errors: ['VolumeNotFound', 'VolumeIdMalformed', 'TokenPageInvalid'],
   mutates: false,
   async run(call, p) {
-    const { items, nextToken } = await volumePage(call, 'DescribeVolumes', p, filterBy(p.Filter, volumeFilters, () => ({})));
+    const { items, nextToken } = await volumePage(call, 'DescribeVolumes', p, filterBy(p.Filter, volumeFilters, (v) => v.tags));
     return { volumeSet: items.map(volumeItem), nextToken };
   },
 });
@@ -142,7 +151,7 @@ function volumeItem(v: Volume) {
   return {
     volumeId: v.id, size: v.sizeGib, snapshotId: '', availabilityZone: zone, status: statusOf(v), createTime: createdAt,
     attachmentSet: [{ volumeId: v.id, instanceId: id, device: ROOT_DEVICE_NAME, status: v.attachment, attachTime: createdAt, deleteOnTermination: true }],
-    tagSet: [], volumeType: VOLUME_TYPE, encrypted: false, fastRestored: false, multiAttachEnabled: false,
+    tagSet: tagItems(v.tags), volumeType: VOLUME_TYPE, encrypted: false, fastRestored: false, multiAttachEnabled: false,
   };
 }
 
