@@ -39,6 +39,14 @@ function canReservePages(): boolean {
   }
 }
 
+function hasSeaParts(): boolean {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return false;
+  const place = join(import.meta.dirname, '../tools/sea');
+  const { devDependencies } = JSON.parse(readFileSync(join(place, 'package.json'), 'utf8')) as { devDependencies: Readonly<Record<string, string>> };
+  return Object.entries(devDependencies).every(([name, version]) => existsSync(join(place, 'node_modules', name))
+    || spawnSync('npm', ['view', `${name}@${version}`, 'version', '--fetch-retries=0', '--fetch-timeout=20000'], { encoding: 'utf8', timeout: 60_000 }).stdout.includes(version));
+}
+
 /** Tried in a namespace of its own, so that nothing of it stays. */
 const canMount = (): boolean => spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
 
@@ -83,6 +91,8 @@ const PARTS = {
     here: () => readsSlurm(findProgram('qsub')) && perl('Switch'),
     install: 'slurm-wlm-torque libswitch-perl',
   },
+  /** The Node that goes into the self-contained executables, and what puts programs in, are here or can be fetched. */
+  'sea-parts': { here: hasSeaParts, install: '(on Linux x64, with an npm registry that has tools/sea/package.json)' },
   'cgroup-v1': { here: () => process.getuid?.() === 0 && existsSync('/sys/fs/cgroup/freezer'), install: '(run as root, where the freezer of cgroups version 1 is mounted)' },
   systemd: { here: () => findProgram('systemd-analyze') !== undefined, install: 'systemd' },
   /** A machine with systemd as process 1, in namespaces of this one. */

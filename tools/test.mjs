@@ -56,7 +56,7 @@ try {
 const missing = await missingParts();
 if (missing.length > 0) console.log(`\n${missing.join('\n')}`);
 if (missing.length > 0 && process.env.NIMBUS_ALL_PARTS === '1') failed.push('parts');
-// A part may also turn out to be missing in the middle of a test.
+// Nor may a test be left out by itself.
 if (tests.skipped > 0 && process.env.NIMBUS_ALL_PARTS === '1') failed.push('skipped tests');
 if (failed.length > 0) console.log(`\nFAILED: ${failed.join(', ')}`);
 console.log(`${tests.passed} passed, ${tests.failed} failed, ${tests.skipped} skipped`);
