@@ -1,9 +1,10 @@
 /** What of the data directory belongs to a backup: the service's own keys, and images on demand. */
 import { createReadStream, type Dirent } from 'node:fs';
-import { mkdir, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import { open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isDraft, RESTORED, syncDirectory } from '../images/intake.ts';
 import { errorCode, StartError } from '../platform/errors.ts';
+import { makeDirectory } from '../platform/make-directory.ts';
 import { MOST_BYTES } from './format.ts';
 
 /** They belong to a cluster or to one run of a directory, not to the site. */
@@ -68,7 +69,7 @@ export class FileWriter {
   async #begin(name: string, mode: number): Promise<void> {
     const place = placeOf(this.places, name);
     const folder = dirname(place);
-    await mkdir(folder, { recursive: true, mode: 0o750 });
+    makeDirectory(folder, 0o750);
     // A rename would find it in the way when the database has changed already.
     if (await isDirectory(place)) throw new StartError(`${place} is a directory; the backup has a file of that name: move it away`);
     const draft = join(folder, draftName(this.restoration, basename(place)));

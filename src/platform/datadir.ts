@@ -1,8 +1,8 @@
 /** The data directory: everything that the service keeps on disk, its owner's alone. */
 import { chmodSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { makeDirectory } from './directories.ts';
 import { reasonText, StartError } from './errors.ts';
+import { makeDirectory } from './make-directory.ts';
 
 export interface DataDir {
   readonly root: string;

@@ -1,24 +1,8 @@
-/** Directories and files that the service writes to: whether it can, told before it is needed; and made without a way to hang. */
-import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
+/** Directories and files that the service writes to: whether it can, told before it is needed. */
+import { accessSync, closeSync, constants, existsSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errorCode, reasonText, StartError } from './errors.ts';
-
-/**
- * Makes it with what is missing above it. Node's own `recursive` asks for ever where a file system answers ENOENT beneath a
- * directory that is there, as /proc does.
- */
-export function makeDirectory(path: string, mode: number): void {
-  try {
-    mkdirSync(path, { mode });
-  } catch (e) {
-    const code = errorCode(e);
-    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
-    const above = dirname(path);
-    if (code !== 'ENOENT' || existsSync(above)) throw e;
-    makeDirectory(above, mode);
-    makeDirectory(path, mode);
-  }
-}
+import { reasonText, StartError } from './errors.ts';
+import { makeDirectory } from './make-directory.ts';
 
 /** Undefined when it is a directory that this process can write to, or could make. */
 export function whyNoDirectory(path: string): string | undefined {

@@ -92,6 +92,15 @@ describe('a start that fails', { timeout: 90_000 }, () => {
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(/^nimbus: the data directory \/proc\/nope\/data cannot be used: (no such file or directory|permission denied)\n$/) });
   });
 
+  it.each([
+    ['an authority', NIMBUS, ['ca', 'init', '--dir', '/proc/nope/ca', '--name', '/O=Grid/CN=Test CA'], 1],
+    ['an agent', join(NIMBUS, '../../dist/workspace-control.cjs'), ['status', '--state', '/proc/nope/state'], 3],
+  ])('because of a directory that nobody can make: of %s', (_, program, argv, code) => {
+    // Node’s own way to make directories would never come to an end there.
+    const { status, stderr } = spawnSync(process.execPath, [program, ...argv], { encoding: 'utf8', timeout: 60_000 });
+    expect({ status, stderr }).toEqual({ status: code, stderr: expect.stringMatching(/\/proc\/nope\/[\w/]+ cannot be made: .*(no such file or directory|permission denied)/) });
+  });
+
   it('because the ready file cannot be written', () => {
     expectFailed(serve('', join(root, 'nowhere/ready.json')), /ready file .* cannot be written: no such file/);
   });

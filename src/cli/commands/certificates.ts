@@ -1,11 +1,12 @@
 /** `nimbus user cert`: certificates with which users sign SOAP requests. A key that is made here stays here. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { readCertificate } from '../../grid/certificates/certificate.ts';
 import { makeOwn } from '../../grid/ca/certificates.ts';
 import { derOf } from '../../grid/trust/pem.ts';
 import type { UserCertificate } from '../../manager/admin-types.ts';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import { realRandom } from '../../platform/real.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps } from '../env.ts';
@@ -46,7 +47,7 @@ The key is in the directory only; the service keeps the certificate’s fingerpr
       const made = makeOwn({ subject: `/O=nimbus/CN=${name}`, from: env.clock.now() - EARLIER_MS, until: env.clock.now() + o.days * DAY_MS, serial: realRandom.bytes(16), sha1: false });
       const short = readCertificate(derOf(Buffer.from(made.certificate), 'CERTIFICATE')).fingerprint.slice(0, 16);
       const files = { certificate: resolve(o.out, `cert-${short}.pem`), key: resolve(o.out, `pk-${short}.pem`) };
-      mkdirSync(o.out, { recursive: true, mode: 0o700 });
+      makeDirectory(resolve(o.out), 0o700);
       writeFileSync(files.key, made.key, { mode: 0o600, flag: 'wx' });
       writeFileSync(files.certificate, made.certificate, { mode: 0o644, flag: 'wx' });
       const registered = await env.client.post<UserCertificate>(path`/v1/users/${name}/certificates`, { certificate: made.certificate });

@@ -3,8 +3,9 @@
  * (serve.ts), a pilot that has borrowed a node contains one.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import type { Driver } from './driver.ts';
 import { chooseDriver, createDriver } from './drivers/index.ts';
@@ -69,7 +70,7 @@ function driverFor({ stateDir, driver: choice, config, clock, inJob }: AgentOpti
 /** The directory is the agent's alone: who can write in it can make VMs do anything. */
 function openStateDir(dir: string): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeDirectory(dir, 0o700);
   } catch (e) {
     throw new Exit(EXIT.environment, `${dir} cannot be made: ${(e as Error).message}`);
   }

@@ -6,10 +6,11 @@
  * evicted; if somebody takes it in that very moment, the new link keeps the bytes. Where no hard link can be made (another file
  * system), agents keep images for themselves.
  */
-import { linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { linkSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import type { Log } from './log.ts';
 
 const DIGEST = /^[0-9a-f]{64}$/;
@@ -33,7 +34,7 @@ interface Found {
 /** The directory, made when it is missing; undefined, and a line in the log, where it cannot be trusted. */
 export function openSharedDir(dir: string, log: Log): string | undefined {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeDirectory(dir, 0o700);
     const stat = lstatSync(dir);
     if (!stat.isDirectory()) throw new Error('it is not a directory');
     if (stat.uid !== process.getuid?.()) throw new Error(`it belongs to user ${stat.uid}`);

@@ -1,10 +1,11 @@
 /** An agent beside the service: a child process in a session of its own, spoken to through pipes. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock, Context } from '../../platform/context.ts';
 import { errorCode } from '../../platform/errors.ts';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import { mergedSettings } from '../agent-settings.ts';
 import type { NodeAccess } from '../types.ts';
 import { logStderr } from './stderr.ts';
@@ -23,7 +24,7 @@ export function localTransport(ctx: Context, access: NodeAccess & { transport: '
   return {
     describe: `local agent in ${access.stateDir}`,
     async open(signal) {
-      await mkdir(access.stateDir, { recursive: true, mode: 0o700 });
+      makeDirectory(access.stateDir, 0o700);
       const config = await writeConfig(access);
       signal.throwIfAborted();
       const args = [agentProgram, 'serve', '--state', access.stateDir, '--driver', access.driver];

@@ -2,9 +2,10 @@
  * The operating key: the service's own, made at first use; nodes let it start the agent and nothing else. While it is being
  * replaced the next one, then the old one, lies beside it.
  */
-import { chmodSync, chownSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ssh2, { type ParsedKey } from 'ssh2';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import { fingerprint } from './hostkeys.ts';
 
 // `utils` is not among the names that Node finds in this CommonJS package.
@@ -72,7 +73,7 @@ function readPair(privateFile: string): OperatingKey {
 }
 
 function makeKey(directory: string, privateFile: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory, 0o700);
   const pair = generate();
   const temporary = `${privateFile}.${process.pid}`;
   writeFileSync(temporary, pair.private, { mode: 0o600 });

@@ -2,11 +2,12 @@
  * A test authority on disk: its certificate and key, a trust directory with what belongs there, and what it has signed. Nothing is
  * written over.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../../lease/faults.ts';
 import type { Clock, Random } from '../../platform/context.ts';
 import { errorCode, reasonText } from '../../platform/errors.ts';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import { readCertificate } from '../certificates/certificate.ts';
 import { normalSlash } from '../certificates/name.ts';
 import { bothHashes } from '../certificates/name-hash.ts';
@@ -42,8 +43,8 @@ export function initCa(deps: CaDeps, name: string, options: CaOptions): MadeCert
   const place = placesOf(deps.directory);
   if (existsSync(place.certificate)) throw new Fault('ParameterInvalid', `There is an authority in ${deps.directory} already: choose another directory`);
   const made = makeAuthority(orderOf(deps, name, options));
-  makeDirectory(place.trust, 0o755);
-  makeDirectory(join(deps.directory, 'private'), 0o700);
+  makeOrRefuse(place.trust, 0o755);
+  makeOrRefuse(join(deps.directory, 'private'), 0o700);
   write(place.key, made.key, 0o600);
   for (const hash of bothHashes(readCertificate(derOf(Buffer.from(made.certificate), 'CERTIFICATE')).subject)) {
     write(join(place.trust, `${hash}.0`), made.certificate, 0o644);
@@ -77,7 +78,7 @@ function sign(deps: CaDeps, { kind, name, commonName }: Wanted, options: CaOptio
   const [certificate, key] = [join(folder, `${kind}cert.pem`), join(folder, `${kind}key.pem`)];
   if (existsSync(certificate)) throw new Fault('ParameterInvalid', `There is a certificate of the ${kind} ${name} already: move ${folder} away to have a new one`);
   const made = make(orderOf(deps, subject, options), authority);
-  makeDirectory(folder, 0o700);
+  makeOrRefuse(folder, 0o700);
   write(key, made.key, 0o400);
   write(certificate, made.certificate, 0o644);
   return { dn: normalSlash(subject) ?? subject, certificate, key };
@@ -109,9 +110,9 @@ pos_rights     globus  CA:sign
 cond_subjects  globus  '"${baseOf(dn)}/*"'
 `;
 
-function makeDirectory(path: string, mode: number): void {
+function makeOrRefuse(path: string, mode: number): void {
   try {
-    mkdirSync(path, { recursive: true, mode });
+    makeDirectory(path, mode);
   } catch (e) {
     throw new Fault('ParameterInvalid', `The directory ${path} cannot be made: ${reasonText(e)}`);
   }

@@ -5,6 +5,7 @@
  */
 import { closeSync, constants, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import { ANY_SLOT_ID, HOST_NAME, PILOT_ID } from '../protocol.ts';
 import { STAGES, EXIT } from './stages.ts';
 import { PilotError } from './types.ts';
@@ -39,7 +40,8 @@ export function makeSlotDir(base: string, slot: string, host: string): string {
   const dir = join(base, slotDirName(slot, host));
   for (const path of [base, dir]) {
     try {
-      mkdirSync(path, { mode: 0o700, recursive: path === base });
+      if (path === base) makeDirectory(path, 0o700);
+      else mkdirSync(path, { mode: 0o700 });
     } catch (e) {
       if ((e as NodeJS.ErrnoException).code !== 'EEXIST') throw new PilotError(EXIT.badEnvironment, `${path} cannot be made: ${(e as Error).message}`);
     }

@@ -1,8 +1,9 @@
 /** The cluster's directory on disk: made once, whole or not at all, and opened by its own major version only. */
-import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Context } from '../../platform/context.ts';
 import { errorText, StartError } from '../../platform/errors.ts';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import type { Identity } from './identity.ts';
 import { openDirs } from './open-dirs.ts';
 import type { Programs } from './programs.ts';
@@ -39,7 +40,7 @@ export function readPassword(ctx: Context, place: ClusterPlace): string {
 }
 
 export function makePrivateDir(path: string, owner: Identity | null): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeDirectory(path, 0o700);
   if (owner !== null) chownSync(path, owner.uid, owner.gid);
 }
 

@@ -4,13 +4,14 @@
  *
  * A service that was killed leaves its PostgreSQL running: it is adopted when it answers, else ended and started anew.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Context } from '../../platform/context.ts';
 import { dataDirAt } from '../../platform/datadir.ts';
 import { sleep } from '../../platform/deadline.ts';
 import { errorCode, errorText, StartError } from '../../platform/errors.ts';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import { socketDir } from '../../platform/socket-path.ts';
 import type { DbAddress } from '../db.ts';
 import { clusterMajor, createCluster, DATABASE, makePrivateDir, readPassword, ROLE, type ClusterPlace } from './cluster.ts';
@@ -80,7 +81,7 @@ export async function startEmbedded(ctx: Context, options: EmbeddedOptions): Pro
 
 function placeIn(dataDir: string): ClusterPlace {
   const dir = dataDirAt(dataDir);
-  for (const sub of [dir.run, dir.keys, dir.log]) mkdirSync(sub, { recursive: true, mode: 0o700 });
+  for (const sub of [dir.run, dir.keys, dir.log]) makeDirectory(sub, 0o700);
   return {
     cluster: join(dir.root, 'pg'),
     socketDir: join(dir.run, 'pg'),

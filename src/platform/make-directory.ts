@@ -1,0 +1,20 @@
+/** Directories, made without a way to hang; for programs that run alone on nodes too. */
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/**
+ * Makes it with what is missing above it. Node's own `recursive` asks for ever where a file system answers ENOENT beneath a
+ * directory that is there, as /proc does.
+ */
+export function makeDirectory(path: string, mode: number): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (e) {
+    const { code } = e as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    const above = dirname(path);
+    if (code !== 'ENOENT' || existsSync(above)) throw e;
+    makeDirectory(above, mode);
+    makeDirectory(path, mode);
+  }
+}
