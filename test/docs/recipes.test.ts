@@ -3,7 +3,7 @@
  * first of them, a node over SSH and leases. Replaced is only what a page cannot know: the port of the listener, a server's address.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EC2Client, RunInstancesCommand } from '@aws-sdk/client-ec2';
@@ -61,6 +61,22 @@ class Shell {
   }
 }
 
+/** This version as the next one: with another number, and a schema of its own. Built as the page builds it, on packages that are here. */
+async function nextVersion(line: Shell): Promise<{ readonly version: string; readonly program: string }> {
+  const dir = join(line.dir, '../next');
+  for (const part of ['bin', 'etc', 'src', 'migrations', 'tools', 'wsdl', 'package.json', 'tsconfig.json']) {
+    cpSync(join(ROOT, part), join(dir, part), { recursive: true, filter: (from) => !from.includes('node_modules') });
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
+  const change = (name: string, edit: (text: string) => string): void => writeFileSync(join(dir, name), edit(readFileSync(join(dir, name), 'utf8')));
+  const version = '99.0.0';
+  change('package.json', (text) => JSON.stringify({ ...JSON.parse(text) as object, version }));
+  writeFileSync(join(dir, 'migrations/9999_next.ts'), "import type { Knex } from 'knex';\nexport const up = async (knex: Knex): Promise<void> => { await knex.raw('CREATE TABLE next (n int); INSERT INTO next VALUES (1)'); };\n");
+  change('migrations/index.ts', (text) => text.replace('\n\nexport interface', "\nimport * as m9999 from './9999_next.ts';\n\nexport interface").replace(/\n\];\n$/, "\n  { name: '9999_next', up: m9999.up },\n];\n"));
+  await line.run(`npm --prefix ${dir} run build`);
+  return { version, program: join(dir, 'bin/nimbus.mjs') };
+}
+
 describe.skipIf(!hasPart('sshd'))('recipes', () => {
   let keep: TestDatabase;
   let set: SshdSet;
@@ -100,6 +116,12 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
     const { pid } = JSON.parse(readFileSync(join(open.line.dir, 'ready.json'), 'utf8')) as { pid: number };
     process.kill(pid, 'SIGTERM');
     await expect.poll(() => existsSync(`/proc/${pid}`), { timeout: 30_000 }).toBe(false);
+  }
+
+  /** `nimbus` is this program from now on. */
+  function putInPlace(program: string): void {
+    const file = join(open?.root ?? '', 'bin', 'nimbus');
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^exec .*"\$@"$/m, `exec ${process.execPath} ${program} "$@"`));
   }
 
   /** A fresh directory, `nimbus` on the PATH, a service as the page installs it. */
@@ -148,17 +170,40 @@ describe.skipIf(!hasPart('sshd'))('recipes', () => {
     await gone();
   });
 
-  it('upgrade', { timeout: 240_000 }, async () => {
+  it('upgrade to another version with another schema, and back', { timeout: 300_000 }, async () => {
     await site();
     await node7();
-    const [before = '', agents = '', after = ''] = recipe('Upgrade');
-    await shell().run(before);
-    await shell().run(stop);
-    await shell().run(start);
+    const [before = '', agents = '', after = '', back = '', settled = ''] = recipe('Upgrade');
     // QEMU is not on every machine that runs this.
-    await shell().run(agents.replace('--install-key', '--driver simulated --install-key'));
+    const renew = agents.replace('--install-key', '--driver simulated --install-key');
+    const version = async (): Promise<unknown> => [(await json<{ version: string }>('status')).version, (await node('node7'))?.agentVersion];
+    const [old] = await version() as [string];
+    await leases(2, 'rack7');
+    const running = (await json<LeaseView[]>('lease list')).map((l) => l.id).sort();
+    await shell().run(before);
+    const next = await nextVersion(shell());
+
+    await shell().run(stop);
+    putInPlace(next.program);
+    await shell().run(start);
+    expect(await version(), 'an agent of the version before still works').toEqual([next.version, old]);
+    await shell().run(renew);
+    expect(await version()).toEqual([next.version, next.version]);
     await shell().run(after);
-    expect(existsSync(file('before-upgrade.backup'))).toBe(true);
+    expect((await json<LeaseView[]>('lease list')).map((l) => [l.id, l.state]).sort()).toEqual(running.map((id) => [id, 'Running']));
+    await leases(1, 'rack7');
+
+    await shell().run(stop);
+    putInPlace(NIMBUS);
+    expect(await shell().run('nimbus serve --config nimbus.toml --data ./nimbus-data 2>&1 || true')).toMatch(/the database was written by a newer nimbus \(its schema has 9999_next\)/);
+    expect(await shell().run(back)).toMatch(/restored: 2 leases/);
+    await shell().run(start);
+    expect(await version(), 'an agent of the version after works with it').toEqual([old, next.version]);
+    await shell().run(settled);
+    await leases(1, 'rack7');
+    await shell().run(`nimbus lease destroy ${(await json<LeaseView[]>('lease list')).map((l) => l.id).filter((id) => !running.includes(id)).join(' ')}`);
+    await expect.poll(async () => (await json<LeaseView[]>('lease list')).length, { timeout: 30_000 }).toBe(2);
+    expect((await json<LeaseView[]>('lease list')).map((l) => [l.id, l.state]).sort()).toEqual(running.map((id) => [id, 'Running']));
   });
 
   it('back up, then restore: over what is there, and on a new machine', { timeout: 300_000 }, async () => {
