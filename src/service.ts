@@ -141,7 +141,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const parts = startWork({ ctx, config, db, control, pool, repository, pilotMode, others, decision, monitoring }, onStop);
   const admin = createAdminManager({
     ctx, db, config, repository, operatingKey: () => Promise.resolve(operatingKey(dir.keys).publicLine), nodesChanged: () => parts.monitor.reload(),
-    handOver: (ids) => parts.dispatcher.handOver(ids), borrowing: pilotMode?.borrowing, processes: others.processes, decision,
+    handOver: (intents) => parts.dispatcher.handOver(intents), borrowing: pilotMode?.borrowing, processes: others.processes, decision,
   });
   await startUsageSinks(ctx, config, db, onStop);
   await firstStart({ ctx, db, config, repository, nodesDir: dir.nodes, processes: others.processes, host: hostname(), imagesDir: imagesIn(config, dir), machine: { memoryMb: Math.floor(totalmem() / 2 ** 20), cores: availableParallelism() } });
@@ -155,7 +155,7 @@ async function compose(options: ServiceOptions, onStop: (what: string, step: Und
   const pilots = await pilotMode?.start({ db, control, work: parts.manager.work, monitor: parts.monitor, processes: others.processes });
   const look = { doctor: () => lookAtAll({ ctx, config, db, control, places: { data: dir.root, images: imagesIn(config, dir) }, pilotMode }), batchSystem: () => (pilotMode === undefined ? {} : { batchSystem: batchSystemView(pilotMode) }) };
   const monitoringUrl = await monitoring.open({ db, recorder: parts.manager.work.recorder, dispatcher: parts.dispatcher });
-  const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (ids) => parts.dispatcher.handOver(ids), nodesChanged: () => parts.monitor.reload(), dir });
+  const fsck = fsckOfService({ ctx, config, db, control, manager: parts.manager, handOver: (intents) => parts.dispatcher.handOver(intents), nodesChanged: () => parts.monitor.reload(), dir });
   const backup = backupOf({ ctx, config, address, dir });
   const security = config.wsrf.listen === '' && !config.ec2.grid_certificates ? undefined : await openGridSecurity(ctx, config.grid, parts.manager, onStop);
   const wsrf = await openWsrf({ ctx, config, db, manager: parts.manager }, security, onStop);
@@ -205,7 +205,7 @@ function startWork(
   const late: { dispatcher?: Dispatcher; subscribed?: () => void } = {};
   /** From the start of the work on. */
   const beats: { dispatcher?: () => void; sweeper?: () => void; monitor?: () => void } = {};
-  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, repository, handOver: (ids) => late.dispatcher?.handOver(ids), subscribed: () => late.subscribed?.() });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing: pilotMode?.borrowing, self: others.processes, tellOthers: (what) => others.tell(what), decision, repository, handOver: (intents) => late.dispatcher?.handOver(intents), subscribed: () => late.subscribed?.() });
   const { recorder } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({

@@ -9,6 +9,7 @@ import { Fault, isFault } from '../lease/faults.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import { newGroupId, newLeaseId } from '../platform/ids.ts';
 import { isUnavailable, type Queryable } from '../store/db.ts';
+import type { IntentRow } from '../store/intents.ts';
 import { groupsByToken, holdUsed, insertGroups, insertLeases } from '../store/leases.ts';
 import { countSpotLaunches } from '../store/spot.ts';
 import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
@@ -86,7 +87,7 @@ async function attemptBatch(deps: ManagerDeps, orders: readonly Order[]): Promis
   const outcomes = new Map<number, Outcome>();
   const planned: PlannedOrder[] = [];
   const { entries, repeats } = byToken(orders);
-  const intentIds = await deps.db.transaction(async (tx) => {
+  const intents = await deps.db.transaction(async (tx) => {
     // Before tokens are looked up: what another process has just made under one counts already, and its repetition is no new request.
     const budgets = await openBudgets(tx, deps.config, entries.map((e) => e.order[0].accountId), { now: deps.ctx.clock.now(), lock: true, kind: 'create' });
     await answerRepeats(tx, entries, outcomes);
@@ -102,7 +103,7 @@ async function attemptBatch(deps: ManagerDeps, orders: readonly Order[]): Promis
     giveBack(deps, planned);
     throw e;
   });
-  if (intentIds.length > 0) deps.handOver(intentIds);
+  if (intents.length > 0) deps.handOver(intents);
   if (planned.some((p) => p.placed.slot !== undefined)) deps.borrowing?.wake();
   for (const { entry, first } of repeats) outcomes.set(entry.index, repeatOf(entry.order, first.order, outcomes.get(first.index)));
   return orders.map((_, i) => outcomes.get(i) ?? new Fault('Internal', 'the request was lost'));
@@ -180,10 +181,10 @@ function giveBack(deps: ManagerDeps, planned: readonly PlannedOrder[]): void {
 }
 
 /**
- * Writes what was planned; orders whose tokens another has just used drop out. Returns the intents' ids.
+ * Writes what was planned; orders whose tokens another has just used drop out. Returns the intents.
  * @throws RoomTaken when another has used some tokens of an order only: tried again, it is known what that other is
  */
-async function write(deps: ManagerDeps, tx: Queryable, planned: readonly PlannedOrder[], outcomes: Map<number, Outcome>): Promise<string[]> {
+async function write(deps: ManagerDeps, tx: Queryable, planned: readonly PlannedOrder[], outcomes: Map<number, Outcome>): Promise<readonly IntentRow[]> {
   const now = deps.ctx.clock.now();
   const at = new Date(now);
   const kept = new Set((await tx.query(insertGroups, [JSON.stringify(groupRows(planned.flatMap((p) => p.groups))), at])).map((r) => r.id));
@@ -199,12 +200,12 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
   await holdWhatIsUsed(tx, groups);
   await deps.placer.reserve(tx, groups, now);
   await assignNics(deps, tx, groups);
-  await tx.query(insertLeases, [
+  const intents = await tx.query(insertLeases, [
     JSON.stringify(groups.flatMap((g) => leaseRows(g, now, deps.config.accounting.charge_granularity))), at, JSON.stringify(groups.flatMap(tagRows)), new Date(now + HANDOVER_MS),
     deps.self?.id() ?? null,
   ]);
   for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false })));
-  return groups.flatMap((g) => g.leases.flatMap(({ place }) => (place.kind === 'owned' && g.request.grid?.target !== 'Unpropagated' ? [place.intentId] : [])));
+  return intents;
 }
 
 /** Users, images and networks were looked up before; from here to the commit they cannot be removed. */

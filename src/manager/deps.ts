@@ -4,6 +4,7 @@ import type { ImageRepository } from '../images/repository.ts';
 import type { Config } from '../platform/config.ts';
 import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
+import type { IntentRow } from '../store/intents.ts';
 import type { NodePool } from './pool.ts';
 import type { Placer } from './placing/types.ts';
 import type { Self } from './processes.ts';
@@ -11,7 +12,7 @@ import type { SiteDecision } from './site-decision.ts';
 import type { Borrowing } from './slots/types.ts';
 
 /** Takes intents that were just committed; must not throw. Rows it loses are found by its poll. */
-export type HandOver = (intentIds: readonly string[]) => void;
+export type HandOver = (intents: readonly IntentRow[]) => void;
 
 export interface ManagerDeps {
   readonly ctx: Context;

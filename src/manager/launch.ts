@@ -52,7 +52,7 @@ async function attemptLaunch(deps: ManagerDeps, caller: Caller, key: string): Pr
     if (taken !== undefined) deps.placer.giveBack(taken.requests, taken.placed);
     throw e;
   });
-  if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
+  if (effects.intents.length > 0) deps.handOver(effects.intents);
   if (slot !== undefined) deps.borrowing?.wake();
 }
 

@@ -7,14 +7,11 @@ import { writable } from '../lease/text.ts';
 import { isFinal, transition, type Actor, type IntentKind, type LeaseState, type Trigger } from '../lease/states.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Reach } from '../lease/types.ts';
-import { releaseAddresses } from '../network/addresses.ts';
 import { newOperationId } from '../platform/ids.ts';
 import type { Random } from '../platform/context.ts';
 import type { Queryable } from '../store/db.ts';
-import { finishIntents, insertIntents, supersedeIntents } from '../store/intents.ts';
-import {
-  closeIntervals, closeRecords, insertEvents, openIntervals, releaseLeases, updateLeases, type LockedLease,
-} from '../store/leases.ts';
+import { insertIntents, supersedeIntents, type IntentRow } from '../store/intents.ts';
+import { closeIntervals, closeRecords, releaseLeases, settleLeases, updateLeases, type IntervalRow, type LockedLease } from '../store/leases.ts';
 import { changeNodeUse, lockNodes } from '../store/nodes.ts';
 import { lockUse } from './lock-use.ts';
 
@@ -51,7 +48,7 @@ interface Update extends Outcome {
 
 /** What the caller does after the commit. */
 export interface Effects {
-  readonly intentIds: readonly string[];
+  readonly intents: readonly IntentRow[];
   readonly released: ReadonlyArray<{ nodeId: number; memoryMb: number; cores: number }>;
   /** A lease on a borrowed node, or on its way to one, was released. */
   readonly borrowed: boolean;
@@ -142,34 +139,31 @@ export class TransitionBatch {
 
   async write(tx: Queryable): Promise<Effects> {
     const at = new Date(this.now);
-    await this.writeLeases(tx);
-    if (this.events.length > 0) await tx.query(insertEvents, [JSON.stringify(this.events)]);
-    if (this.finished.length > 0) {
-      const f = this.finished;
-      await tx.query(finishIntents, [f.map((x) => x.id), f.map((x) => x.state), f.map((x) => x.error), at]);
-    }
-    if (this.intents.size > 0) {
-      await tx.query(insertIntents, [JSON.stringify([...this.intents.values()]), at, new Date(this.now + HANDOVER_MS), this.claim]);
-    }
+    const intervals = await this.writeLeases(tx);
+    const intents = this.intents.size === 0 ? [] : await tx.query(insertIntents, [JSON.stringify([...this.intents.values()]), at, new Date(this.now + HANDOVER_MS), this.claim]);
     if (this.abandoned.length > 0) await tx.query(supersedeIntents, [this.abandoned, at]);
-    if (this.opened.length > 0) await tx.query(openIntervals, [JSON.stringify(this.opened)]);
-    if (this.closed.size > 0) await this.writeUsage(tx);
-    if (this.releases.length > 0) await this.writeReleases(tx);
+    if (this.releases.length > 0) await this.writeReleases(tx, intervals);
     return {
-      intentIds: [...this.intents.values()].map((i) => i.id),
+      intents: intents.filter((i) => !this.abandoned.includes(i.lease_id)),
       released: this.releases.flatMap((l) => (l.node_id === null ? [] : [{ nodeId: l.node_id, memoryMb: l.memory_mb, cores: l.cores }])),
       borrowed: this.releases.some((l) => l.slot_node_id !== null),
     };
   }
 
-  private async writeLeases(tx: Queryable): Promise<void> {
-    const released = new Set(this.releases);
+  /** Returns the intervals of leases that are released. What has begun and ended at once begins first. */
+  private async writeLeases(tx: Queryable): Promise<readonly IntervalRow[]> {
+    const released = new Set(this.releases.map((l) => l.id));
     const updates = [...this.updates.values()];
-    const [kept, gone] = [updates.filter((u) => !released.has(u.lease)), updates.filter((u) => released.has(u.lease))];
-    if (kept.length > 0) await tx.query(updateLeases, [JSON.stringify(kept.map(updateRow))]);
-    if (gone.length === 0) return;
+    const [kept, gone] = [updates.filter((u) => !released.has(u.lease.id)), updates.filter((u) => released.has(u.lease.id))];
+    const [events, finished, at] = [JSON.stringify(this.events), JSON.stringify(this.finished), new Date(this.now)];
+    const settles = this.opened.length > 0 || (this.finished.length > 0 && gone.length === 0);
+    if (settles) await tx.query(settleLeases, [JSON.stringify(kept.map(updateRow)), events, finished, at, JSON.stringify(this.opened)]);
+    else if (kept.length > 0) await tx.query(updateLeases, [JSON.stringify(kept.map(updateRow)), events]);
+    const closed = [...this.closed.keys()].filter((id) => !released.has(id));
+    if (closed.length > 0) await tx.query(closeIntervals, [closed, this.stops(closed)]);
+    if (gone.length === 0) return [];
     await lockUse(tx, this.releases.map((l) => l.account_id));
-    await tx.query(releaseLeases, [JSON.stringify(gone.map(updateRow))]);
+    return tx.query(releaseLeases, [JSON.stringify(gone.map(updateRow)), settles || kept.length > 0 ? '[]' : events, settles ? '[]' : finished, at, [...released], this.stops([...released])]);
   }
 
   private touch(lease: LockedLease, outcome: Outcome): Update {
@@ -203,21 +197,15 @@ export class TransitionBatch {
     if (!this.closed.has(lease.id)) this.closed.set(lease.id, at);
   }
 
-  private async writeUsage(tx: Queryable): Promise<void> {
-    const ended = this.releases.map((l) => l.id);
-    const rows = await tx.query(closeIntervals, [[...this.closed.keys()], [...this.closed.values()].map((ms) => new Date(ms)), ended]);
-    if (ended.length === 0) return;
-    const intervals = new Map<string, Array<{ start: number; stop: number | null }>>(ended.map((id) => [id, []]));
-    for (const r of rows) intervals.get(r.lease_id)?.push({ start: r.start_at, stop: r.stop_at });
-    await tx.query(closeRecords, [
-      ended,
-      ended.map((id) => new Date(this.closed.get(id) ?? this.now)),
-      ended.map((id) => chargedMinutes(intervals.get(id) ?? [], this.now, this.granularityS)),
-    ]);
+  private stops(leases: readonly string[]): Date[] {
+    return leases.map((id) => new Date(this.closed.get(id) ?? this.now));
   }
 
-  private async writeReleases(tx: Queryable): Promise<void> {
-    await releaseAddresses(tx, this.releases.map((l) => l.id));
+  private async writeReleases(tx: Queryable, rows: readonly IntervalRow[]): Promise<void> {
+    const leases = this.releases.map((l) => l.id);
+    const intervals = new Map<string, Array<{ start: number; stop: number | null }>>(leases.map((id) => [id, []]));
+    for (const r of rows) intervals.get(r.lease_id)?.push({ start: r.start_at, stop: r.stop_at });
+    await tx.query(closeRecords, [leases, this.stops(leases), leases.map((id) => chargedMinutes(intervals.get(id) ?? [], this.now, this.granularityS))]);
     const use = new Map<number, { memory: number; cores: number }>();
     for (const l of this.releases) {
       if (l.node_id === null) continue;

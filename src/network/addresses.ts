@@ -1,8 +1,8 @@
-/** Leasing addresses of a pool, inside the transaction that makes or ends the leases. */
+/** Leasing addresses of a pool, inside the transaction that makes the leases; the end of a lease gives them back with all else. */
 import { Fault } from '../lease/faults.ts';
 import type { Queryable } from '../store/db.ts';
 import {
-  countFreeAddresses, freeAddressesOf, giveAddresses, takeFreeAddresses, type AddressRow, type NetworkRow,
+  countFreeAddresses, giveAddresses, takeFreeAddresses, type AddressRow, type NetworkRow,
 } from '../store/networks.ts';
 
 /** An address as the pool has it, lowest entry first. */
@@ -27,9 +27,4 @@ export async function assignAddresses(tx: Queryable, pairs: ReadonlyArray<{ read
   if (pairs.length === 0) return;
   const given = await tx.query(giveAddresses, [pairs.map((p) => p.addressId), pairs.map((p) => p.leaseId)]);
   if (given.length !== pairs.length) throw new Error(`${pairs.length - given.length} of ${pairs.length} addresses were taken by others`);
-}
-
-/** Harmless when the leases hold none. */
-export async function releaseAddresses(tx: Queryable, leaseIds: readonly string[]): Promise<void> {
-  if (leaseIds.length > 0) await tx.query(freeAddressesOf, [leaseIds]);
 }

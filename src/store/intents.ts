@@ -40,10 +40,12 @@ export interface IntentRow {
   target: RestingState | null;
 }
 
-const COLUMNS = `i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id, i.hard,
+/** `i` the intents, `l` their leases. */
+export const intentRows = (leases: string): string => `SELECT i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id, i.hard,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data, l.target,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
-  l.preempt_ends_at, (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at`;
+  l.preempt_ends_at, (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at
+  FROM i JOIN ${leases} l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id JOIN vmm_node n ON n.id = i.node_id ORDER BY i.created_at, i.id`;
 
 /**
  * Claims open intents that are due, and puts them off until `$2` for this process's next poll. $1 now, $2 until, $3 limit, $4
@@ -64,28 +66,20 @@ export const takeIntents = statement<IntentRow>('take-intents', `
   ), i AS (
     UPDATE intent i SET next_at = $2, attempts = i.attempts + (i.process_id IS DISTINCT FROM $5 OR $5 IS NULL)::int, process_id = $5 FROM due WHERE i.id = due.id RETURNING i.*
   )
-  SELECT ${COLUMNS} FROM i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id JOIN vmm_node n ON n.id = i.node_id ORDER BY i.created_at, i.id`);
+  ${intentRows('lease')}`);
 
-/** $1 ids: the rows of intents just written, to hand them over. */
-export const intentsByIds = statement<IntentRow>('intents-by-ids', `
-  SELECT ${COLUMNS} FROM intent i JOIN lease l ON l.id = i.lease_id JOIN image m ON m.id = l.image_id
-    JOIN vmm_node n ON n.id = i.node_id WHERE i.id = ANY($1::text[]) AND i.state = 'open' ORDER BY i.created_at, i.id`);
-
-/** $1 jsonb array of new intents, $2 now, $3 when a poll may take them, $4 who claims them; older open ones of the leases are superseded. */
-export const insertIntents = statement<never>('insert-intents', `
+/** $1 jsonb array of new intents, $2 now, $3 when a poll may take them, $4 who claims them; older open ones of the leases are superseded. Their rows, to hand them over. */
+export const insertIntents = statement<IntentRow>('insert-intents', `
   WITH x AS (
     SELECT * FROM jsonb_to_recordset($1) AS x(id text, lease_id text, node_id bigint, kind text, generation int, request_id text, hard boolean)
   ), old AS (
     UPDATE intent o SET state = 'superseded', finished_at = $2 FROM x
      WHERE o.lease_id = x.lease_id AND o.state = 'open' AND o.generation < x.generation
+  ), i AS (
+    INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id, hard)
+    SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id, $4, coalesce(hard, false) FROM x RETURNING *
   )
-  INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id, hard)
-  SELECT id, lease_id, node_id, kind, generation, $2, $3, request_id, $4, coalesce(hard, false) FROM x`);
-
-/** $1 ids, $2 states, $3 errors in parallel arrays, $4 now */
-export const finishIntents = statement<never>('finish-intents', `
-  UPDATE intent i SET state = x.state, error = x.error, finished_at = $4
-    FROM unnest($1::text[], $2::text[], $3::text[]) AS x(id, state, error) WHERE i.id = x.id AND i.state = 'open'`);
+  ${intentRows('lease')}`);
 
 /**
  * $1 ids, $2 when each is due again, $3 why, $4 who had claimed it, in parallel arrays: whoever reaches the node takes it then.

@@ -2,6 +2,7 @@
 import type { LeaseState } from '../lease/states.ts';
 import type { Nic, Reach, RestingState } from '../lease/types.ts';
 import { statement } from './db.ts';
+import { intentRows, type IntentRow } from './intents.ts';
 
 export interface LeaseRow {
   id: string;
@@ -135,10 +136,10 @@ export const insertGroups = statement<{ id: string }>('insert-groups', `
   ON CONFLICT DO NOTHING RETURNING id`);
 
 /**
- * New leases with their first event, first intent, usage record and tags, in one statement.
+ * New leases with their first event, first intent, usage record and tags, in one statement. The rows of the intents, to hand them over.
  * $1 jsonb array of leases, $2 now, $3 jsonb array of tags, $4 when a poll may take the intents, $5 the process that claims them
  */
-export const insertLeases = statement<{ id: string; seq: number }>('insert-leases', `
+export const insertLeases = statement<IntentRow>('insert-leases', `
   WITH x AS (
     SELECT * FROM jsonb_to_recordset($1) AS x(
       id text, group_id text, account_id bigint, launch_index int, node_id bigint, zone text, image_id text, type text,
@@ -152,20 +153,20 @@ export const insertLeases = statement<{ id: string; seq: number }>('insert-lease
     SELECT id, group_id, account_id, launch_index, state, generation, node_id, zone, image_id, type, memory_mb, cores,
            disk_mb, key_name, public_key, decode(user_data, 'base64'), nics, $2, duration_s, reserved_minutes, ends_at, phases, slot_node_id, target, save_as,
            end_protected, stop_protected, rests, spot_request_id, spot_price FROM x
-    RETURNING id, seq
+    RETURNING *
   ), e AS (
     INSERT INTO event (lease_id, at, to_state, trigger, who, why, request_id)
     SELECT id, $2, state, 'created', who, '', request_id FROM x
   ), i AS (
     INSERT INTO intent (id, lease_id, node_id, kind, generation, created_at, next_at, request_id, process_id)
-    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id, $5 FROM x WHERE intent_id IS NOT NULL
+    SELECT intent_id, id, node_id, 'start', 1, $2, $4, request_id, $5 FROM x WHERE intent_id IS NOT NULL RETURNING *
   ), u AS (
     INSERT INTO usage_record (lease_id, account_id, created_at, reserved_s) SELECT id, account_id, $2, duration_s FROM x
   ), t AS (
     INSERT INTO tag (resource_id, account_id, key, value)
     SELECT * FROM jsonb_to_recordset($3) AS t(resource_id text, account_id bigint, key text, value text)
   )
-  SELECT id, seq FROM l`);
+  ${intentRows('l')}`);
 
 /** $1 ids, $2 account (null = any): where leases are, without a lock */
 export const leasePlace = statement<{ id: string; node_id: number | null; final: boolean; ended_at: number | null }>('lease-place', `
@@ -229,28 +230,77 @@ export const lockLeases = statement<LockedLease>('lock-leases', `
     FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
 
+const FACTS = `jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, reach jsonb,
+         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text, image_order text)`;
 const changeLeases = (more = ''): string => `
   UPDATE lease l SET state = x.state, generation = x.generation, final = x.final, ${more}
          reach = CASE WHEN x.final THEN NULL ELSE coalesce(x.reach, l.reach) END,
          running_at = coalesce(l.running_at, x.running_at), ended_at = coalesce(x.ended_at, l.ended_at),
          reason_code = coalesce(x.reason_code, l.reason_code), reason = coalesce(x.reason, l.reason),
          phases = l.phases || coalesce(x.phases, '{}'), target = x.target, save_as = x.save_as, image_order = x.image_order
-    FROM jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, reach jsonb,
-         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text, image_order text)
-   WHERE l.id = x.id`;
+    FROM ${FACTS} WHERE l.id = x.id`;
 
-/** $1 jsonb array of new lease facts; absent (null) reach, reason, running_at, ended_at leave what stands. */
-export const updateLeases = statement<never>('update-leases', changeLeases());
-
-/** As updateLeases; from now on they hold nothing. What their accounts have follows in the database, which costs as much again. */
-export const releaseLeases = statement<never>('release-leases', changeLeases('holding = false,'));
+const tell = (events: string): string => `
+    INSERT INTO event (lease_id, at, from_state, to_state, trigger, who, why, request_id)
+    SELECT lease_id, at, from_state, to_state, trigger, who, why, request_id
+      FROM jsonb_to_recordset(${events}) AS x(lease_id text, at timestamptz, from_state text, to_state text, trigger text, who text, why text, request_id text)`;
 
 /** $1 jsonb array of events */
-export const insertEvents = statement<never>('insert-events', `
-  INSERT INTO event (lease_id, at, from_state, to_state, trigger, who, why, request_id)
-  SELECT lease_id, at, from_state, to_state, trigger, who, why, request_id
-    FROM jsonb_to_recordset($1) AS x(lease_id text, at timestamptz, from_state text, to_state text, trigger text, who text,
-         why text, request_id text)`);
+export const insertEvents = statement<never>('insert-events', tell('$1'));
+
+/** $3 jsonb array of intents that are over, $4 now */
+const FINISH = `
+    UPDATE intent i SET state = x.state, error = x.error, finished_at = $4
+      FROM jsonb_to_recordset($3) AS x(id text, state text, error text) WHERE i.id = x.id AND i.state = 'open'`;
+
+/** Of leases, when their open intervals end, in parallel arrays. */
+const closeOpen = (ids: string, stops: string): string => `
+    UPDATE usage_interval u SET stop_at = greatest(u.start_at, x.stop_at)
+      FROM unnest(${ids}::text[], ${stops}::timestamptz[]) AS x(lease_id, stop_at) WHERE u.lease_id = x.lease_id AND u.stop_at IS NULL`;
+
+/** $1 ids of leases that go on, $2 stops, in parallel arrays: their open intervals end. */
+export const closeIntervals = statement<never>('close-intervals', closeOpen('$1', '$2'));
+
+/** $1 jsonb array of new lease facts; absent (null) reach, reason, running_at, ended_at leave what stands. $2 jsonb array of their events. */
+export const updateLeases = statement<never>('update-leases', `
+  WITH e AS (${tell('$2')}
+  )${changeLeases()}`);
+
+/**
+ * As updateLeases, where a node has answered: $3 and $4 as FINISH says. $5 jsonb array of intervals that begin: lease_id, node, start_at,
+ * memory_mb, cores. One that is open already stays. None begins before the last one has ended, whatever clocks say: nobody is charged twice.
+ */
+export const settleLeases = statement<never>('settle-leases', `
+  WITH e AS (${tell('$2')}
+  ), f AS (${FINISH}
+  ), o AS (
+    INSERT INTO usage_interval (lease_id, node, start_at, memory_mb, cores)
+    SELECT lease_id, node, greatest(start_at, (SELECT max(i.stop_at) FROM usage_interval i WHERE i.lease_id = x.lease_id)), memory_mb, cores
+      FROM jsonb_to_recordset($5) AS x(lease_id text, node text, start_at timestamptz, memory_mb int, cores int)
+    ON CONFLICT (lease_id) WHERE stop_at IS NULL DO NOTHING
+  )${changeLeases()}`);
+
+export interface IntervalRow {
+  lease_id: string;
+  start_at: number;
+  stop_at: number | null;
+}
+/**
+ * As updateLeases; from now on they hold nothing, addresses neither. What their accounts have follows in the database, which costs as much
+ * again. $3 and $4 as FINISH says. $5 their ids, $6 when their open intervals end, in parallel arrays; every interval of theirs is returned, for the charge.
+ */
+export const releaseLeases = statement<IntervalRow>('release-leases', `
+  WITH e AS (${tell('$2')}
+  ), f AS (${FINISH}
+  ), closed AS (${closeOpen('$5', '$6')}
+    RETURNING u.lease_id, u.start_at, u.stop_at
+  ), a AS (
+    UPDATE network_address SET lease_id = NULL WHERE lease_id = ANY($5::text[])
+  ), l AS (${changeLeases('holding = false,')}
+  )
+  SELECT lease_id, start_at, stop_at FROM closed
+   UNION ALL
+  SELECT lease_id, start_at, stop_at FROM usage_interval WHERE lease_id = ANY($5::text[]) AND stop_at IS NOT NULL`);
 
 /** $1 lease, in the order written */
 export interface EventRow {
@@ -277,29 +327,6 @@ export const moveEnds = statement<never>('move-ends', `
 export const dueLeases = statement<{ id: string }>('due-leases', `
   SELECT id FROM lease
    WHERE NOT final AND state <> 'Ending' AND NOT (state = 'ReadyingForTransport' AND (save_as IS NOT NULL OR image_order IS NOT NULL)) AND ends_at <= $1 ORDER BY ends_at LIMIT $2`);
-
-/** $1 jsonb array: lease_id, node, start_at, memory_mb, cores. An interval that is open already stays. None begins before the last one has ended, whatever clocks say: nobody is charged twice. */
-export const openIntervals = statement<never>('open-intervals', `
-  INSERT INTO usage_interval (lease_id, node, start_at, memory_mb, cores)
-  SELECT lease_id, node, greatest(start_at, (SELECT max(i.stop_at) FROM usage_interval i WHERE i.lease_id = x.lease_id)), memory_mb, cores
-    FROM jsonb_to_recordset($1) AS x(lease_id text, node text, start_at timestamptz, memory_mb int, cores int)
-  ON CONFLICT (lease_id) WHERE stop_at IS NULL DO NOTHING`);
-
-export interface IntervalRow {
-  lease_id: string;
-  start_at: number;
-  stop_at: number | null;
-}
-/** $1 ids, $2 stops, in parallel arrays: open intervals end. $3 leases of which every interval is returned, for the charge. */
-export const closeIntervals = statement<IntervalRow>('close-intervals', `
-  WITH closed AS (
-    UPDATE usage_interval u SET stop_at = greatest(u.start_at, x.stop_at)
-      FROM unnest($1::text[], $2::timestamptz[]) AS x(lease_id, stop_at) WHERE u.lease_id = x.lease_id AND u.stop_at IS NULL
-    RETURNING u.lease_id, u.start_at, u.stop_at
-  )
-  SELECT lease_id, start_at, stop_at FROM closed WHERE lease_id = ANY($3::text[])
-   UNION ALL
-  SELECT lease_id, start_at, stop_at FROM usage_interval WHERE lease_id = ANY($3::text[]) AND stop_at IS NOT NULL`);
 
 /** $1 ids, $2 closed at, $3 charged minutes, in parallel arrays */
 export const closeRecords = statement<never>('close-records', `

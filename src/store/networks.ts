@@ -66,10 +66,6 @@ export const giveAddresses = statement<{ id: number }>('give-addresses', `
   UPDATE network_address a SET lease_id = x.lease_id
     FROM unnest($1::bigint[], $2::text[]) AS x(id, lease_id) WHERE a.id = x.id AND a.lease_id IS NULL RETURNING a.id`);
 
-/** $1 leases */
-export const freeAddressesOf = statement<never>('free-addresses-of', `
-  UPDATE network_address SET lease_id = NULL WHERE lease_id = ANY($1::text[])`);
-
 /** $1 network id, in the order in which they are leased */
 export const addressesOf = statement<AddressRow>('addresses-of', `
   SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address WHERE network_id = $1 ORDER BY id`);

@@ -14,7 +14,7 @@ import type { Config } from '../platform/config.ts';
 import type { Context, Timer } from '../platform/context.ts';
 import { reasonText } from '../platform/errors.ts';
 import { isUnavailable, type Db } from '../store/db.ts';
-import { intentsByIds, postponeIntents, takeIntents, type IntentRow } from '../store/intents.ts';
+import { postponeIntents, takeIntents, type IntentRow } from '../store/intents.ts';
 import { createBreaks } from './breaks.ts';
 import { agentRequest, timeFor } from './requests.ts';
 import type { Saver } from './saving.ts';
@@ -55,7 +55,7 @@ export interface DispatcherDeps {
 }
 
 export interface Dispatcher {
-  handOver(intentIds: readonly string[]): void;
+  handOver(intents: readonly IntentRow[]): void;
   /** Looks for what is due, of one node or of all. */
   poll(nodeId?: number): Promise<void>;
   start(): void;
@@ -70,26 +70,25 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   const breaks = createBreaks();
   let timer: Timer | undefined;
   let stopped = false;
-  let handed: string[] = [];
-  let reading: Promise<void> | undefined;
+  let handed: IntentRow[] = [];
+  let sending: Promise<void> | undefined;
 
-  /** One read for all that was handed over while the last one ran. */
-  async function readHanded(): Promise<void> {
+  /** One message to a node for all that is handed over at the same moment. */
+  async function sendHanded(): Promise<void> {
     await Promise.resolve();
     while (handed.length > 0) {
-      const ids = handed;
+      const rows = handed;
       handed = [];
       try {
-        const rows = await db.query(intentsByIds, [ids]);
         // What a node that is being reached shall do is due when it is there: sent now, it would be lost and put off.
         const connecting = (row: IntentRow): boolean => control.state(row.node_id).connecting;
         send(rows.filter((row) => !othersReach(row.node_id) && !connecting(row)));
         await leave(rows.filter((row) => othersReach(row.node_id) || (connecting(row) && deps.others?.() === true)));
       } catch (e) {
-        ctx.log.warn('intents could not be read; the poll will find them', { error: (e as Error).message, intents: ids.length });
+        ctx.log.warn('intents could not be left to other services; the poll will find them', { error: (e as Error).message, intents: rows.length });
       }
     }
-    reading = undefined;
+    sending = undefined;
   }
 
   /** Its channel ends in another process, as that of a pilot does. */
@@ -247,19 +246,19 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   return {
-    handOver(ids) {
+    handOver(intents) {
       if (stopped) return;
-      handed.push(...ids);
-      reading ??= readHanded();
+      handed.push(...intents);
+      sending ??= sendHanded();
     },
     poll,
     start: arm,
     async stop() {
       stopped = true;
       timer?.cancel();
-      await reading;
+      await sending;
     },
-    get underWay() { return underWay.size + handed.length + (reading === undefined ? 0 : 1); },
+    get underWay() { return underWay.size + handed.length + (sending === undefined ? 0 : 1); },
   };
 }
 

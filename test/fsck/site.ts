@@ -36,7 +36,7 @@ export async function checkedSite(site: TestSite): Promise<Checked> {
   let statements = 0;
   const anew = <Row>(sql: string) => statement<Row>(`test-fsck-${process.pid}-${(statements += 1)}`, sql);
   const look: Checked['fsck'] = ({ serving = true, ...options } = {}) => fsck({
-    ctx: { ...site.ctx, clock: hurried }, db: site.db, config: site.config, serving, imageDirectory: directory, handOver: (ids) => site.dispatcher.handOver(ids), nodesChanged: () => site.monitor.reload(),
+    ctx: { ...site.ctx, clock: hurried }, db: site.db, config: site.config, serving, imageDirectory: directory, handOver: (intents) => site.dispatcher.handOver(intents), nodesChanged: () => site.monitor.reload(),
     agents: agentsOn(site.ctx, site.control, site.manager.work.nodes),
   }, { repair: false, deep: false, ...options });
   return {

@@ -28,7 +28,7 @@ function admin(): AdminManager {
   const { ctx, db, config, dispatcher, slots, monitor } = p.site;
   return createAdminManager({
     ctx, db, config, repository: null as never, operatingKey: () => Promise.resolve(''), nodesChanged: () => undefined,
-    handOver: (ids) => dispatcher.handOver(ids),
+    handOver: (intents) => dispatcher.handOver(intents),
     borrowing: { facts: () => slots.facts(), wake: () => slots.wake(), nodesChanged: () => monitor.reload(), hostKeys: () => null },
   });
 }

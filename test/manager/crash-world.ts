@@ -83,7 +83,7 @@ export class CrashWorld {
     await life.processes.join();
     const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up, self: life.processes });
     const late: { dispatcher?: Dispatcher } = {};
-    life.manager = createManager({ ctx, db, config, control, pool, borrowing: undefined, self: life.processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
+    life.manager = createManager({ ctx, db, config, control, pool, borrowing: undefined, self: life.processes, handOver: (intents) => late.dispatcher?.handOver(intents) });
     const { recorder, nodes } = life.manager.work;
     const nodeName = (id: number): string => pool.name(id);
     const save = createSaver({ ctx, db, control, recorder, userMb: 1024, repository: createImageRepository({ ctx, db, directory: this.images }) });

@@ -103,7 +103,7 @@ describe('the service', { timeout: 480_000 }, () => {
   it('may be killed before and after each statement and each message', async () => {
     const all = await moments();
     expect(all.length).toBeGreaterThan(150);
-    expect(all).toContain('after free-addresses-of');
+    expect(all).toContain('after release-leases');
     await killAtEach(w, all, walk, true);
   });
 

@@ -5,6 +5,7 @@ import { ownedNodes } from '../../src/manager/placing/owned.ts';
 import { createNodePool } from '../../src/manager/pool.ts';
 import { resolveRequest } from '../../src/manager/resolve.ts';
 import { statement } from '../../src/store/db.ts';
+import type { IntentRow } from '../../src/store/intents.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { failingDb, type FailingDb } from '../support/failing-db.ts';
 import { expectInvariants } from '../support/invariants.ts';
@@ -30,7 +31,7 @@ const leases = async (): Promise<number> => (await site.db.query(statement<{ n: 
 async function together(requests: readonly CreateRequest[]): Promise<Array<PromiseSettledResult<Created>>> {
   const { ctx, config, control } = site;
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: () => true });
-  const deps = { ctx, db, config, control, pool, placer: ownedNodes({ pool, random: ctx.random }), handOver: (ids: readonly string[]) => site.dispatcher.handOver(ids) };
+  const deps = { ctx, db, config, control, pool, placer: ownedNodes({ pool, random: ctx.random }), handOver: (intents: readonly IntentRow[]) => site.dispatcher.handOver(intents) };
   const resolved = await Promise.all(requests.map((r) => resolveRequest(deps, site.alice, r)));
   const create = createLeaseCreator(deps);
   return Promise.allSettled(resolved.map(async (r) => {

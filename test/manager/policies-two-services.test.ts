@@ -25,7 +25,7 @@ beforeEach(async () => {
   others = [1, 2].map(() => openDb(site.address, { max: 6, log: ctx.log }));
   managers = [site.manager, ...others.map((db) => {
     const pool = createNodePool({ db, clock: ctx.clock, strategy: 'greedy', reachable: () => true });
-    return createManager({ ctx, db, config, control, pool, handOver: (ids) => site.dispatcher.handOver(ids) });
+    return createManager({ ctx, db, config, control, pool, handOver: (intents) => site.dispatcher.handOver(intents) });
   })];
 });
 afterEach(async () => {

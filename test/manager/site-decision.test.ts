@@ -40,7 +40,7 @@ const decision = (onFailure: 'refuse' | 'allow' = 'refuse', outside = scripted) 
 function manager(onFailure: 'refuse' | 'allow' = 'refuse'): FullManager {
   const { ctx, db, config, control } = site;
   const pool = createNodePool({ db, clock: ctx.clock, strategy: 'greedy', reachable: () => true });
-  return createManager({ ctx, db, config, control, pool, handOver: (ids) => site.dispatcher.handOver(ids), decision: decision(onFailure) });
+  return createManager({ ctx, db, config, control, pool, handOver: (intents) => site.dispatcher.handOver(intents), decision: decision(onFailure) });
 }
 const request = (over: Partial<CreateRequest> = {}): CreateRequest => ({ minCount: 1, maxCount: 2, image: 'guest', type: 'm1.small', ...over });
 const leases = async (): Promise<number> => (await site.db.query(statement<{ n: number }>('test-leases', 'SELECT count(*) AS n FROM lease')))[0]?.n ?? 0;

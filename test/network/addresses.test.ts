@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { assignAddresses, releaseAddresses, takeAddresses } from '../../src/network/addresses.ts';
+import { assignAddresses, takeAddresses } from '../../src/network/addresses.ts';
+import type { Queryable } from '../../src/store/db.ts';
+import { releaseLeases } from '../../src/store/leases.ts';
 import { addressesOf } from '../../src/store/networks.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { addAccount, addImage, addLease, addNetwork } from '../support/rows.ts';
@@ -14,6 +16,9 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
+/** As their end does. */
+const release = (q: Queryable, leases: readonly string[]): Promise<unknown> => q.query(releaseLeases, ['[]', '[]', '[]', new Date(), leases, leases.map(() => new Date())]);
+
 const holders = async (networkId: number): Promise<Array<string | null>> =>
   (await t.db.query(addressesOf, [networkId])).map((a) => a.lease_id);
 
@@ -27,8 +32,8 @@ describe('addresses of a pool', () => {
       await assignAddresses(tx, [{ addressId: taken[0]!.id, leaseId: one }, { addressId: taken[1]!.id, leaseId: two }]);
     });
     expect(await holders(network.id)).toEqual([one, two, null]);
-    await releaseAddresses(t.db, [one]);
-    await releaseAddresses(t.db, [one, 'i-00000000']);
+    await release(t.db, [one]);
+    await release(t.db, [one, 'i-00000000']);
     expect(await holders(network.id)).toEqual([null, two, null]);
   });
 
@@ -39,7 +44,7 @@ describe('addresses of a pool', () => {
       const lease = `i-${'f'.repeat(17)}`;
       await assignAddresses(tx, [{ addressId: address!.id, leaseId: lease }]);
       await expect(assignAddresses(tx, [{ addressId: address!.id, leaseId: lease }])).rejects.toThrow('1 of 1 addresses were taken');
-      await releaseAddresses(tx, [lease]);
+      await release(tx, [lease]);
     });
   });
 

@@ -60,7 +60,7 @@ export async function openTestSite(options: {
   const borrowing = options.lrm === undefined ? undefined : {
     facts: () => late.slots?.facts() ?? null, wake: () => late.slots?.wake(), nodesChanged: () => late.monitor?.reload() ?? Promise.resolve(), hostKeys: () => null,
   };
-  const manager = createManager({ ctx, db, config, control, pool, borrowing, repository: { remove: (which) => saving.repository.remove(which), diskBytes: (image) => saving.repository.diskBytes(image) }, handOver: (ids) => dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing, repository: { remove: (which) => saving.repository.remove(which), diskBytes: (image) => saving.repository.diskBytes(image) }, handOver: (intents) => dispatcher?.handOver(intents) });
   const saving = testSaving({ ctx, db, control, recorder: manager.work.recorder, userMb: config.images.user_mb });
   dispatcher = createDispatcher({ ctx, db, config, control, recorder: manager.work.recorder, save: saving.save, imagePath: (f) => `/images/${f}` });
   const d = dispatcher;

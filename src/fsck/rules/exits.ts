@@ -40,14 +40,14 @@ const SLOTLESS = statement<Stuck & { slot: string | null; slot_state: string | n
 /** Locked, and still in the state in which it was found. */
 async function change(site: FsckSite, of: readonly string[], broken: typeof IDLE, apply: (batch: TransitionBatch, lease: LockedLease) => void): Promise<void> {
   const { ctx, config } = site;
-  const { intentIds } = await site.db.transaction(async (tx: Queryable) => {
+  const { intents } = await site.db.transaction(async (tx: Queryable) => {
     const leases = await tx.query(lockLeases, [of, null]);
     const still = new Set((await tx.query(broken)).map((l) => l.id));
     const batch = new TransitionBatch(ctx.random, ctx.clock.now(), config.accounting.charge_granularity);
     for (const lease of leases) if (still.has(lease.id)) apply(batch, lease);
     return batch.write(tx);
   });
-  if (intentIds.length > 0) site.handOver(intentIds);
+  if (intents.length > 0) site.handOver(intents);
 }
 
 const idle: Rule = {

@@ -154,9 +154,10 @@ export class SlotBatch {
   async write(tx: Queryable): Promise<SlotEffects> {
     if (this.touchedNodes.size > 0) await tx.query(updateSlotNodes, [JSON.stringify([...this.touchedNodes].map(nodeRow))]);
     if (this.touched.size > 0) await tx.query(updateSlots, [JSON.stringify([...this.touched].map(slotRow))]);
-    const effects = await this.leases.write(tx);
+    // Before what is written for their nodes, which carries until when their guests have time.
     const displaced = [...this.displaced];
     if (displaced.length > 0) await tx.query(markPreempted, [displaced.map(([id]) => id), new Date(this.now), displaced.map(([, ms]) => new Date(ms))]);
+    const effects = await this.leases.write(tx);
     if (this.ended.length > 0) await tx.query(endSlotVmmNodes, [this.ended, new Date(this.now)]);
     return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed, restored: this.restored.map((n) => ({ ...n.phases, ...this.touchedNodes.get(n) })) };
   }
@@ -190,7 +191,7 @@ export async function changeSlots<T>(deps: SlotDeps, slotIds: readonly string[],
   if (effects.nodesChanged) {
     await deps.borrowing?.nodesChanged().catch((e: unknown) => deps.ctx.log.warn('borrowed nodes could not be read; they are again shortly', { error: (e as Error).message }));
   }
-  if (effects.intentIds.length > 0) deps.handOver(effects.intentIds);
+  if (effects.intents.length > 0) deps.handOver(effects.intents);
   if (effects.toTend) deps.borrowing?.wake();
   return result;
 }

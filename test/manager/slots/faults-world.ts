@@ -2,6 +2,7 @@
  * A site on virtual time whose service dies and starts again on the same database, over a batch system and pilots that
  * misbehave as the test says. Only the database, the manager and the workers are the product's own.
  */
+import type { HandOver } from '../../../src/manager/deps.ts';
 import { createManager, type FullManager } from '../../../src/manager/index.ts';
 import { createNodePool } from '../../../src/manager/pool.ts';
 import { createInbox, type Inbox } from '../../../src/manager/slots/inbox.ts';
@@ -217,13 +218,13 @@ export class World {
     const db = this.#mortalDb(life);
     const control = this.#mortalControl(life);
     const pool = createNodePool({ db, clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up });
-    const late: { handOver?: (ids: readonly string[]) => void; reload?: () => Promise<void> } = {};
+    const late: { handOver?: HandOver; reload?: () => Promise<void> } = {};
     const borrowing = { facts: () => life.slots.facts(), wake: () => life.slots.wake(), nodesChanged: () => late.reload?.() ?? Promise.resolve(), hostKeys: () => null };
-    life.manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (ids) => late.handOver?.(ids) });
+    life.manager = createManager({ ctx, db, config, control, pool, borrowing, handOver: (intents) => late.handOver?.(intents) });
     const { work } = life.manager;
     const saving = testSaving({ ctx, db, control, recorder: work.recorder }, (take) => this.#count(take));
     const dispatcher = createDispatcher({ ctx, db, config, control, recorder: work.recorder, save: saving.save, imagePath: (f) => `/images/${f}` });
-    late.handOver = (ids) => dispatcher.handOver(ids);
+    late.handOver = (intents) => dispatcher.handOver(intents);
     const monitor = createNodeMonitor({
       ctx, db, control, nodes: work.nodes, recorder: work.recorder, nodeName: (id) => pool.name(id), refreshPool: (n) => pool.refresh(n), poll: (id) => dispatcher.poll(id),
     });

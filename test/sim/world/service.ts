@@ -106,7 +106,7 @@ export function startService(parts: ServiceParts): Service {
   });
   const heartbeat = createHeartbeat(worker('heartbeat'), processes);
   const pool = createNodePool({ db, clock: ctx.clock, strategy: config.scheduler.strategy, reachable: (id) => control.state(id).up, self: processes });
-  const manager = createManager({ ctx, db, config, control, pool, borrowing, self: processes, handOver: (ids) => late.dispatcher?.handOver(ids) });
+  const manager = createManager({ ctx, db, config, control, pool, borrowing, self: processes, handOver: (intents) => late.dispatcher?.handOver(intents) });
   const { recorder, nodes } = manager.work;
   const nodeName = (id: number): string => pool.name(id);
   const dispatcher = createDispatcher({
