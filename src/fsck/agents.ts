@@ -22,7 +22,7 @@ export function agentsOn(ctx: Context, control: ControlClient, nodes: Pick<NodeC
     async compare(nodeId) {
       const { hello, reason } = control.state(nodeId);
       if (hello === null) throw new Error(reason ?? 'its agent is not connected');
-      const requests = await nodes.up(nodeId, hello, () => list(nodeId));
+      const { orphans: requests } = await nodes.up(nodeId, hello, () => list(nodeId));
       const failed: string[] = [];
       await control.call([{ nodeId, requests }], {
         onAnswer: (a) => {

@@ -11,12 +11,19 @@ import { lockNodes, recordNodeDown, recordNodeUp } from '../store/nodes.ts';
 import type { ManagerDeps } from './deps.ts';
 import type { Recorder } from './recorder.ts';
 
+export interface Contact {
+  /** Requests that remove VMs without a lease. */
+  readonly orphans: readonly AgentRequest[];
+  /** Work for the node is open. */
+  readonly waits: boolean;
+}
+
 export interface NodeCases {
   /**
    * The channel to the node is up: its state is written, its VMs are compared, what waits for it is due. `list` asks the
-   * node for its VMs. Returns the requests that remove VMs without a lease.
+   * node for its VMs.
    */
-  up(nodeId: number, hello: AgentHello, list: () => Promise<readonly VmInfo[]>): Promise<readonly AgentRequest[]>;
+  up(nodeId: number, hello: AgentHello, list: () => Promise<readonly VmInfo[]>): Promise<Contact>;
   down(nodeId: number, reason: string): Promise<void>;
 }
 
@@ -37,8 +44,8 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
       await db.query(recordNodeUp, [nodeId, now, hello.version, hello.driver, hello.bootId, self?.id() ?? null, hello.can?.includes('serialize') === true]);
       pool.setReachable(nodeId, true);
       const orphans = await compare(nodeId, held, vms);
-      await db.query(wakeIntents, [nodeId, now, self?.id() ?? null]);
-      return orphans;
+      const open = await db.query(wakeIntents, [nodeId, now, self?.id() ?? null]);
+      return { orphans, waits: open.length > 0 };
     },
     async down(nodeId, reason) {
       pool.setReachable(nodeId, false);

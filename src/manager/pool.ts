@@ -1,7 +1,7 @@
 /**
  * The scheduler's snapshot of the nodes, kept near the truth: changed by what this process commits, read again from the
- * table when it is old, when another process was in the way, and before anyone is refused on its word. A node counts as
- * reachable when this process, or another one, has a channel to its agent.
+ * table when it is old and other processes may have changed that, when another process was in the way, and before anyone
+ * is refused on its word. A node counts as reachable when this process, or another one, has a channel to its agent.
  */
 import { isFault, type Fault } from '../lease/faults.ts';
 import type { Resources } from '../lease/types.ts';
@@ -12,9 +12,9 @@ import { isRefusal, type PlanRequest, type PoolNode, type Room, type StrategyNam
 import type { Clock } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import { allNodes, type ReachedNodeRow } from '../store/nodes.ts';
-import type { Self } from './processes.ts';
+import type { Processes } from './processes.ts';
 
-/** Age at which the snapshot is read again before the next plan, ms. */
+/** Age at which the snapshot is read again before the next plan where others place leases too, ms. */
 const OLD_MS = 5_000;
 /** A refusal is given on a snapshot no older than this, ms. */
 const FRESH_MS = 250;
@@ -50,19 +50,23 @@ function gained(before: PoolNode | undefined, node: PoolNode): boolean {
   return is.memoryMb > was.memoryMb || is.cores > was.cores;
 }
 
-export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean; self?: Self }): NodePool {
+export function createNodePool(options: { db: Db; clock: Clock; strategy: StrategyName; reachable: (nodeId: number) => boolean; self?: Pick<Processes, 'id' | 'accompanied'> }): NodePool {
   const { db, clock } = options;
   let pool = new Pool();
   let readAt = -Infinity;
+  /** Somebody has found it wrong, or nobody has read it yet. */
+  let isWrong = true;
   let others = new Set<number>();
   let gains = 0;
 
   async function read(): Promise<void> {
     const startedAt = clock.monotonic();
-    fill(await db.query(allNodes), startedAt);
+    fill(await db.query(allNodes));
+    readAt = startedAt;
+    isWrong = false;
   }
 
-  function fill(rows: readonly ReachedNodeRow[], startedAt: number): void {
+  function fill(rows: readonly ReachedNodeRow[]): void {
     const me = options.self?.id();
     others = new Set(rows.filter((n) => n.channels.some((c) => c !== me)).map((n) => n.id));
     const before = pool;
@@ -72,7 +76,6 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
       networks: n.networks, active: n.active && n.slot_id === null, reachable: options.reachable(n.id) || others.has(n.id),
     })));
     if ([...pool.nodes()].some((n) => gained(before.node(n.id), n))) gains += 1;
-    readAt = startedAt;
   }
 
   function tryPlace(request: PlanRequest): readonly number[] | Fault {
@@ -84,16 +87,20 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
 
   return {
     async ready() {
-      if (clock.monotonic() - readAt > OLD_MS) await read();
+      const alone = options.self?.accompanied === false;
+      if (isWrong || (!alone && clock.monotonic() - readAt > OLD_MS)) await read();
     },
     invalidate() {
+      isWrong = true;
+    },
+    refresh(rows) {
+      fill(rows);
+      // What was committed since it was read is not in it: nobody is refused on its word.
       readAt = -Infinity;
     },
-    // Not the truth for a plan: what was committed since it was read is not in it.
-    refresh: (rows) => fill(rows, -Infinity),
     async place(request) {
       const answer = tryPlace(request);
-      if (!isFault(answer) || clock.monotonic() - readAt <= FRESH_MS) return answer;
+      if (!isFault(answer) || (!isWrong && clock.monotonic() - readAt <= FRESH_MS)) return answer;
       await read();
       return tryPlace(request);
     },
@@ -105,14 +112,14 @@ export function createNodePool(options: { db: Db; clock: Clock; strategy: Strate
       for (const id of nodeIds) {
         const node = pool.node(id);
         // A snapshot read after the commit that gave the room back has it already; the table decides in any case.
-        if (node === undefined || node.memoryUsed < room.memoryMb || node.coresUsed < room.cores) readAt = -Infinity;
+        if (node === undefined || node.memoryUsed < room.memoryMb || node.coresUsed < room.cores) isWrong = true;
         else pool.release(id, room);
       }
     },
     setReachable(nodeId, reachable) {
       const node = pool.node(nodeId);
       if (reachable) gains += 1;
-      if (node === undefined) readAt = -Infinity;
+      if (node === undefined) isWrong = true;
       else if (node.reachable !== (reachable || others.has(nodeId))) pool.upsert({ ...node, reachable: reachable || others.has(nodeId) });
     },
     elsewhere: (nodeId) => others.has(nodeId),

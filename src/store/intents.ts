@@ -102,10 +102,14 @@ export const supersedeIntents = statement<never>('supersede-intents', `
 /**
  * $1 node, $2 now, $3 this process: what waits for a node that has come back is due at once, unless another process has it under
  * way. Rows that another transaction holds are being finished or sent; to wait for them, with others held, could end in a deadlock.
+ * A row when there is anything at all that waits for it.
  */
-export const wakeIntents = statement<never>('wake-intents', `
-  UPDATE intent SET next_at = $2 WHERE id IN (
-    SELECT id FROM intent WHERE node_id = $1 AND state = 'open' AND next_at > $2 AND ($3::bigint IS NULL OR process_id IS NULL OR process_id = $3) FOR UPDATE SKIP LOCKED)`);
+export const wakeIntents = statement<{ node_id: number }>('wake-intents', `
+  WITH woken AS (
+    UPDATE intent SET next_at = $2 WHERE id IN (
+      SELECT id FROM intent WHERE node_id = $1 AND state = 'open' AND next_at > $2 AND ($3::bigint IS NULL OR process_id IS NULL OR process_id = $3) FOR UPDATE SKIP LOCKED)
+  )
+  SELECT node_id FROM intent WHERE node_id = $1 AND state = 'open' LIMIT 1`);
 
 /** $1 leases: the generation of each one's latest start, which made the VM that is or was there */
 export const startGenerations = statement<{ lease_id: string; generation: number }>('start-generations', `

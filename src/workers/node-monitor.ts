@@ -93,9 +93,9 @@ export function createNodeMonitor(deps: {
       await deps.nodes.down(state.nodeId, state.reason ?? 'not connected');
       return;
     }
-    const orphans = await deps.nodes.up(state.nodeId, state.hello, () => list(state.nodeId));
+    const { orphans, waits } = await deps.nodes.up(state.nodeId, state.hello, () => list(state.nodeId));
     if (orphans.length > 0) await removeOrphans(state.nodeId, orphans);
-    await deps.poll(state.nodeId);
+    if (waits) await deps.poll(state.nodeId);
   }
 
   async function list(nodeId: number): Promise<readonly VmInfo[]> {

@@ -25,7 +25,7 @@ const vms = (): VmInfo[] => [...site.control.node(1).vms.values()];
 
 it('a VM that starts while its node is asked for its VMs is not taken for gone', async () => {
   let id = '';
-  const orphans = await site.manager.work.nodes.up(1, hello(), async () => {
+  const { orphans } = await site.manager.work.nodes.up(1, hello(), async () => {
     const before = vms();
     id = await running();
     return before;
@@ -36,7 +36,7 @@ it('a VM that starts while its node is asked for its VMs is not taken for gone',
 
 it('a lease that is made while its node is asked for its VMs keeps its VM', async () => {
   let id = '';
-  const orphans = await site.manager.work.nodes.up(1, hello(), async () => {
+  const { orphans } = await site.manager.work.nodes.up(1, hello(), async () => {
     id = await running();
     return vms();
   });
@@ -67,7 +67,7 @@ it.each(['propagated', 'stopped'] as const)('a VM that was shut down while nobod
   if (vm === undefined) throw new Error('it runs');
   site.control.node(1).vms.set(id, { ...vm, state: left, pid: null, reach: null });
   site.control.answer = () => undefined;
-  expect(await site.manager.work.nodes.up(1, hello(), () => Promise.resolve(vms()))).toEqual([]);
+  expect((await site.manager.work.nodes.up(1, hello(), () => Promise.resolve(vms()))).orphans).toEqual([]);
   expect((await see(id))?.state).toBe('ShuttingDown');
   await site.dispatcher.poll(1);
   await site.settled();

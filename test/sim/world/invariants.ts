@@ -48,8 +48,10 @@ const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: 
 /** A lease whose time is over is ended within a second or so, and gone when its node has said so. */
 const OVERDUE_MS = 60_000;
 
+/** Nodes of the service's own only come and go: what they have given changes by one statement. */
+const NODES_OF = { owned: [ROOM], borrowed: [ROOM, 'vmm_node'] };
 /** Those that rules are about. */
-const EVERYWHERE = ['policy', 'lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'vmm_node', ROOM, 'slot', 'slot_node'];
+const EVERYWHERE = ['policy', 'lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'slot', 'slot_node'];
 
 /** So often all leases are looked at, and not those alone that have changed. */
 const ALL_EVERY = 20;
@@ -75,6 +77,7 @@ export class Invariants {
   #writes = -1;
   #vmChanges = -1;
   readonly #pilot: boolean;
+  readonly #nodes: readonly string[];
   readonly #story = createHash('sha256');
   events = 0;
   /** How often a lease began to run: without any, little of what must hold was asked. */
@@ -82,6 +85,7 @@ export class Invariants {
 
   constructor(private readonly site: Site) {
     this.#pilot = site.batch !== undefined;
+    this.#nodes = NODES_OF[this.#pilot ? 'borrowed' : 'owned'];
   }
 
   /** Digest of the trails of all leases. */
@@ -94,14 +98,14 @@ export class Invariants {
     const { database } = this.site;
     if (!database.atRest || database.writes === this.#writes) return this.#machines();
     this.#writes = database.writes;
-    if (!this.#changed(EVERYWHERE)) return this.#machines();
+    if (!this.#changed([...EVERYWHERE, ...this.#nodes])) return this.#machines();
     this.#looks += 1;
     // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.
     const all = this.#looks % ALL_EVERY === 0;
     const told = this.#changed(['event']);
     const intervals = this.#changed(['usage_interval']);
     const checks: Check[] = [];
-    if (this.#changed(['vmm_node', ROOM]) || all) checks.push(NODES);
+    if (this.#changed(this.#nodes) || all) checks.push(NODES);
     if (this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node'])) checks.push(SLOTS);
     const more = this.site.more !== undefined && this.#changed(['lease', 'policy']);
     if (more) checks.push(SPOT);
