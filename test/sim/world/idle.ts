@@ -58,13 +58,13 @@ export class Idle {
 
   /** Agents end a connection that is silent: they look for it each minute. */
   ofAgents(): Leap {
-    return { polls: (ms, background) => background && ms === AGENT_LOOKS_MS, most: MOST_MS, idle: () => this.#calm(CALM_MS, ['network']) };
+    return { polls: (ms, background) => background && ms === AGENT_LOOKS_MS, most: MOST_MS, together: true, idle: () => this.#calm(CALM_MS, ['network']) };
   }
 
   leap(process: Process, worker: Worker | 'control'): Leap {
     if (worker === 'control') {
       const ping = this.site.config.control.silence_ms / 5;
-      return { polls: (ms, background) => background && ms === ping, idle: () => this.#calm(CALM_MS, ['network']), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
+      return { polls: (ms, background) => background && ms === ping, together: true, idle: () => this.#calm(CALM_MS, ['network']), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
     }
     // The list of the batch system is asked for as often as ever.
     if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#nothingFor(process, worker) };

@@ -43,6 +43,7 @@ export class Loop {
     await this.#step();
     for (let fn = this.time.next(end); fn !== undefined; fn = this.time.next(end)) {
       fn();
+      for (let more = this.time.also(); more !== undefined; more = this.time.also()) more();
       await this.#step();
     }
     this.time.skipTo(end);

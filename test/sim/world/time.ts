@@ -16,12 +16,15 @@ interface Alarm {
   readonly idle?: () => boolean;
   /** When it is made all the same. */
   readonly atLast?: number;
+  readonly together?: true;
 }
 
 /** Which timers of a clock are polls, and when they would find nothing. */
 export interface Leap {
   readonly polls: (ms: number, background: boolean) => boolean;
   readonly idle: () => boolean;
+  /** Those of one moment are one step: none of them does anything that another could find. */
+  readonly together?: true;
   /** ms after which a poll is made all the same: what waits for it to come has a patience of its own. */
   readonly most: number;
 }
@@ -41,6 +44,8 @@ export class VirtualTime {
   /** Polls that were not made. */
   leapt = 0;
   readonly #heap: Alarm[] = [];
+  /** Of the last timer. */
+  #together = false;
 
   get now(): number {
     return this.#now;
@@ -61,7 +66,8 @@ export class VirtualTime {
       monotonic: () => this.#now - born,
       after: (ms, fn, background = false) => {
         const alarm: Alarm = {
-          at: this.#now + Math.max(0, ms), order: (this.#order += 1), fn: undefined, ...(leap?.polls(ms, background) === true ? { every: ms, idle: leap.idle, atLast: this.#now + leap.most } : {}),
+          at: this.#now + Math.max(0, ms), order: (this.#order += 1), fn: undefined,
+          ...(leap?.polls(ms, background) === true ? { every: ms, idle: leap.idle, atLast: this.#now + leap.most, ...(leap.together === true ? { together: leap.together } : {}) } : {}),
         };
         alarm.fn = () => {
           if (!owner.alive) return;
@@ -78,11 +84,23 @@ export class VirtualTime {
 
   /** Goes to the next timer that is due until `end`, leaping over polls that would find nothing; undefined when there is none. */
   next(end: number): (() => void) | undefined {
-    for (let top = this.#heap[0]; top !== undefined && (top.fn === undefined || top.at <= end); top = this.#heap[0]) {
+    return this.#take((top) => top.at <= end);
+  }
+
+  /** The next of those that are done together with the last one. */
+  also(): (() => void) | undefined {
+    return this.#together ? this.#take((top) => top.together === true && top.at <= this.#now) : undefined;
+  }
+
+  #take(wanted: (top: Alarm) => boolean): (() => void) | undefined {
+    for (let top = this.#heap[0]; top !== undefined && (top.fn === undefined || wanted(top)); top = this.#heap[0]) {
       this.#pop();
       if (top.fn === undefined) continue;
       this.#now = Math.max(this.#now, top.at);
-      if (top.idle?.() !== true || top.at >= (top.atLast ?? Infinity)) return top.fn;
+      if (top.idle?.() !== true || top.at >= (top.atLast ?? Infinity)) {
+        this.#together = top.together === true;
+        return top.fn;
+      }
       this.leapt += 1;
       top.at += top.every ?? 0;
       top.order = this.#order += 1;
