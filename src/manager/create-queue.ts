@@ -15,6 +15,7 @@ import { countSpotLaunches } from '../store/spot.ts';
 import { askOf, openBudgets, withinDuration, type Budgets } from './budgets.ts';
 import type { ManagerDeps } from './deps.ts';
 import { gathered, gridIds, isGathered, writeGridGroups } from './gathering.ts';
+import { madeLeases } from './made.ts';
 import { assignNics } from './nics.ts';
 import { RoomTaken, type Placed } from './placing/types.ts';
 import { groupRows, leaseRows, tagRows } from './planned-rows.ts';
@@ -23,6 +24,7 @@ import type { Order, ResolvedRequest } from './resolved.ts';
 import { holdGroups } from './security-groups.ts';
 import { spotIdOf, writeSpotRequests } from './spot-launch.ts';
 import { HANDOVER_MS } from './transitions.ts';
+import type { LeaseView } from './types.ts';
 
 /** Orders in one transaction, and orders that may wait for the next one. */
 const MOST_IN_BATCH = 64;
@@ -34,6 +36,8 @@ export interface Created {
   readonly groupId: string;
   /** True when the client token named an earlier request. */
   readonly repeated: boolean;
+  /** As they were written just now; absent: they were made before. */
+  readonly leases?: readonly LeaseView[];
 }
 
 /** What is made answers with one `Created` for each request of the order. */
@@ -204,7 +208,7 @@ async function write(deps: ManagerDeps, tx: Queryable, planned: readonly Planned
     JSON.stringify(groups.flatMap((g) => leaseRows(g, now, deps.config.accounting.charge_granularity))), at, JSON.stringify(groups.flatMap(tagRows)), new Date(now + HANDOVER_MS),
     deps.self?.id() ?? null,
   ]);
-  for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false })));
+  for (const p of mine) outcomes.set(p.entry.index, p.groups.map((g) => ({ groupId: g.groupId, repeated: false, leases: madeLeases(g, now, (id) => deps.pool.name(id)) })));
   return intents;
 }
 

@@ -83,9 +83,8 @@ export function createManager(given: Omit<ManagerDeps, 'placer'>): FullManager {
     if (await roomPromised(deps)) throw new Fault('NoCapacity', 'No node has room now for preemptible instances', ['room is being made for others']);
   }
 
-  async function groupOf({ groupId, repeated }: Created): Promise<GroupView> {
-    const rows = await readLeases(deps.db, leasesOfGroup, [groupId]);
-    return { id: groupId, leases: rows.map(leaseView), repeated };
+  async function groupOf({ groupId, repeated, leases }: Created): Promise<GroupView> {
+    return { id: groupId, leases: leases ?? (await readLeases(deps.db, leasesOfGroup, [groupId])).map(leaseView), repeated };
   }
 
   /** A repeated request is answered as it was the first time, though its key pair or image is gone by now. */

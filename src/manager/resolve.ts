@@ -60,7 +60,7 @@ export async function lookUp(deps: LookUps, caller: Caller, r: CreateRequest): P
   checkTags(r.spot?.tags ?? {});
   if (r.diskGib !== undefined) await checkDisk(deps, r.diskGib, image, resources, type.name);
   return {
-    accountId: caller.accountId, who: caller.name, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
+    accountId: caller.accountId, who: caller.name, ownerId: caller.ownerId, requestId: caller.requestId, acceptedAt, minCount: r.minCount, maxCount: r.maxCount,
     image, type: type.name, resources, networks, zone, securityGroups, keyName: r.keyName ?? null, publicKey: key?.public_key ?? r.publicKey ?? null,
     userData: r.userData ?? null, durationS, durationAsked: r.durationS !== undefined, clientToken: r.clientToken ?? null, tags: r.tags ?? {}, volumeTags: r.volumeTags ?? {},
     endProtected: r.endProtected ?? false, stopProtected: r.stopProtected ?? false, rests: r.rests ?? false, grid: r.grid,

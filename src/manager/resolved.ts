@@ -6,6 +6,7 @@ import type { NetworkRow } from '../store/networks.ts';
 export interface ResolvedRequest {
   readonly accountId: number;
   readonly who: string;
+  readonly ownerId: string;
   readonly requestId: string;
   readonly acceptedAt: number;
   readonly minCount: number;

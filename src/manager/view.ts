@@ -9,7 +9,7 @@ export async function readLeases(q: Queryable, which: Statement<LeasesJson>, val
   return (await q.query(which, values))[0]?.leases ?? [];
 }
 
-export function leaseView(r: LeaseRow): LeaseView {
+export function leaseView(r: Omit<LeaseRow, 'seq'>): LeaseView {
   return {
     id: r.id,
     groupId: r.group_id,

@@ -32,6 +32,16 @@ describe('a lease', () => {
     expect(events.at(-1)).toMatchObject({ from: 'Starting', to: 'Running' });
   });
 
+  it('is answered as everyone sees it then', async () => {
+    site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
+    const { leases } = await site.manager.leases.create(site.alice, request({ maxCount: 2, tags: { purpose: 'test', team: 'blue' }, durationS: 600, clientToken: 'as-everyone' }));
+    expect(await site.manager.leases.describe(site.alice, { ids: leases.map((l) => l.id) })).toEqual(leases);
+    expect((await site.manager.leases.create(site.alice, request({ maxCount: 2, tags: { purpose: 'test', team: 'blue' }, durationS: 600, clientToken: 'as-everyone' }))).leases).toEqual(leases);
+    site.control.answer = () => undefined;
+    await site.manager.leases.end(site.alice, leases.map((l) => l.id), '');
+    await site.settled();
+  });
+
   it('ends: room, address and interval are given back and the record is charged', async () => {
     const id = await one();
     const [change] = await site.manager.leases.end(site.alice, [id], 'enough');

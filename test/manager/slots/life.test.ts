@@ -24,6 +24,9 @@ describe('a group on borrowed nodes', () => {
     const group = await create(2);
     expect(group.leases.map((l) => l.state)).toEqual(['Pending', 'Pending']);
     expect(group.leases[0]?.endsAt).toBeNull();
+    // As everyone sees them, but for what they wait for.
+    const seen = await p.site.manager.leases.describe(p.site.alice, { ids: group.leases.map((l) => l.id) });
+    expect(seen.map((l) => ({ ...l, waiting: null }))).toEqual(group.leases.map((l) => ({ ...l, waiting: null })));
     const slot = await p.until(p.slot, (s) => s.state === 'Queued');
     expect(p.lrm.submitted[0]).toMatchObject({ slotId: slot.id, walltimeS: 3600 + 60 + 60 + 30, parts: [{ nodes: 2, cores: 1, memoryMb: 128 }] });
     await p.site.slots.poll();
