@@ -14,6 +14,10 @@ import { isCalm } from './weather.ts';
 /** What goes wrong, and so whose polls may find something: who speaks with agents, who speaks with the database, who watches other services. */
 export type Trouble = 'network' | 'database' | 'services';
 const EVERYTHING: readonly Trouble[] = ['network', 'database', 'services'];
+// Made once: they are asked for at each poll.
+const NETWORK: readonly Trouble[] = ['network'];
+const NETWORK_AND_DATABASE: readonly Trouble[] = ['network', 'database'];
+const DATABASE_AND_SERVICES: readonly Trouble[] = ['database', 'services'];
 
 /** After a disturbance every poll is made for so long. */
 const CALM_MS = 20_000;
@@ -58,13 +62,13 @@ export class Idle {
 
   /** Agents end a connection that is silent: they look for it each minute. */
   ofAgents(): Leap {
-    return { polls: (ms, background) => background && ms === AGENT_LOOKS_MS, most: MOST_MS, together: true, idle: () => this.#calm(CALM_MS, ['network']) };
+    return { polls: (ms, background) => background && ms === AGENT_LOOKS_MS, most: MOST_MS, together: true, idle: () => this.#calm(CALM_MS, NETWORK) };
   }
 
   leap(process: Process, worker: Worker | 'control'): Leap {
     if (worker === 'control') {
       const ping = this.site.config.control.silence_ms / 5;
-      return { polls: (ms, background) => background && ms === ping, together: true, idle: () => this.#calm(CALM_MS, ['network']), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
+      return { polls: (ms, background) => background && ms === ping, together: true, idle: () => this.#calm(CALM_MS, NETWORK), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
     }
     // The list of the batch system is asked for as often as ever.
     if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#nothingFor(process, worker) };
@@ -73,8 +77,8 @@ export class Idle {
 
   #calm(ms: number, of: readonly Trouble[] = EVERYTHING): boolean {
     const { weather, network, time, machines, database } = this.site;
-    if (of.some((trouble) => time.now - this.#disturbedAt[trouble] <= ms)) return false;
-    return isCalm(weather) && time.now >= database.awayUntil && network.cutOff.size === 0 && machines.every((m) => m.up);
+    for (const trouble of of) if (time.now - this.#disturbedAt[trouble] <= ms) return false;
+    return isCalm(weather) && time.now >= database.awayUntil && network.cutOff.size === 0 && machines.every(isUp);
   }
 
   #nothingFor(process: Process, worker: Worker): boolean {
@@ -85,7 +89,7 @@ export class Idle {
       case 'sweeper': return isLater(this.#look().sweep, now);
       // It asks one question, as seldom as time could leap.
       case 'pruner': return false;
-      case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? ['network', 'database'] : EVERYTHING) && this.#nodesAreRead(process);
+      case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? NETWORK_AND_DATABASE : EVERYTHING) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
       case 'sinks': return this.#nothingToTell();
       case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
@@ -109,7 +113,7 @@ export class Idle {
 
   #nodesAreRead(process: Process): boolean {
     const read = this.#nodesRead.get(process);
-    const writes = this.site.database.writesTo(this.site.options.services === 1 ? NODES : [...NODES, ROOM]);
+    const writes = this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_AND_ROOM);
     this.#nodesRead.set(process, writes);
     return read === writes;
   }
@@ -117,7 +121,7 @@ export class Idle {
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
   #allLive(): boolean {
     const { services, options } = this.site;
-    return (options.services === 1 || this.#calm(LIVES_MS, ['database', 'services'])) && services.length === options.services && this.#look().lives === services.length;
+    return (options.services === 1 || this.#calm(LIVES_MS, DATABASE_AND_SERVICES)) && services.length === options.services && this.#look().lives === services.length;
   }
 
   #slotsRest(now: number): boolean {
@@ -127,6 +131,8 @@ export class Idle {
 }
 
 const NODES = ['vmm_node', 'node_channel'];
+const NODES_AND_ROOM = [...NODES, ROOM];
 const DUE_TABLES = ['lease', 'intent', 'process'];
 const DUE_TABLES_OF_PILOTS = [...DUE_TABLES, 'slot', 'slot_node', 'slot_message', 'vmm_node'];
+const isUp = (m: { readonly up: boolean }): boolean => m.up;
 const isLater = (due: number | null, now: number): boolean => due === null || due > now;

@@ -48,10 +48,15 @@ const USAGE = statement<{ lease_id: string; charged_minutes: number; intervals: 
 /** A lease whose time is over is ended within a second or so, and gone when its node has said so. */
 const OVERDUE_MS = 60_000;
 
-/** Nodes of the service's own only come and go: what they have given changes by one statement. */
+/** Of nodes. Those of the service's own only come and go: what they have given changes by one statement. */
 const NODES_OF = { owned: [ROOM], borrowed: [ROOM, 'vmm_node'] };
 /** Those that rules are about. */
-const EVERYWHERE = ['policy', 'lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'slot', 'slot_node'];
+const ALL_OF = (nodes: readonly string[]): string[] => ['policy', 'lease', 'lease_group', 'event', 'intent', 'network_address', 'usage_record', 'usage_interval', 'slot', 'slot_node', ...nodes];
+const EVERYWHERE = { owned: ALL_OF(NODES_OF.owned), borrowed: ALL_OF(NODES_OF.borrowed) };
+const TRAIL = ['event'];
+const INTERVALS = ['usage_interval'];
+const PLACES = ['lease', 'vmm_node', 'slot', 'slot_node'];
+const USE = ['lease', 'policy'];
 
 /** So often all leases are looked at, and not those alone that have changed. */
 const ALL_EVERY = 20;
@@ -71,13 +76,13 @@ export class Invariants {
   /** Lease → MiB of its VM. */
   readonly #memory = new Map<string, number>();
   #lastEvent = 0;
-  readonly #seen = new Map<string, number>();
+  readonly #seen = new Map<readonly string[], number>();
   #looks = 0;
   /** Of the whole database, at the last look. */
   #writes = -1;
   #vmChanges = -1;
   readonly #pilot: boolean;
-  readonly #nodes: readonly string[];
+  readonly #mode: 'owned' | 'borrowed';
   readonly #story = createHash('sha256');
   events = 0;
   /** How often a lease began to run: without any, little of what must hold was asked. */
@@ -85,7 +90,7 @@ export class Invariants {
 
   constructor(private readonly site: Site) {
     this.#pilot = site.batch !== undefined;
-    this.#nodes = NODES_OF[this.#pilot ? 'borrowed' : 'owned'];
+    this.#mode = this.#pilot ? 'borrowed' : 'owned';
   }
 
   /** Digest of the trails of all leases. */
@@ -98,16 +103,16 @@ export class Invariants {
     const { database } = this.site;
     if (!database.atRest || database.writes === this.#writes) return this.#machines();
     this.#writes = database.writes;
-    if (!this.#changed([...EVERYWHERE, ...this.#nodes])) return this.#machines();
+    if (!this.#changed(EVERYWHERE[this.#mode])) return this.#machines();
     this.#looks += 1;
     // What has not changed cannot have begun to be wrong; should it have all the same, it is found a little later.
     const all = this.#looks % ALL_EVERY === 0;
-    const told = this.#changed(['event']);
-    const intervals = this.#changed(['usage_interval']);
+    const told = this.#changed(TRAIL);
+    const intervals = this.#changed(INTERVALS);
     const checks: Check[] = [];
-    if (this.#changed(this.#nodes) || all) checks.push(NODES);
-    if (this.#pilot && this.#changed(['lease', 'vmm_node', 'slot', 'slot_node'])) checks.push(SLOTS);
-    const more = this.site.more !== undefined && this.#changed(['lease', 'policy']);
+    if (this.#changed(NODES_OF[this.#mode]) || all) checks.push(NODES);
+    if (this.#pilot && this.#changed(PLACES)) checks.push(SLOTS);
+    const more = this.site.more !== undefined && this.#changed(USE);
     if (more) checks.push(SPOT);
     return [...this.#ask(told, all ? 'all' : intervals ? 'with intervals' : 'without', checks), ...more ? this.site.more?.look() ?? [] : [], ...this.#machines()];
   }
@@ -124,10 +129,9 @@ export class Invariants {
 
   /** Since it was asked for these tables last. */
   #changed(tables: readonly string[]): boolean {
-    const key = tables.join();
     const writes = this.site.database.writesTo(tables);
-    const before = this.#seen.get(key);
-    this.#seen.set(key, writes);
+    const before = this.#seen.get(tables);
+    this.#seen.set(tables, writes);
     return before !== writes;
   }
 

@@ -46,6 +46,9 @@ export class VirtualTime {
   readonly #heap: Alarm[] = [];
   /** Of the last timer. */
   #together = false;
+  /** What the last poll asked that was leapt over, and when: others at that moment that ask the same are told the same. */
+  #asked: (() => boolean) | undefined;
+  #askedAt = -1;
 
   get now(): number {
     return this.#now;
@@ -84,21 +87,22 @@ export class VirtualTime {
 
   /** Goes to the next timer that is due until `end`, leaping over polls that would find nothing; undefined when there is none. */
   next(end: number): (() => void) | undefined {
-    return this.#take((top) => top.at <= end);
+    return this.#take(end, false);
   }
 
   /** The next of those that are done together with the last one. */
   also(): (() => void) | undefined {
-    return this.#together ? this.#take((top) => top.together === true && top.at <= this.#now) : undefined;
+    return this.#together ? this.#take(this.#now, true) : undefined;
   }
 
-  #take(wanted: (top: Alarm) => boolean): (() => void) | undefined {
-    for (let top = this.#heap[0]; top !== undefined && (top.fn === undefined || wanted(top)); top = this.#heap[0]) {
+  #take(end: number, together: boolean): (() => void) | undefined {
+    for (let top = this.#heap[0]; top !== undefined && (top.fn === undefined || (top.at <= end && (!together || top.together === true))); top = this.#heap[0]) {
       this.#pop();
       if (top.fn === undefined) continue;
       this.#now = Math.max(this.#now, top.at);
-      if (top.idle?.() !== true || top.at >= (top.atLast ?? Infinity)) {
+      if (!this.#isIdle(top) || top.at >= (top.atLast ?? Infinity)) {
         this.#together = top.together === true;
+        this.#asked = undefined;
         return top.fn;
       }
       this.leapt += 1;
@@ -107,6 +111,15 @@ export class VirtualTime {
       this.#push(top);
     }
     return undefined;
+  }
+
+  #isIdle({ idle }: Alarm): boolean {
+    if (idle === undefined) return false;
+    if (idle === this.#asked && this.#askedAt === this.#now) return true;
+    if (!idle()) return false;
+    this.#asked = idle;
+    this.#askedAt = this.#now;
+    return true;
   }
 
   /** Nothing fires on the way. */
