@@ -139,5 +139,5 @@ async function takeRoom(tx: Queryable, lease: LockedLease, more: { memory: numbe
     throw new Fault('NoCapacity', 'The disk of the instance is on a node that has no room for this type', [
       `${node.name} has ${free.memory} MiB and ${free.cores} cores free; ${more.memory} MiB and ${more.cores} cores more are needed`]);
   }
-  await tx.query(changeNodeUse, [[lease.node_id], [more.memory], [more.cores]]);
+  await tx.query(changeNodeUse, [[lease.node_id], [more.memory], [more.cores], false]);
 }

@@ -1,27 +1,23 @@
 /** Gives the planned leases their network interfaces: generated for user-mode networks, taken from the pool for bridges. */
-import { assignAddresses, takeAddresses, type PoolAddress } from '../network/addresses.ts';
+import { giveOut, type PoolAddress } from '../network/addresses.ts';
 import { bridgeNic, userNic } from '../network/nics.ts';
 import type { Queryable } from '../store/db.ts';
 import type { ManagerDeps } from './deps.ts';
-import type { Planned, PlannedLease } from './planned.ts';
+import type { Planned } from './planned.ts';
+
+const NONE: ReadonlyMap<string, PoolAddress> = new Map();
 
 /** @throws Fault NoAddress */
 export async function assignNics(deps: ManagerDeps, tx: Queryable, planned: readonly Planned[]): Promise<void> {
   for (const { request, leases } of planned) {
     for (const [index, network] of request.networks.entries()) {
-      const addresses = network.kind === 'bridge' ? await lease(tx, network, leases) : [];
-      leases.forEach((l, i) => {
-        const address = addresses[i];
+      const addresses = network.kind === 'bridge' ? await giveOut(tx, network, leases.map((l) => l.id)) : NONE;
+      leases.forEach((l) => {
+        const address = addresses.get(l.id);
         l.nics.push(address === undefined
           ? userNic(deps.ctx.random, deps.config.network.mac_prefix, network, l.id, index)
           : bridgeNic(network, address));
       });
     }
   }
-}
-
-async function lease(tx: Queryable, network: { id: number; name: string }, leases: readonly PlannedLease[]): Promise<PoolAddress[]> {
-  const addresses = await takeAddresses(tx, network, leases.length);
-  await assignAddresses(tx, addresses.map((a, i) => ({ addressId: a.id, leaseId: leases[i]?.id ?? '' })));
-  return addresses;
 }

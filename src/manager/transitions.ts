@@ -216,7 +216,7 @@ export class TransitionBatch {
     const ids = [...use.keys()];
     // A single row is locked by its change.
     if (ids.length > 1) await tx.query(lockNodes, [ids]);
-    await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores)]);
+    await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores), false]);
   }
 }
 

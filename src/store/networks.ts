@@ -52,19 +52,18 @@ export interface AddressRow {
   lease_id: string | null;
 }
 
-/** $1 network id, $2 how many. Addresses that another transaction is taking are passed over, not waited for. */
-export const takeFreeAddresses = statement<AddressRow>('take-free-addresses', `
-  SELECT id, host(ip) AS ip, hostname, mac, lease_id FROM network_address
-   WHERE network_id = $1 AND lease_id IS NULL ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`);
+/** $1 network id, $2 leases: each gets a free address, in the order of the pool. Addresses that another transaction is taking are passed over, not waited for. */
+export const giveAddresses = statement<AddressRow>('give-addresses', `
+  WITH free AS (
+    SELECT id FROM network_address WHERE network_id = $1 AND lease_id IS NULL ORDER BY id LIMIT cardinality($2::text[]) FOR UPDATE SKIP LOCKED
+  ), x AS (
+    SELECT f.id, l.lease_id FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM free) f JOIN unnest($2::text[]) WITH ORDINALITY AS l(lease_id, n) USING (n)
+  )
+  UPDATE network_address a SET lease_id = x.lease_id FROM x WHERE a.id = x.id RETURNING a.id, host(a.ip) AS ip, a.hostname, a.mac, a.lease_id`);
 
 /** $1 network id */
 export const countFreeAddresses = statement<{ free: number; total: number }>('count-free-addresses', `
   SELECT count(*) FILTER (WHERE lease_id IS NULL) AS free, count(*) AS total FROM network_address WHERE network_id = $1`);
-
-/** $1 address ids, $2 leases, in parallel arrays */
-export const giveAddresses = statement<{ id: number }>('give-addresses', `
-  UPDATE network_address a SET lease_id = x.lease_id
-    FROM unnest($1::bigint[], $2::text[]) AS x(id, lease_id) WHERE a.id = x.id AND a.lease_id IS NULL RETURNING a.id`);
 
 /** $1 network id, in the order in which they are leased */
 export const addressesOf = statement<AddressRow>('addresses-of', `

@@ -29,10 +29,14 @@ export const allNodes = statement<ReachedNodeRow>('all-nodes', `
 export const lockNodes = statement<NodeRow>('lock-nodes', `
   SELECT ${COLUMNS} FROM vmm_node WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE`);
 
-/** $1 ids, $2 memory, $3 cores, in parallel arrays: what leases take (positive) or give back (negative). */
-export const changeNodeUse = statement<never>('change-node-use', `
+/**
+ * $1 ids, $2 memory, $3 cores, in parallel arrays: what leases take (positive) or give back (negative). $4: they take it, from nodes only
+ * that are in use and have it. Of which nodes it was.
+ */
+export const changeNodeUse = statement<{ id: number }>('change-node-use', `
   UPDATE vmm_node n SET memory_used = n.memory_used + x.memory, cores_used = n.cores_used + x.cores
-    FROM unnest($1::bigint[], $2::int[], $3::int[]) AS x(id, memory, cores) WHERE n.id = x.id`);
+    FROM unnest($1::bigint[], $2::int[], $3::int[]) AS x(id, memory, cores)
+   WHERE n.id = x.id AND (NOT $4::boolean OR (n.active AND n.memory_used + x.memory <= n.memory_mb AND n.cores_used + x.cores <= n.cores)) RETURNING n.id`);
 
 /** $1 id, $2 now, $3 agent version, $4 driver, $5 boot id, $6 the process that has the channel (null: there is but one), $7 it keeps the memory of VMs */
 export const recordNodeUp = statement<never>('record-node-up', `

@@ -46,17 +46,13 @@ export const planRequest = ({ request: r, maxCount, zones }: Asked): PlanRequest
   ...(zones === null ? {} : { zones }), minCount: r.minCount, maxCount,
 });
 
-/** The plan was made on a snapshot; here it is held against the rows themselves, under lock. */
+/** The plan was made on a snapshot; here it is held against the rows themselves, under lock. A single row is locked by its change. */
 async function reserve(tx: Queryable, planned: readonly PlacedGroup[]): Promise<void> {
   const use = room(planned);
   const ids = [...use.keys()];
-  const rows = await tx.query(lockNodes, [ids]);
-  const fits = rows.length === ids.length && rows.every((n) => {
-    const u = use.get(n.id);
-    return u !== undefined && n.active && n.memory_used + u.memory <= n.memory_mb && n.cores_used + u.cores <= n.cores;
-  });
-  if (!fits) throw new RoomTaken();
-  await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores)]);
+  if (ids.length > 1) await tx.query(lockNodes, [ids]);
+  const taken = await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores), true]);
+  if (taken.length < ids.length) throw new RoomTaken();
 }
 
 /** Room that the plans take, per node. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { NewNetwork } from '../../../src/manager/admin-types.ts';
-import { assignAddresses, takeAddresses } from '../../../src/network/addresses.ts';
+import { giveOut } from '../../../src/network/addresses.ts';
 import { realRandom } from '../../../src/platform/real.ts';
 import { networksByName } from '../../../src/store/networks.ts';
 import { addAccount, addImage, addLease } from '../../support/rows.ts';
@@ -103,10 +103,7 @@ describe('remove', () => {
     await networks().addAddresses('busy', [{ ip: '192.0.2.30' }, { ip: '192.0.2.31' }]);
     const lease = await addLease(site.t.db, { accountId, imageId, networks: ['busy'] });
     const [network] = await site.t.db.query(networksByName, [['busy']]);
-    await site.t.db.transaction(async (tx) => {
-      const [address] = await takeAddresses(tx, network!, 1);
-      await assignAddresses(tx, [{ addressId: address!.id, leaseId: lease }]);
-    });
+    await giveOut(site.t.db, network!, [lease]);
     await expect(networks().removeAddress('busy', '192.0.2.30')).rejects.toMatchObject({ code: 'NetworkInUse', reasons: [`lease ${lease} holds it`] });
     await networks().removeAddress('busy', '192.0.2.31');
     await expect(networks().removeAddress('busy', '192.0.2.31')).rejects.toMatchObject({ code: 'ParameterInvalid' });
