@@ -152,8 +152,9 @@ describe('a node', () => {
       site.control.perform(nodeId, r);
       return 'silent';
     };
+    const reached = site.control.reached((_, r) => r.op === 'serialize');
     await change(lease.number, 'serialize');
-    await site.control.reached((_, r) => r.op === 'serialize');
+    await reached;
     site.control.answer = () => undefined;
     await returns();
     await vi.waitFor(async () => expect((await seen(lease.number)).state).toBe('Serialized'), WAIT);
