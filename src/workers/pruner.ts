@@ -2,8 +2,8 @@
 import type { Pruned } from '../manager/retention.ts';
 import type { Context, Timer } from '../platform/context.ts';
 
-/** What is kept is kept for hours and days: some minutes more make no difference, and each look costs statements. */
-const LOOK_MS = 600_000;
+/** What is kept is kept for hours and days: half an hour more makes no difference, and each look and removal costs statements. */
+const LOOK_MS = 1_800_000;
 const BETWEEN_BATCHES_MS = 100;
 
 export function createPruner(ctx: Context, prune: () => Promise<Pruned>): { start(): void; stop(): Promise<void> } {

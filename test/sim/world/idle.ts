@@ -87,7 +87,7 @@ export class Idle {
     switch (worker) {
       case 'dispatcher': return isLater(this.#look().intent, now);
       case 'sweeper': return isLater(this.#look().sweep, now);
-      // It asks one question, as seldom as time could leap.
+      // It asks one question, more seldom than time could leap.
       case 'pruner': return false;
       case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? NETWORK_AND_DATABASE : EVERYTHING) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
