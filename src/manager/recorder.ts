@@ -18,6 +18,7 @@ import { endsAsked } from '../store/slot-report.ts';
 import type { ManagerDeps } from './deps.ts';
 import { endOf } from './displaced.ts';
 import { follow } from './follow.ts';
+import { holdPhases } from './phases-held.ts';
 import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
 
 export interface SavedImage {
@@ -92,10 +93,14 @@ export function createRecorder(deps: ManagerDeps): Recorder {
       return reports.map(() => undefined);
     }, isUnavailable),
   });
+  const phases = holdPhases(deps.ctx.clock, (r) => batcher.add(r));
   return {
-    report: (r) => batcher.add(r),
-    idle: () => batcher.idle(),
-    get waiting() { return batcher.waiting; },
+    report: (r) => phases.report(r),
+    idle() {
+      phases.letGo();
+      return batcher.idle();
+    },
+    get waiting() { return batcher.waiting + phases.held; },
   };
 }
 
