@@ -3,20 +3,19 @@
  * transaction and not two. What is lost of them with the process is in the answer to the start.
  */
 import type { Clock, Timer } from '../platform/context.ts';
-import type { Report } from './recorder.ts';
 
 const WAIT_MS = 200;
 /** So many are worth a transaction. */
 const MOST_HELD = 64;
 
-export interface PhaseHolder {
+export interface PhaseHolder<Report> {
   report(report: Report): Promise<void>;
   letGo(): void;
   readonly held: number;
 }
 
 /** @param write what is to be written, in the order in which it was said */
-export function holdPhases(clock: Clock, write: (report: Report) => Promise<void>): PhaseHolder {
+export function holdPhases<Report extends { readonly kind: string }>(clock: Clock, write: (report: Report) => Promise<void>): PhaseHolder<Report> {
   let held: Array<{ readonly report: Report; readonly resolve: (written: Promise<void>) => void }> = [];
   let timer: Timer | undefined;
 

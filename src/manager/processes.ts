@@ -169,9 +169,8 @@ export function createProcesses(deps: ProcessDeps): Processes {
         deps.onChange('reborn');
       }
       await follow(row.silent, row.left, beatAt - steadySince >= DEAD_MS);
-      const others = await db.query(otherProcesses, [id]);
-      accompanied = others.length > 0;
-      doors = others.flatMap((p) => p.pilots ?? []);
+      accompanied = row.others.length > 0;
+      doors = row.others.filter((url) => url !== '');
       if (now - forgotAt < FORGET_EVERY_MS) return;
       forgotAt = now;
       await db.query(forgetProcesses);

@@ -93,7 +93,7 @@ export function createRecorder(deps: ManagerDeps): Recorder {
       return reports.map(() => undefined);
     }, isUnavailable),
   });
-  const phases = holdPhases(deps.ctx.clock, (r) => batcher.add(r));
+  const phases = holdPhases<Report>(deps.ctx.clock, (r) => batcher.add(r));
   return {
     report: (r) => phases.report(r),
     idle() {

@@ -12,6 +12,8 @@ export interface BeatRow {
   silent: number[];
   /** Over, and their work is not taken over yet. */
   left: number[];
+  /** Of each other one that lives by the table: its URL for pilots, or nothing. */
+  others: string[];
 }
 /** $1 process, $2 its wall clock, $3 ms of silence after which another is dead, $4 fingerprint of its operating key. Nothing hangs on its reaching the disk. */
 export const beatProcess = statement<BeatRow>('beat-process', `
@@ -20,7 +22,8 @@ export const beatProcess = statement<BeatRow>('beat-process', `
                 FROM unsynced WHERE id = $1 AND ended_at IS NULL RETURNING 1)
   SELECT (SELECT count(*)::int FROM me) AS alive,
          ARRAY(SELECT id FROM process WHERE ended_at IS NULL AND id <> $1 AND heartbeat < clock_timestamp() - $3::float8 * interval '1 ms' ORDER BY id) AS silent,
-         ARRAY(SELECT id FROM process WHERE ended_at IS NOT NULL AND NOT taken_over ORDER BY id) AS left`);
+         ARRAY(SELECT id FROM process WHERE ended_at IS NOT NULL AND NOT taken_over ORDER BY id) AS left,
+         ARRAY(SELECT coalesce(pilots, '') FROM process WHERE ended_at IS NULL AND id <> $1 ORDER BY id) AS others`);
 
 /** $1 process, $2 EC2 URL, $3 URL for pilots: known only when its doors are open */
 export const noteAddresses = statement<never>('note-process-addresses', 'UPDATE process SET ec2 = $2, pilots = $3 WHERE id = $1');

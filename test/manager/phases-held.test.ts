@@ -6,11 +6,11 @@ import { manualClock, type ManualClock } from '../control/client/manual-clock.ts
 
 let clock: ManualClock;
 let written: string[];
-let holder: PhaseHolder;
+let holder: PhaseHolder<Report>;
 beforeEach(() => {
   clock = manualClock();
   written = [];
-  holder = holdPhases(clock, (r) => {
+  holder = holdPhases<Report>(clock, (r) => {
     written.push(r.kind === 'phase' ? r.phase : r.kind);
     return Promise.resolve();
   });
@@ -48,7 +48,7 @@ it('many phases do not wait, nor what the service has when it ends', async () =>
 });
 
 it('whoever reports hears that it could not be written', async () => {
-  const away = holdPhases(clock, () => Promise.reject(new Error('no database')));
+  const away = holdPhases<Report>(clock, () => Promise.reject(new Error('no database')));
   const waits = away.report(phase('propagated'));
   const refused = expect(waits).rejects.toThrow('no database');
   await clock.advance(200);
