@@ -262,13 +262,13 @@ describe('all or none, while one of two pilots has not been heard', () => {
     await atRest();
   });
 
-  it('one that never reports takes nobody with it when its user has ended its lease, and goes back with the job', async () => {
+  it('one that never reports takes nobody with it when its user has ended its lease, and is given up', async () => {
     const [, second] = await halfReady();
     second?.hang();
     await endLease(1);
     await w.pass(60 + 20 + 30);
     expect((await w.leases()).map((l) => l.state)).toEqual(['Running', 'Terminated']);
-    expect(await slot()).toMatchObject({ state: 'Ready', nodes: ['Reserved', 'Waiting'] });
+    expect(await slot()).toMatchObject({ state: 'Ready', nodes: ['Reserved', 'Lost'] });
     await endAll();
     await atRest();
   });
