@@ -67,12 +67,15 @@ print(i.state['Name'], tags['Name'], 'nimbus:ends' in tags)
 print(disk['DeviceName'] == i.root_device_name, disk['Ebs']['VolumeId'] == volume.id, volume.state, volume.size, volume.attachments[0]['InstanceId'] == i.id, volume.availability_zone == i.placement['AvailabilityZone'])
 print(ec2.Volume(volume.id).describe_status()['VolumeStatuses'][0]['VolumeStatus']['Status'], volume.describe_attribute(Attribute='autoEnableIO')['AutoEnableIO']['Value'])
 i.modify_attribute(BlockDeviceMappings=[{'DeviceName': disk['DeviceName'], 'Ebs': {'DeleteOnTermination': True}}])
-for refused in (volume.detach_from_instance, volume.delete, lambda: volume.create_snapshot(), lambda: volume.create_tags(Tags=[{'Key': 'a', 'Value': 'b'}]),
+for refused in (volume.detach_from_instance, volume.delete, lambda: volume.create_snapshot(),
                 lambda: i.modify_attribute(BlockDeviceMappings=[{'DeviceName': disk['DeviceName'], 'Ebs': {'DeleteOnTermination': False}}])):
     try:
         refused()
     except ClientError as e:
         print(e.response['Error']['Code'])
+volume.create_tags(Tags=[{'Key': 'a', 'Value': 'b'}])
+volume.reload()
+print(volume.tags)
 i.create_tags(Tags=[{'Key': 'nimbus:duration', 'Value': '1h'}])
 i.reboot()
 i.wait_until_running()
@@ -84,7 +87,7 @@ i.reload()
 print(i.state['Name'], i.block_device_mappings, list(i.volumes.all()))
 `);
     expect(out.trim().split('\n')).toEqual([
-      'running b3 True', 'True True in-use 1 True True', 'ok False', ...Array<string>(5).fill('UnsupportedOperation'), expect.stringMatching(/^(ok|initializing) /), 'terminated [] []',
+      'running b3 True', 'True True in-use 1 True True', 'ok False', ...Array<string>(4).fill('UnsupportedOperation'), "[{'Key': 'a', 'Value': 'b'}]", expect.stringMatching(/^(ok|initializing) /), 'terminated [] []',
     ]);
   });
 });
