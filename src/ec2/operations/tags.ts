@@ -23,7 +23,7 @@ export const createTags = operation({
   summary: 'Sets tags; nimbus:duration (from now) or nimbus:ends moves the end of the leases named.',
   input: { ResourceId: resourceIds, Tag: required(tagList) },
   output: { return: boolean },
-  errors: ['ResourceNotFound', 'TagRefused', 'TagLimit', 'DurationRefused', 'ParameterConflict', 'Unsupported'],
+  errors: ['ResourceNotFound', 'TagRefused', 'TagLimit', 'DurationRefused', 'ParameterConflict'],
   mutates: true,
   // A duration counts from now, so a repetition would move the end again.
   repeatable: (p) => !p.Tag.some((t) => t.Key === DURATION_TAG),
@@ -44,7 +44,7 @@ export const deleteTags = operation({
   summary: 'Removes tags: all of the user\'s when none is named. The time of a lease stays as it is.',
   input: { ResourceId: resourceIds, Tag: tagList },
   output: { return: boolean },
-  errors: ['ResourceNotFound', 'TagRefused', 'Unsupported'],
+  errors: ['ResourceNotFound', 'TagRefused'],
   mutates: true,
   async run({ manager, caller, dryRun }, p) {
     const ids = checkIds(p.ResourceId);
