@@ -161,6 +161,11 @@ describe('tables', () => {
     expect(out.trim().split('\n')).toHaveLength(2);
   });
 
+  test('an image that could not be made has its state in the list, and its reason below', async () => {
+    site.on('images.list', () => [{ id: 'ami-1', name: 'thesis', owner: 'alice', format: 'qcow2', sizeBytes: 0, createdAt: 0, state: 'failed', reason: 'its disk never came' }]);
+    expect(await nimbus(['image', 'list'])).toMatchObject({ out: expect.stringMatching(/STATE\nami-1 +thesis .* failed\n$/) as string, err: 'ami-1: its disk never came\n' });
+  });
+
   test('an empty list says what to do', async () => {
     site.on('nodes.list', () => []);
     expect((await nimbus(['node', 'list'])).out).toBe('There are no nodes. Add one with: nimbus node add HOST\n');

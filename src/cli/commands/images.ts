@@ -4,6 +4,7 @@ import { IMAGE_ID } from '../../lease/ids.ts';
 import type { ImageView, ListedImage } from '../../manager/types.ts';
 import { each, envOf, type CliDeps } from '../env.ts';
 import { bytes, time } from '../format.ts';
+import { printable } from '../io.ts';
 
 export function addImageCommands(program: Command, deps: CliDeps): void {
   const image = program.command('image').description('disk images that leases start from');
@@ -25,15 +26,18 @@ export function addImageCommands(program: Command, deps: CliDeps): void {
     .addHelpText('after', '\nExample:\n  nimbus image list')
     .action(async (_o: unknown, command: Command) => {
       const env = envOf(command, deps);
-      env.table(await env.client.get<ListedImage[]>('/v1/images'), [
+      const images = await env.client.get<ListedImage[]>('/v1/images');
+      env.table(images, [
         { title: 'IMAGE', value: (i) => i.id },
         { title: 'NAME', value: (i) => i.name, shrinks: true },
         { title: 'OWNER', value: (i) => i.owner ?? 'common', shrinks: true },
         { title: 'FORMAT', value: (i) => i.format },
         { title: 'SIZE', value: (i) => (i.state === 'available' ? bytes(i.sizeBytes) : '') },
         { title: 'SINCE', value: (i) => time(i.createdAt) },
-        { title: 'STATE', value: (i) => (i.reason === null ? i.state : `${i.state}: ${i.reason}`), shrinks: true },
+        // Most lists need no room for it; reasons need more than a column has.
+        ...images.every((i) => i.state === 'available') ? [] : [{ title: 'STATE', value: (i: ListedImage) => i.state }],
       ], 'There are no images. Add one with: nimbus image add NAME FILE');
+      for (const i of env.json ? [] : images) if (i.reason !== null) env.io.err(`${i.id}: ${printable(i.reason)}\n`);
     });
 
   image.command('remove <images...>')
