@@ -32,7 +32,6 @@ export interface OtherProcess {
   readonly host: string;
   readonly pid: number;
   readonly version: string;
-  readonly pilots: string | null;
 }
 
 export interface ProcessView {

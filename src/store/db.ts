@@ -16,7 +16,7 @@ export interface Statement<Row> {
   readonly row?: Row;
 }
 
-/** All statements of the program, by their names. */
+/** All statements of the program, by their names, for who plans them before they are asked. They are made when a module is loaded, never while it works. */
 export const statements = new Map<string, Statement<unknown>>();
 
 export function statement<Row>(name: string, text: string): Statement<Row> {

@@ -230,15 +230,15 @@ export const lockLeases = statement<LockedLease>('lock-leases', `
     FROM lease l LEFT JOIN vmm_node n ON n.id = l.node_id LEFT JOIN slot_node sn ON sn.id = l.slot_node_id
    WHERE l.id = ANY($1::text[]) AND ($2::bigint IS NULL OR l.account_id = $2) ORDER BY l.id FOR NO KEY UPDATE OF l`);
 
-const FACTS = `jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, reach jsonb,
-         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text, image_order text)`;
 const changeLeases = (more = ''): string => `
   UPDATE lease l SET state = x.state, generation = x.generation, final = x.final, ${more}
          reach = CASE WHEN x.final THEN NULL ELSE coalesce(x.reach, l.reach) END,
          running_at = coalesce(l.running_at, x.running_at), ended_at = coalesce(x.ended_at, l.ended_at),
          reason_code = coalesce(x.reason_code, l.reason_code), reason = coalesce(x.reason, l.reason),
          phases = l.phases || coalesce(x.phases, '{}'), target = x.target, save_as = x.save_as, image_order = x.image_order
-    FROM ${FACTS} WHERE l.id = x.id`;
+    FROM jsonb_to_recordset($1) AS x(id text, state text, generation int, final boolean, reach jsonb,
+         running_at timestamptz, ended_at timestamptz, reason_code text, reason text, phases jsonb, target text, save_as text, image_order text)
+   WHERE l.id = x.id`;
 
 const tell = (events: string): string => `
     INSERT INTO event (lease_id, at, from_state, to_state, trigger, who, why, request_id)

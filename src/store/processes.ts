@@ -95,8 +95,8 @@ export const allProcesses = statement<ProcessRow>('all-processes', `
     FROM process p WHERE p.ended_at IS NULL OR p.ended_at > clock_timestamp() - interval '1 hour' ORDER BY p.ended_at IS NOT NULL, p.id`);
 
 /** $1 process: others that live */
-export const otherProcesses = statement<Pick<ProcessRow, 'id' | 'place' | 'host' | 'pid' | 'version' | 'pilots'>>('other-processes', `
-  SELECT id, place, host, pid, version, pilots FROM process WHERE ended_at IS NULL AND id <> $1 ORDER BY id`);
+export const otherProcesses = statement<Pick<ProcessRow, 'id' | 'place' | 'host' | 'pid' | 'version'>>('other-processes', `
+  SELECT id, place, host, pid, version FROM process WHERE ended_at IS NULL AND id <> $1 ORDER BY id`);
 
 /** Of those that live and say so; the one that began first stands first. */
 export const operatingKeys = statement<{ operating_key: string; places: string[] }>('operating-keys', `
