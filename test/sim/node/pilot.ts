@@ -14,6 +14,8 @@ export interface PilotRun {
 }
 
 export const PILOT_STATE = '/var/pilot';
+/** No other timer of a pilot has this time: it is known by it. */
+export const HEARTBEAT_S = 9;
 const CONFIG = `[xen]
 xmsudo: no
 minmem: 64
@@ -29,7 +31,7 @@ statedir: ${PILOT_STATE}
 reservewait: 60
 pilots_per_node: 1
 driver: simulated
-heartbeat: 10
+heartbeat: ${HEARTBEAT_S}
 `;
 
 /** @param argv of the job's script: the program's own name first */
@@ -37,13 +39,14 @@ export function startPilot(site: Site, machine: Machine, argv: readonly string[]
   const { process, program } = machine.run('pilot', (p) => site.web.of(p));
   const args = program.readArguments(argv.slice(site.config.pilot.program.length));
   if (args.action !== 'reserve') throw new Error(`the job runs ${JSON.stringify(argv)}`);
-  const ending = new program.Ending(process.clock);
+  const clock = site.options.leap ? process.leapingClock(site.idle.ofPilots(args.slot)) : process.clock;
+  const ending = new program.Ending(clock);
   const log = site.trace.logOf(process);
   // Its VMs are its children: whatever ends it ends them.
   process.atEnd(() => { for (const journal of machine.journals(`${PILOT_STATE}/${args.slot}.${machine.name}`)) machine.endVms(journal); });
   const { config } = program.parseConfig(CONFIG, 'pilot.conf', { uid: UID, host: machine.name });
   void program.runReserve({
-    args, ending, clock: process.clock, stdin: Readable.from([Buffer.from(`${credentials}\n`)]), print: () => undefined, host: machine.name,
+    args, ending, clock, stdin: Readable.from([Buffer.from(`${credentials}\n`)]), print: () => undefined, host: machine.name,
     prepare: () => ({ config, host: machine.name, log }),
   }).then((code) => {
     log.info('pilot exits', { code });

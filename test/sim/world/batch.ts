@@ -50,6 +50,8 @@ export class BatchSystem {
   readonly mood: Mood = { ...HONEST };
   readonly #dice: Dice;
   #submitted = 0;
+  /** Goes up whenever its list changes. */
+  changes = 0;
 
   constructor(private readonly site: Site) {
     this.#dice = site.dice.fork('batch');
@@ -77,6 +79,11 @@ export class BatchSystem {
     };
   }
 
+  get isHonest(): boolean {
+    const { rejects, loses, slow, lies } = this.mood;
+    return rejects + loses + slow + lies === 0;
+  }
+
   live(): Job[] {
     return this.jobs.filter((j) => LIVE.has(j.state));
   }
@@ -94,6 +101,7 @@ export class BatchSystem {
     if (this.#dice.chance(this.mood.loses / 2)) return { kind: 'unknown', reason: 'it was not heard' };
     const job: Job = { jobId: String((this.#submitted += 1)), request, state: 'queued', reason: 'Resources', hosts: [], requeued: false, vanished: false, runs: new Map(), parts: new Map(), run: 0 };
     this.jobs.push(job);
+    this.changes += 1;
     this.site.trace.add('job', job.jobId, request.slotId);
     this.#soon();
     return this.#dice.chance(this.mood.loses) ? { kind: 'unknown', reason: 'its answer was lost' } : { kind: 'submitted', jobId: job.jobId };
@@ -146,6 +154,7 @@ export class BatchSystem {
 
   #start(job: Job, machines: readonly Machine[], parts: readonly number[]): void {
     Object.assign(job, { state: 'running', reason: null, hosts: machines.map((m) => m.name), run: job.run + 1 });
+    this.changes += 1;
     const { run } = job;
     this.site.trace.add('job runs', job.jobId, job.hosts.join());
     job.runs.clear();
@@ -167,6 +176,7 @@ export class BatchSystem {
     // That a node does not answer is noticed after a while.
     if (failed) return void this.site.time.after(NODE_FAIL_MS, () => { if (job.run === run && job.state === 'running') this.end(job, 'node-failed'); });
     job.state = 'done';
+    this.changes += 1;
     this.#epilogue(job, job.hosts);
     this.#soon();
   }
@@ -174,6 +184,7 @@ export class BatchSystem {
   /** SIGTERM, and when the grace is over SIGKILL. */
   end(job: Job, state: JobState): void {
     const waited = job.state === 'queued' || job.state === 'held';
+    this.changes += 1;
     job.state = state;
     job.reason = state === 'timeout' ? 'TimeLimit' : null;
     this.site.trace.add('job ends', job.jobId, state);
@@ -185,6 +196,7 @@ export class BatchSystem {
 
   /** Without a word. */
   kill(job: Job): void {
+    this.changes += 1;
     if (LIVE.has(job.state)) job.state = 'failed';
     for (const host of job.hosts) this.#leave(job, host);
     this.#soon();
@@ -199,11 +211,23 @@ export class BatchSystem {
 
   requeue(job: Job): void {
     for (const host of [...job.hosts]) this.#leave(job, host);
+    this.changes += 1;
     Object.assign(job, { state: 'queued', reason: 'BeginTime', hosts: [], requeued: true, run: job.run + 1 });
     this.#soon();
   }
 
+  /** For a while no list has it. */
+  lose(job: Job, ms: number): void {
+    const vanish = (vanished: boolean): void => {
+      this.changes += 1;
+      job.vanished = vanished;
+    };
+    vanish(true);
+    this.site.time.after(ms, () => vanish(false));
+  }
+
   #leave(job: Job, host: string): void {
+    this.changes += 1;
     job.runs.get(host)?.process.kill();
     if (LIVE.has(job.state)) job.hosts = job.hosts.filter((h) => h !== host);
     this.#epilogue(job, [host]);

@@ -203,11 +203,9 @@ export class Faults {
 
   /** It runs, and no list has it any more. */
   loseJob(): void {
-    const jobs = this.site.batch?.live() ?? [];
-    if (jobs.length === 0) return;
-    const job = this.#dice.pick(jobs);
-    job.vanished = true;
-    this.site.time.after(this.#dice.int(5_000, 120_000), () => { job.vanished = false; });
+    const { batch } = this.site;
+    const jobs = batch?.live() ?? [];
+    if (jobs.length > 0) batch?.lose(this.#dice.pick(jobs), this.#dice.int(5_000, 120_000));
   }
 
   moodSwing(): void {

@@ -4,6 +4,7 @@
  * wrong, or was a moment ago.
  */
 import { statement } from '../../../src/store/db.ts';
+import { HEARTBEAT_S } from '../node/pilot.ts';
 import { ROOM } from './database.ts';
 import type { Process } from './process.ts';
 import type { Worker } from './service.ts';
@@ -23,34 +24,52 @@ const DATABASE_AND_SERVICES: readonly Trouble[] = ['database', 'services'];
 const CALM_MS = 20_000;
 /** A service that was not heard is dead for the others after five seconds, and its work is theirs within another ten. */
 const LIVES_MS = 15_000;
-/** A poll is made all the same after so long. Agents end a silent connection after 15 minutes, pilots after one. */
+/** A poll is made all the same after so long. Agents end a silent connection after 15 minutes, and the lines of pilots are down after one. */
 const MOST_MS = 900_000;
 const AGENTS_MS = 780_000;
 const AGENT_LOOKS_MS = 60_000;
 const PILOTS_MS = 40_000;
-/** The slot worker looks at its tables so often, or more often. */
-const LOOK_MS = 5_000;
 
-interface Due { sweep: number | null; intent: number | null; lives: number; restless: number; waiting_since: number | null }
-const OF_ALL = `(SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
-         (SELECT count(*) FROM process WHERE NOT taken_over)::int AS lives`;
-const DUE = statement<Due>('sim-due', `SELECT ${OF_ALL}, 0 AS restless, NULL::timestamptz AS waiting_since`);
-/** A slot is at rest while it waits in the queue, or while each of its nodes is there and holds a lease. */
-const DUE_OF_PILOTS = statement<Due>('sim-due-of-pilots', `
-  SELECT ${OF_ALL}, (SELECT min(created_at) FROM slot WHERE state = 'Queued') AS waiting_since,
-         ((SELECT count(*) FROM slot_message WHERE NOT applied) + (SELECT count(*) FROM slot s WHERE NOT s.final AND (s.state NOT IN ('Queued', 'Ready')
+interface Due { sweep: number | null; intent: number | null; lives: number }
+const DUE = statement<Due>('sim-due', `
+  SELECT (SELECT min(ends_at) FROM lease WHERE NOT final AND state <> 'Ending') AS sweep, (SELECT min(next_at) FROM intent WHERE state = 'open') AS intent,
+         (SELECT count(*) FROM process WHERE NOT taken_over)::int AS lives`);
+
+interface Slots {
+  /** Slots of which somebody may want something now. */
+  readonly restless: readonly string[];
+  /** Since when one has waited for its job to begin; when one whose pilots are gone would be cancelled, if it were still there. */
+  readonly waiting_since: number | null;
+  readonly leaving_until: number | null;
+}
+const OVER = "n.state IN ('Returned', 'Failed', 'Lost')";
+const HOLDS = 'EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding)';
+/** Of a node that is over: it is the job's first, which the job keeps, or has left the job. */
+const LEFT = `${OVER} AND (n.host = s.hosts[1] OR n.host <> ALL(s.hosts))`;
+const IS_LEAVING = `s.state = 'Releasing' AND NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND NOT ${OVER})`;
+/** A slot is at rest while it waits in the queue, while each of its nodes that is not over is there and holds a lease, and when its pilots are gone. */
+const SLOTS_NOW = statement<Slots>('sim-slots-now', `
+  SELECT min(s.created_at) FILTER (WHERE s.state = 'Queued') AS waiting_since, min(s.next_at) FILTER (WHERE ${IS_LEAVING}) AS leaving_until,
+         ARRAY(SELECT slot_id FROM slot_message WHERE NOT applied) || coalesce(array_agg(s.id) FILTER (WHERE NOT (${IS_LEAVING}) AND (s.state NOT IN ('Queued', 'Ready')
+           OR NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND ${HOLDS})
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
-               AND (NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding) OR (s.state = 'Ready' AND (n.state <> 'Reserved' OR NOT v.reachable)))))))::int AS restless`);
+               AND (${LEFT} OR (${HOLDS} AND (s.state = 'Queued' OR (n.state = 'Reserved' AND v.reachable)))) IS NOT TRUE))), '{}') AS restless
+    FROM slot s WHERE NOT s.final`);
 
 const UNTOLD = statement<{ waits: boolean }>('sim-untold', 'SELECT EXISTS (SELECT FROM usage_event) AS waits');
 
 export class Idle {
-  #due: Due = { sweep: null, intent: null, lives: 0, restless: 0, waiting_since: null };
+  #due: Due = { sweep: null, intent: null, lives: 0 };
   #asked = -1;
+  #slots: Slots = { restless: [], waiting_since: null, leaving_until: null };
+  #askedForSlots = -1;
   #untold = true;
   #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
+  /** Of each process: the state of the tables, and of the batch system, at its last look at the list. */
+  readonly #listRead = new Map<Process, string>();
+  #bracedAt = Infinity;
   readonly #disturbedAt: Record<Trouble, number> = { network: 0, database: 0, services: 0 };
 
   constructor(private readonly site: Site) {}
@@ -60,25 +79,57 @@ export class Idle {
     for (const trouble of what) this.#disturbedAt[trouble] = this.site.time.now;
   }
 
+  /**
+   * Something will go wrong soon, or not any more. How long a line or a pilot was silent decides what becomes of it then, so from now on
+   * everybody on borrowed nodes is heard as often as without leaps. Only where faults are foretold may time leap far over what they say.
+   */
+  brace(on: boolean): void {
+    this.#bracedAt = on ? this.site.time.now : Infinity;
+  }
+
+  /** Signs of life of a slot's pilots, as long as nobody wants anything of them; and looks at the line, as agents have them. */
+  ofPilots(slot: string): Leap {
+    const restful = (): boolean => this.site.database.atRest && this.#calm(CALM_MS) && !this.#braced(0) && !this.#slotsNow().restless.includes(slot);
+    const looks = this.ofAgents();
+    return { polls: (ms, background) => (!background && ms === HEARTBEAT_S * 1000 ? restful : looks.polls(ms, background)), most: MOST_MS };
+  }
+
+  /** A pilot's line that nothing comes over for a minute is down; nothing has come because it was leapt over. */
+  get linesMayBeSilent(): boolean {
+    return this.site.options.foretold === true && this.#calm(CALM_MS, NETWORK) && !this.#braced(this.#ping + 1_000);
+  }
+
+  get #ping(): number {
+    return this.site.config.control.silence_ms / 5;
+  }
+
+  #braced(forMs: number): boolean {
+    return this.site.time.now - this.#bracedAt >= forMs;
+  }
+
   /** Agents end a connection that is silent: they look for it each minute. */
   ofAgents(): Leap {
-    return { polls: (ms, background) => background && ms === AGENT_LOOKS_MS, most: MOST_MS, together: true, idle: () => this.#calm(CALM_MS, NETWORK) };
+    const idle = (): boolean => this.#calm(CALM_MS, NETWORK);
+    return { polls: (ms, background) => (background && ms === AGENT_LOOKS_MS ? idle : undefined), most: MOST_MS, together: true };
   }
 
   leap(process: Process, worker: Worker | 'control'): Leap {
     if (worker === 'control') {
-      const ping = this.site.config.control.silence_ms / 5;
-      return { polls: (ms, background) => background && ms === ping, together: true, idle: () => this.#calm(CALM_MS, NETWORK), most: this.site.batch === undefined ? AGENTS_MS : PILOTS_MS };
+      const { batch, options } = this.site;
+      const ping = this.#ping;
+      const idle = (): boolean => this.#calm(CALM_MS, NETWORK) && (batch === undefined || !this.#braced(0));
+      return { polls: (ms, background) => (background && ms === ping ? idle : undefined), together: true, most: batch === undefined || options.foretold === true ? AGENTS_MS : PILOTS_MS };
     }
-    // The list of the batch system is asked for as often as ever.
-    if (worker === 'slots') return { polls: (ms, background) => background && ms <= LOOK_MS, most: PILOTS_MS, idle: () => this.#nothingFor(process, worker) };
-    return { polls: (_ms, background) => background, most: MOST_MS, idle: () => this.#nothingFor(process, worker) };
+    const idle = (): boolean => this.#nothingFor(process, worker);
+    const list = worker === 'slots' ? this.site.config.pilot.poll * 1000 : undefined;
+    const nothingListed = (): boolean => idle() && this.#listIsRead(process);
+    return { polls: (ms, background) => (!background ? undefined : ms === list ? nothingListed : idle), most: MOST_MS };
   }
 
   #calm(ms: number, of: readonly Trouble[] = EVERYTHING): boolean {
-    const { weather, network, time, machines, database } = this.site;
+    const { weather, network, time, machines, database, batch } = this.site;
     for (const trouble of of) if (time.now - this.#disturbedAt[trouble] <= ms) return false;
-    return isCalm(weather) && time.now >= database.awayUntil && network.cutOff.size === 0 && machines.every(isUp);
+    return isCalm(weather) && batch?.isHonest !== false && time.now >= database.awayUntil && network.cutOff.size === 0 && machines.every(isUp);
   }
 
   #nothingFor(process: Process, worker: Worker): boolean {
@@ -97,11 +148,19 @@ export class Idle {
   }
 
   #look(): Due {
-    const { database, batch } = this.site;
-    const writes = database.writesTo(batch === undefined ? DUE_TABLES : DUE_TABLES_OF_PILOTS);
-    if (this.#asked !== writes) [this.#due = this.#due] = database.postgres.query(batch === undefined ? DUE : DUE_OF_PILOTS);
+    const { database } = this.site;
+    const writes = database.writesTo(DUE_TABLES);
+    if (this.#asked !== writes) [this.#due = this.#due] = database.postgres.query(DUE);
     this.#asked = writes;
     return this.#due;
+  }
+
+  #slotsNow(): Slots {
+    const { database } = this.site;
+    const writes = database.writesTo(SLOT_TABLES);
+    if (this.#askedForSlots !== writes) [this.#slots = this.#slots] = database.postgres.query(SLOTS_NOW);
+    this.#askedForSlots = writes;
+    return this.#slots;
   }
 
   #nothingToTell(): boolean {
@@ -118,6 +177,14 @@ export class Idle {
     return read === writes;
   }
 
+  /** It has been followed as it is, and what it was followed with stands. */
+  #listIsRead(process: Process): boolean {
+    const read = this.#listRead.get(process);
+    const now = `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`;
+    this.#listRead.set(process, now);
+    return read === now && this.#slotsNow().leaving_until === null;
+  }
+
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
   #allLive(): boolean {
     const { services, options } = this.site;
@@ -125,14 +192,15 @@ export class Idle {
   }
 
   #slotsRest(now: number): boolean {
-    const { restless, waiting_since: since } = this.#look();
-    return restless === 0 && (since === null || since + this.site.config.pilot.pending_timeout * 1000 > now);
+    const { restless, waiting_since: since, leaving_until: leaving } = this.#slotsNow();
+    return restless.length === 0 && (since === null || since + this.site.config.pilot.pending_timeout * 1000 > now) && isLater(leaving, now);
   }
 }
 
 const NODES = ['vmm_node', 'node_channel'];
 const NODES_AND_ROOM = [...NODES, ROOM];
 const DUE_TABLES = ['lease', 'intent', 'process'];
-const DUE_TABLES_OF_PILOTS = [...DUE_TABLES, 'slot', 'slot_node', 'slot_message', 'vmm_node'];
+const LISTED = ['slot', 'slot_node', 'duty'];
+const SLOT_TABLES = ['slot', 'slot_node', 'slot_message', 'vmm_node', 'lease'];
 const isUp = (m: { readonly up: boolean }): boolean => m.up;
 const isLater = (due: number | null, now: number): boolean => due === null || due > now;

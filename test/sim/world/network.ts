@@ -3,6 +3,7 @@
  * as the weather has it; a line is never torn. A stream whose process dies, or whose machines cannot reach each other, ends.
  */
 import { Duplex } from 'node:stream';
+import type { Clock } from '../../../src/platform/context.ts';
 import type { Dice } from './random.ts';
 import type { Process } from './process.ts';
 import type { VirtualTime } from './time.ts';
@@ -26,6 +27,8 @@ export class Network {
   readonly cutOff = new Set<string>();
   /** Machines without power. */
   readonly dark = new Set<string>();
+  /** Nothing comes over a line because time leaps over what would. */
+  maySilence: () => boolean = () => false;
 
   constructor(readonly time: VirtualTime, readonly dice: Dice, readonly weather: Weather, readonly trace: Trace) {}
 
@@ -62,6 +65,7 @@ export class SimStream extends Duplex {
   /** Order is kept: nothing arrives before what was sent before it. */
   #lastAt = 0;
   #idle: { ms: number; fn: () => void } | undefined;
+  readonly #looks: Clock;
   #heardAt = 0;
   /** The far side has said its last word. */
   #over = false;
@@ -69,6 +73,7 @@ export class SimStream extends Duplex {
   constructor(private readonly network: Network, readonly own: Process) {
     super({ allowHalfOpen: true });
     network.streams.add(this);
+    this.#looks = own.leapingClock({ polls: () => network.maySilence, most: Infinity });
     own.atEnd(() => this.sever('the connection was reset'));
     this.on('error', () => undefined);
   }
@@ -94,7 +99,7 @@ export class SimStream extends Duplex {
     if (idle === undefined || this.destroyed) return;
     const left = this.#heardAt + idle.ms - this.network.time.now;
     if (left <= 0) return idle.fn();
-    this.own.clock.after(left, () => this.#watch(), true);
+    this.#looks.after(left, () => this.#watch(), true);
   }
 
   override _read(): void {

@@ -80,6 +80,8 @@ const RETENTION = { leases: 7_200, slots: 7_200, usage: 14_400 };
 /** Between two things that users do, under the load of a day. */
 const LOAD_MS = 300_000;
 const TROUBLE_MS = 60_000;
+/** Before it, pilots are heard as often as ever. */
+const BRACE_MS = 25_000;
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -91,7 +93,7 @@ const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [3, 'makeImage'], [1, '
 export async function runSeed(postgres: Postgres, options: SeedOptions): Promise<Outcome> {
   const dice = new Dice(`seed ${options.seed}`);
   const site = new Site({
-    seed: `site ${options.seed}`, postgres, nodes: options.nodes, services: dice.chance(0.3) ? 2 : 1, show: options.show, leap: options.leap, more: options.more,
+    seed: `site ${options.seed}`, postgres, nodes: options.nodes, services: dice.chance(0.3) ? 2 : 1, show: options.show, leap: options.leap, foretold: options.hours !== null, more: options.more,
     config: {
       control: { ...(options.hours === null ? {} : { silence_ms: 60_000 }), reconnect_max_ms: 5_000, start_deadline_ms: 30_000, operation_deadline_ms: 10_000 },
       scheduler: { strategy: dice.pick(['greedy', 'round-robin']), mode: options.pilot ? 'pilot' : 'greedy-static', ...(options.more ? { preemption_grace: 20 } : {}) },
@@ -117,11 +119,13 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     for (let i = 0; i < site.options.services; i += 1) site.startService();
     await site.loop.pass(1_000);
     const end = options.hours === null ? Infinity : site.time.now + options.hours * HOUR_MS;
+    let troubled = false;
     for (let i = 0; (options.hours === null ? i < options.steps : site.time.now < end) && violations.length === 0; i += 1) {
       if (options.hours === null && options.faults && dice.chance(0.4)) happen();
-      else if (options.hours !== null && options.faults && dice.chance(LOAD_MS / HOUR_MS)) await trouble(site, faults);
+      else if (troubled) await trouble(site, faults);
       else users[pick(dice, options.more ? MORE_USERS : USERS)]();
-      await site.loop.pass(options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS));
+      troubled = options.hours !== null && options.faults && dice.chance(LOAD_MS / HOUR_MS);
+      await pass(site, options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS), troubled);
       broken([...users.broken.splice(0), ...site.web.broken.splice(0)]);
       if (site.database.atRest) hours.pass(site.time.now);
     }
@@ -149,8 +153,16 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
   };
 }
 
+async function pass(site: Site, ms: number, thenTrouble: boolean): Promise<void> {
+  const last = thenTrouble ? Math.min(ms, BRACE_MS) : 0;
+  await site.loop.pass(ms - last);
+  site.idle.brace(thenTrouble);
+  if (last > 0) await site.loop.pass(last);
+}
+
 /** Something goes wrong, and somebody mends it. */
 async function trouble(site: Site, faults: Faults): Promise<void> {
+  site.idle.brace(false);
   faults.strike();
   await site.loop.pass(site.dice.wait(TROUBLE_MS));
   faults.stop();

@@ -19,10 +19,10 @@ interface Alarm {
   readonly together?: true;
 }
 
-/** Which timers of a clock are polls, and when they would find nothing. */
+/** Which timers of a clock are polls. */
 export interface Leap {
-  readonly polls: (ms: number, background: boolean) => boolean;
-  readonly idle: () => boolean;
+  /** Of a timer that is one: whether it would find nothing now. The same function for those that look for the same. */
+  readonly polls: (ms: number, background: boolean) => (() => boolean) | undefined;
   /** Those of one moment are one step: none of them does anything that another could find. */
   readonly together?: true;
   /** ms after which a poll is made all the same: what waits for it to come has a patience of its own. */
@@ -68,9 +68,10 @@ export class VirtualTime {
       now: () => Math.floor(EPOCH + this.#now + owner.clockOffset),
       monotonic: () => this.#now - born,
       after: (ms, fn, background = false) => {
+        const idle = leap?.polls(ms, background);
         const alarm: Alarm = {
           at: this.#now + Math.max(0, ms), order: (this.#order += 1), fn: undefined,
-          ...(leap?.polls(ms, background) === true ? { every: ms, idle: leap.idle, atLast: this.#now + leap.most, ...(leap.together === true ? { together: leap.together } : {}) } : {}),
+          ...(leap === undefined || idle === undefined ? {} : { every: ms, idle, atLast: this.#now + leap.most, ...(leap.together === true ? { together: leap.together } : {}) }),
         };
         alarm.fn = () => {
           if (!owner.alive) return;

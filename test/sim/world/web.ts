@@ -9,6 +9,7 @@ import type { HttpAnswer, Web } from '../node/http.ts';
 import type { Violation } from './invariants.ts';
 import { streamEnds } from './network.ts';
 import { never, type Process } from './process.ts';
+import type { Dice } from './random.ts';
 import type { Service } from './service.ts';
 import type { Site } from './site.ts';
 
@@ -24,8 +25,11 @@ const refusal = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { 
 export class SimulatedWeb {
   readonly #heard: Posted[] = [];
   readonly broken: Violation[] = [];
+  readonly #dice: Dice;
 
-  constructor(private readonly site: Site) {}
+  constructor(private readonly site: Site) {
+    this.#dice = site.dice.fork('web');
+  }
 
   /** The web as one process sees it. */
   of(process: Process): Web {
@@ -37,7 +41,7 @@ export class SimulatedWeb {
 
   /** What a pilot has said comes again, as it was, or with another body, or under another name. */
   replay(): void {
-    const { dice } = this.site;
+    const dice = this.#dice;
     if (this.#heard.length === 0) return;
     const was = dice.pick(this.#heard);
     const forged = dice.pick<Posted>([
@@ -45,7 +49,7 @@ export class SimulatedWeb {
       { ...was, body: dice.pick(this.#heard).body },
     ]);
     this.site.trace.add('forged', forged.body);
-    const service = this.#service();
+    const service = this.#service('forger');
     if (service === undefined) return;
     this.#ask(service, forged).then(({ status, body }) => {
       // The same once more may be the first that arrives.
@@ -54,18 +58,20 @@ export class SimulatedWeb {
     }, () => undefined);
   }
 
-  #service(): Service | undefined {
-    const ready = this.site.ready();
-    return ready.length === 0 ? undefined : this.site.dice.pick(ready);
+  /** Whom it reaches does not depend on what was said before: signs of life that are leapt over shift nothing. */
+  #service(teller: string): Service | undefined {
+    const [first, ...others] = this.site.ready();
+    return first === undefined || others.length === 0 ? first : this.#dice.fork(`${this.site.time.now} ${teller}`).pick([first, ...others]);
   }
 
   async #post(process: Process, posted: Posted): Promise<HttpAnswer> {
-    const { network, dice, weather } = this.site;
+    const { network, weather } = this.site;
+    const dice = this.#dice;
     this.#heard.push(posted);
     if (this.#heard.length > REMEMBERED) this.#heard.shift();
     await this.#way(process);
     if (dice.chance(weather.lost) || !this.#reachable(process)) return never();
-    const service = this.#service();
+    const service = this.#service(process.name);
     if (service === undefined) throw refusal();
     network.messages += 1;
     network.onMessage(process, service.process);
@@ -95,7 +101,7 @@ export class SimulatedWeb {
   async #open(process: Process, url: URL, headers: Readonly<Record<string, string>>, request: EventEmitter & { readonly destroyed: boolean }): Promise<void> {
     await this.#way(process);
     if (request.destroyed || !process.alive || !this.#reachable(process)) return;
-    const service = this.#service();
+    const service = this.#service(process.name);
     if (service === undefined) return void request.emit('error', refusal());
     const [near, far] = streamEnds(this.site.network, process, service.process);
     near.once('data', (head: Buffer) => {
