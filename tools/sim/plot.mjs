@@ -1,5 +1,5 @@
 // Plots days of a simulated site, rows of tables and memory by the hour:
-//   npm run --silent sim -- --hours 24 --hourly --nodes 16 --seed 4 --json | node tools/sim/plot.mjs > docs/simulation-day.svg
+//   npm run --silent sim -- --hours 24 --hourly --nodes 16 --seed 3 --json | node tools/sim/plot.mjs > docs/simulation-day.svg
 import { readFileSync } from 'node:fs';
 
 const WIDTH = 760;

@@ -163,7 +163,11 @@ export class BatchSystem {
       const argv = job.request.parts[parts[i] ?? 0]?.argv ?? [];
       const pilot = startPilot(this.site, machine, argv, job.request.credentials);
       job.runs.set(machine.name, pilot);
-      pilot.process.atEnd(() => this.#exited(job, run));
+      pilot.process.atEnd(() => {
+        // What is over is not kept: each is a whole program.
+        if (job.runs.get(machine.name) === pilot) job.runs.delete(machine.name);
+        this.#exited(job, run);
+      });
     });
     this.site.time.after(job.request.walltimeS * 1000, () => { if (job.run === run && job.state === 'running') this.end(job, 'timeout'); });
   }
