@@ -1,5 +1,5 @@
 // Plots days of a simulated site, rows of tables and memory by the hour:
-//   npm run --silent sim -- --hours 24 --hourly --nodes 16 --seed 3 --json | node tools/sim/plot.mjs > docs/simulation-day.svg
+//   npm run --silent sim -- --hours 72 --hourly --nodes 16 --seed 3 --json | node tools/sim/plot.mjs > docs/simulation-days.svg
 import { readFileSync } from 'node:fs';
 
 const WIDTH = 760;
@@ -41,7 +41,8 @@ function roundUp(n) {
 
 const height = GAP + panels.length * (PANEL + GAP) + 24;
 const bottom = height - 44;
-const hours = [1, 6, 12, 18, 24].filter((h) => h <= hourly.length).map((h) => `<text x="${x(h - 1)}" y="${bottom}" text-anchor="middle">${h} h</text>`);
+const step = hourly.length > 24 ? 12 : 6;
+const hours = hourly.map((_, i) => i + 1).filter((h) => h === 1 || h % step === 0).map((h) => `<text x="${x(h - 1)}" y="${bottom}" text-anchor="middle">${h} h</text>`);
 console.log(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
 ${panels.map((p, i) => panel(p, GAP + i * (PANEL + GAP))).join('\n')}
