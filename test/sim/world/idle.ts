@@ -56,6 +56,11 @@ const SLOTS_NOW = statement<Slots>('sim-slots-now', `
                AND (${LEFT} OR (${HOLDS} AND (s.state = 'Queued' OR (n.state = 'Reserved' AND v.reachable)))) IS NOT TRUE))), '{}') AS restless
     FROM slot s WHERE NOT s.final`);
 
+/** A request waits for a lease, or its lease has failed and was not ended. */
+const SPOT = statement<{ waits: boolean }>('sim-spot-waits', `
+  SELECT EXISTS (SELECT FROM lease WHERE spot_request_id IS NOT NULL AND NOT final AND state = 'Corrupted' AND NOT holding)
+      OR EXISTS (SELECT FROM spot_request s WHERE s.cancelled_at IS NULL AND s.failed_at IS NULL
+                  AND (s.launches = 0 OR s.persistent AND NOT EXISTS (SELECT FROM lease l WHERE l.spot_request_id = s.id AND NOT l.final))) AS waits`);
 const UNTOLD = statement<{ waits: boolean }>('sim-untold', 'SELECT EXISTS (SELECT FROM usage_event) AS waits');
 
 export class Idle {
@@ -64,6 +69,9 @@ export class Idle {
   #slots: Slots = { restless: [], waiting_since: null, leaving_until: null };
   #askedForSlots = -1;
   #untold = true;
+  #waits: boolean | undefined;
+  #askedForSpot = -1;
+  readonly #spotSeen = new Map<Process, number>();
   #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
@@ -143,6 +151,7 @@ export class Idle {
       case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? NETWORK_AND_DATABASE : EVERYTHING) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
       case 'sinks': return this.#nothingToTell();
+      case 'spot': return this.#nobodyWaits(process);
       case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
     }
   }
@@ -161,6 +170,17 @@ export class Idle {
     if (this.#askedForSlots !== writes) [this.#slots = this.#slots] = database.postgres.query(SLOTS_NOW);
     this.#askedForSlots = writes;
     return this.#slots;
+  }
+
+  /** A round is made once after each write all the same: it remembers what room there was. */
+  #nobodyWaits(process: Process): boolean {
+    const { database } = this.site;
+    const writes = database.writesTo(SPOT_TABLES);
+    const seen = this.#spotSeen.get(process) === writes;
+    this.#spotSeen.set(process, writes);
+    if (this.#askedForSpot !== writes) [this.#waits] = database.postgres.query(SPOT).map((s) => s.waits);
+    this.#askedForSpot = writes;
+    return seen && this.#waits === false;
   }
 
   #nothingToTell(): boolean {
@@ -200,6 +220,7 @@ export class Idle {
 const NODES = ['vmm_node', 'node_channel'];
 const NODES_AND_ROOM = [...NODES, ROOM];
 const DUE_TABLES = ['lease', 'intent', 'process'];
+const SPOT_TABLES = ['spot_request', 'lease', 'vmm_node', ROOM];
 const LISTED = ['slot', 'slot_node', 'duty'];
 const SLOT_TABLES = ['slot', 'slot_node', 'slot_message', 'vmm_node', 'lease'];
 const isUp = (m: { readonly up: boolean }): boolean => m.up;

@@ -88,7 +88,8 @@ const collectGarbage = runInNewContext('gc') as () => void;
 
 const USERS = [[6, 'create'], [4, 'end'], [3, 'reboot'], [2, 'extend'], [1, 'describe'], [2, 'repeat']] as const;
 const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [3, 'makeImage'], [1, 'save'], [1, 'limit'], [1, 'cancel']] as const;
-
+/** A request that comes back whenever its lease is over would fill days by itself. */
+const MORE_USERS_OF_DAYS = [...MORE_USERS, [4, 'cancel']] as const;
 
 export async function runSeed(postgres: Postgres, options: SeedOptions): Promise<Outcome> {
   const dice = new Dice(`seed ${options.seed}`);
@@ -123,7 +124,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     for (let i = 0; (options.hours === null ? i < options.steps : site.time.now < end) && violations.length === 0; i += 1) {
       if (options.hours === null && options.faults && dice.chance(0.4)) happen();
       else if (troubled) await trouble(site, faults);
-      else users[pick(dice, options.more ? MORE_USERS : USERS)]();
+      else users[pick(dice, !options.more ? USERS : options.hours === null ? MORE_USERS : MORE_USERS_OF_DAYS)]();
       troubled = options.hours !== null && options.faults && dice.chance(LOAD_MS / HOUR_MS);
       await pass(site, options.hours !== null ? dice.wait(LOAD_MS) : dice.chance(0.2) ? 0 : dice.wait(PAUSE_MS), troubled);
       broken([...users.broken.splice(0), ...site.web.broken.splice(0)]);
@@ -191,7 +192,8 @@ class Hours {
   }
 }
 
-function pick(dice: Dice, verbs: ReadonlyArray<(typeof MORE_USERS)[number]>): (typeof MORE_USERS)[number][1] {
+type Verb = (typeof MORE_USERS)[number][1];
+function pick(dice: Dice, verbs: ReadonlyArray<readonly [weight: number, verb: Verb]>): Verb {
   let at = dice.next() * verbs.reduce((sum, [weight]) => sum + weight, 0);
   return verbs.find(([weight]) => (at -= weight) < 0)?.[1] ?? 'create';
 }

@@ -58,7 +58,7 @@ export interface ServiceParts {
   readonly more?: More | undefined;
 }
 
-export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'pruner' | 'monitor' | 'slots' | 'sinks';
+export type Worker = 'heartbeat' | 'dispatcher' | 'sweeper' | 'pruner' | 'monitor' | 'slots' | 'sinks' | 'spot';
 
 export interface Door {
   notify(request: Received): Promise<Answer>;
@@ -135,7 +135,7 @@ export function startService(parts: ServiceParts): Service {
     dispatcher.start();
     sweeper.start();
     pruner.start();
-    if (more !== undefined) createSpotWorker(ctx, () => manager.work.spot()).start();
+    if (more !== undefined) createSpotWorker(worker('spot'), () => manager.work.spot()).start();
     if (more !== undefined) await createUsageSinks(worker('sinks'), db, [{ name: SINK, outside: more.outside(process), deadlineMs: SINK_DEADLINE_MS, keep: 1_000_000 }]).start();
     if (parts.lrm !== undefined) {
       late.slots = createSlotWorker({ ctx: worker('slots'), config, lrm: parts.lrm, work: manager.work.slots, control, contacts: () => ['http://service:41999'], ca: undefined, duty: () => processes.take(BATCH_SYSTEM) });
