@@ -7,10 +7,9 @@
 import type { Context } from '../platform/context.ts';
 import { VERSION } from '../platform/version.ts';
 import type { Db } from '../store/db.ts';
-import { lockNodes } from '../store/nodes.ts';
 import {
-  allProcesses, beatProcess, buryProcess, channelsOf, dropChannels, dropDuties, endProcess, endSessions, forgetProcesses, freeIntents, insertProcess,
-  markTakenOver, noteAddresses, otherProcesses, processesAt, takeDuty,
+  allProcesses, beatProcess, buryProcess, dropChannels, dropDuties, endProcess, endSessions, forgetProcesses, freeIntents, insertProcess,
+  lockReached, markTakenOver, noteAddresses, otherProcesses, processesAt, takeDuty,
 } from '../store/processes.ts';
 
 /** A process that was not heard for so long is dead. */
@@ -117,14 +116,12 @@ export function createProcesses(deps: ProcessDeps): Processes {
     deps.onChange('taken-over');
   }
 
+  /** Waits for nobody: what another holds just then is left, and with it the process is left, for the next sign of life of any service. */
   async function free(dead: number): Promise<void> {
     await db.transaction(async (tx) => {
       await tx.query(freeIntents, [dead, new Date(ctx.clock.now())]);
-      const nodes = (await tx.query(channelsOf, [dead])).map((c) => c.node_id);
-      if (nodes.length > 0) {
-        await tx.query(lockNodes, [nodes]);
-        await tx.query(dropChannels, [dead, nodes]);
-      }
+      const nodes = (await tx.query(lockReached, [dead])).map((c) => c.node_id);
+      if (nodes.length > 0) await tx.query(dropChannels, [dead, nodes]);
       await tx.query(dropDuties, [dead]);
       await tx.query(markTakenOver, [dead]);
     });

@@ -83,12 +83,13 @@ export const insertIntents = statement<IntentRow>('insert-intents', `
 
 /**
  * $1 ids, $2 when each is due again, $3 why, $4 who had claimed it, in parallel arrays: whoever reaches the node takes it then.
- * A claim that has passed on is not touched.
+ * A claim that has passed on is not touched, and neither is what another is changing just then: it is over, or due when this claim's time is.
  */
 export const postponeIntents = statement<never>('postpone-intents', `
   UPDATE intent i SET next_at = x.next_at, error = coalesce(x.error, i.error), process_id = NULL
     FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[]) AS x(id, next_at, error, claim)
-   WHERE i.id = x.id AND i.state = 'open' AND i.process_id IS NOT DISTINCT FROM x.claim`);
+   WHERE i.id = x.id AND i.process_id IS NOT DISTINCT FROM x.claim
+     AND i.id IN (SELECT id FROM intent WHERE id = ANY($1::text[]) AND state = 'open' FOR NO KEY UPDATE SKIP LOCKED)`);
 
 /** $1 ids, $2 who had claimed each when it was sent, in parallel arrays: those that are still open and its own. Locked. */
 export const claimedIntents = statement<{ id: string }>('claimed-intents', `

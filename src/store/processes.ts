@@ -46,17 +46,26 @@ export const endSessions = statement<{ ended: number }>('end-process-sessions', 
   SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid))::int AS ended FROM process p JOIN pg_stat_activity a ON a.application_name = p.session
    WHERE p.id = $1 AND a.pid <> pg_backend_pid() AND a.backend_start < p.ended_at`);
 
-/** $1 process, $2 now */
-export const freeIntents = statement<never>('free-intents', "UPDATE intent SET process_id = NULL, next_at = $2 WHERE process_id = $1 AND state = 'open'");
-/** $1 process */
-export const channelsOf = statement<{ node_id: number }>('channels-of', 'SELECT node_id FROM node_channel WHERE process_id = $1 ORDER BY node_id');
+/**
+ * $1 process, $2 now. What another is changing just then, finishing it as a rule, is passed over: that one may hold more of it, and
+ * who waits for a third, which may stand still, gives no sign of life meanwhile.
+ */
+export const freeIntents = statement<never>('free-intents', `
+  UPDATE intent SET process_id = NULL, next_at = $2
+   WHERE id IN (SELECT id FROM intent WHERE process_id = $1 AND state = 'open' FOR NO KEY UPDATE SKIP LOCKED)`);
+/** $1 process: nodes that it reaches, locked; not those that another is changing just then. */
+export const lockReached = statement<{ node_id: number }>('lock-reached', `
+  SELECT n.id AS node_id FROM node_channel c JOIN vmm_node n ON n.id = c.node_id WHERE c.process_id = $1 ORDER BY n.id FOR NO KEY UPDATE OF n SKIP LOCKED`);
 /** $1 process, $2 nodes, locked: nobody reaches those that nobody else reaches. */
 export const dropChannels = statement<never>('drop-channels', `
-  WITH gone AS (DELETE FROM node_channel WHERE process_id = $1)
+  WITH gone AS (DELETE FROM node_channel WHERE process_id = $1 AND node_id = ANY($2::bigint[]))
   UPDATE vmm_node n SET reachable = false, last_error = 'the service that reached it has ended'
    WHERE n.id = ANY($2::bigint[]) AND NOT EXISTS (SELECT 1 FROM node_channel c WHERE c.node_id = n.id AND c.process_id <> $1)`);
 export const dropDuties = statement<never>('drop-duties', 'DELETE FROM duty WHERE process_id = $1');
-export const markTakenOver = statement<never>('mark-taken-over', 'UPDATE process SET taken_over = true WHERE id = $1');
+/** $1 process: unless something of it was passed over, for which everybody looks again. */
+export const markTakenOver = statement<never>('mark-taken-over', `
+  UPDATE process SET taken_over = true
+   WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM intent WHERE process_id = $1 AND state = 'open') AND NOT EXISTS (SELECT 1 FROM node_channel WHERE process_id = $1)`);
 
 /** $1 duty, $2 process: a row when the duty is its own from now on, or was already. */
 export const takeDuty = statement<{ name: string }>('take-duty', `

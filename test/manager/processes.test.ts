@@ -4,7 +4,7 @@ import { createProcesses, DEAD_MS, type Processes } from '../../src/manager/proc
 import { realClock } from '../../src/platform/real.ts';
 import { isUnavailable, openDb, statement, type Db } from '../../src/store/db.ts';
 import { claimedIntents, postponeIntents, takeIntents } from '../../src/store/intents.ts';
-import { recordNodeDown, recordNodeUp } from '../../src/store/nodes.ts';
+import { lockNodes, recordNodeDown, recordNodeUp } from '../../src/store/nodes.ts';
 import { holdDuty } from '../../src/store/processes.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { testContext } from '../support/context.ts';
@@ -171,6 +171,45 @@ describe('a service that is silent', () => {
     await db.query(insertIntent, ['op-a', n1, 0, a.processes.id()]);
     expect(await take(b)).toEqual(['op-a']);
     expect(await db.query(claimOf, ['op-a'])).toEqual([{ process_id: b.processes.id(), due: false }]);
+  });
+
+  it('has what another is changing just then left to it, and loses that when the other has done: who takes over waits for nobody', async () => {
+    const [a, b] = [await join('a'), await join('b')];
+    const [n1 = 0, n2 = 0] = (await db.query(nodeIds)).map((n) => n.id);
+    for (const node of [n1, n2]) await up(a, node);
+    await up(b, n1);
+    for (const id of ['op-1', 'op-2']) await db.query(insertIntent, [id, n1, 30, a.processes.id()]);
+    await db.query(silence, [a.processes.id()]);
+    const change = statement<never>('p-change', 'UPDATE intent SET error = $2 WHERE id = $1');
+    const claims = statement<{ claimed: boolean }>('p-claimed', 'SELECT process_id IS NOT NULL AS claimed FROM intent ORDER BY id');
+    const takenOver = statement<{ taken_over: boolean }>('p-taken-over', 'SELECT taken_over FROM process WHERE lost');
+    // As the end of leases in whatever order, of a service that may stand still in the middle of it.
+    await db.transaction(async (tx) => {
+      await tx.query(change, ['op-2', 'first']);
+      await tx.query(lockNodes, [[n2]]);
+      await beatSteadily(b);
+      await tx.query(change, ['op-1', 'second']);
+    });
+    expect(await db.query(claims)).toEqual([{ claimed: false }, { claimed: true }]);
+    expect(await db.query(reachable)).toEqual([{ reachable: true }, { reachable: true }]);
+    expect(await db.query(takenOver)).toEqual([{ taken_over: false }]);
+    await b.processes.beat();
+    expect(await db.query(claims)).toEqual([{ claimed: false }, { claimed: false }]);
+    expect(await db.query(reachable)).toEqual([{ reachable: true }, { reachable: false }]);
+    expect(await db.query(takenOver)).toEqual([{ taken_over: true }]);
+    expect(await take(b)).toEqual(['op-1', 'op-2']);
+  });
+
+  it('that leaves several works to others waits for nobody who changes one of them', async () => {
+    const a = await join('a');
+    const [n1 = 0] = (await db.query(nodeIds)).map((n) => n.id);
+    for (const id of ['op-1', 'op-2']) await db.query(insertIntent, [id, n1, 30, a.processes.id()]);
+    await db.transaction(async (tx) => {
+      await tx.query(statement('p-other', "UPDATE intent SET error = 'mine' WHERE id = 'op-2'"));
+      await db.query(postponeIntents, [['op-1', 'op-2'], [new Date(0), new Date(0)], [null, null], [a.processes.id(), a.processes.id()]]);
+      await tx.query(statement('p-other-too', "UPDATE intent SET error = 'mine' WHERE id = 'op-1'"));
+    });
+    expect(await db.query(statement('p-left', 'SELECT id FROM intent WHERE process_id IS NULL'))).toEqual([{ id: 'op-1' }]);
   });
 
   it('is replaced at once by the next service in its data directory', async () => {
