@@ -2,6 +2,7 @@
 import type { VmInfo } from '../control/protocol.ts';
 import { isFinal, LEASE_STATES, type LeaseState } from '../lease/states.ts';
 import { isGone } from '../manager/nodes.ts';
+import { HIGHEST_GENERATION } from '../manager/transitions.ts';
 import { errorText } from '../platform/errors.ts';
 import { statement, type Queryable } from '../store/db.ts';
 import { LOCK_LEASES } from './rule.ts';
@@ -77,7 +78,12 @@ function compare(node: NodeRow, vms: readonly VmInfo[], leases: ReadonlyMap<stri
     if (lease.node_id !== node.id) return vm.state === 'removed' ? [] : [problem('vm-elsewhere', vm.lease, `node ${node.name} has a VM of lease ${vm.lease}, which is on another node`, `on ${node.name}: workspace-control remove ${vm.lease}`, false)];
     // Work that is under way is refused, and repeated above what the node has seen.
     if (vm.generation <= lease.generation || lease.working) return [];
-    return [problem('vm-generation', vm.lease, `node ${node.name} has seen generation ${vm.generation} of lease ${vm.lease}; the table has ${lease.generation}`, 'takes the higher generation', true, vm.generation)];
+    const table = `the table has ${lease.generation}`;
+    if (vm.generation > HIGHEST_GENERATION) {
+      return [problem('vm-generation', vm.lease, `node ${node.name} claims generation ${vm.generation} of lease ${vm.lease}, which no service gives; ${table}`,
+        `its agent is not to be trusted: drain the node, and end the lease; if it refuses that: nimbus lease destroy --forget ${vm.lease}`, false)];
+    }
+    return [problem('vm-generation', vm.lease, `node ${node.name} has seen generation ${vm.generation} of lease ${vm.lease}; ${table}`, 'takes the higher generation', true, vm.generation)];
   });
   for (const lease of leases.values()) {
     if (lease.node_id !== node.id || !lease.holding || !isGone(lease, there.get(lease.id))) continue;

@@ -19,6 +19,8 @@ import { lockUse } from './lock-use.ts';
 export const HANDOVER_MS = 30_000;
 /** Far below what a generation may be; a node that refuses this one refuses every one. */
 const HIGHEST_AGAIN = 2 ** 29;
+/** What the service comes to by itself; what a node says beyond it is not true, and left no room for what is to be asked of the lease. */
+export const HIGHEST_GENERATION = 2 * HIGHEST_AGAIN;
 
 export interface Cause {
   readonly trigger: Trigger;

@@ -285,6 +285,21 @@ describe('VMs', () => {
     expect((await c.site.manager.leases.describe(c.site.admin, { ids: [id] }))[0]).toMatchObject({ state: 'Running', generation: 41 });
   });
 
+  it('a generation that no service gives is not taken: nothing could be asked of the lease above it', async () => {
+    const id = await c.id(RUNNING);
+    const { vms } = c.site.control.node(await place(id));
+    const vm = vms.get(id);
+    if (vm === undefined) throw new Error('it runs');
+    vms.set(id, { ...vm, generation: 2 ** 31 - 1 });
+    const { problems } = await c.fsck({ repair: true });
+    await c.site.manager.leases.reboot(c.site.alice, [id]);
+    expect(problems).toMatchObject([{ rule: 'vm-generation', repairs: false, mend: expect.stringContaining('nimbus lease destroy --forget') as string }]);
+    vms.set(id, { ...vm, generation: vm.generation });
+    await c.site.settled();
+    await c.fsck({ repair: true });
+    expect(await c.wrong()).toEqual([]);
+  });
+
   it('one on another node than its lease is shown', async () => {
     const id = await c.id(RUNNING);
     const other = Number(await c.id(`SELECT id FROM vmm_node WHERE id <> ${await place(id)}`));
