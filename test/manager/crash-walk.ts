@@ -45,7 +45,7 @@ const inContext = (moment: Moment, before: Moment | undefined): string => `${mom
 /**
  * A life dies at its first moment at which none before has died, until one has no such moment left. What gathers in one statement
  * differs from life to life: so each moment has its kill, or is in no life any more. `every`: what happens in a step of a life is a moment of
- * that step. Else it is what the life without a fault had, each in its context once, and whatever another has that is like nothing before.
+ * that step, and another one each time that it happens there. Else it is what the life without a fault had, each in its context once, and whatever another has that is like nothing before.
  */
 export async function killAtEach(w: CrashWorld, all: readonly Moment[], walk: Walk, every = false): Promise<void> {
   const unlike = new Set(all.map((m, i) => inContext(m, all[i - 1])));
@@ -53,8 +53,11 @@ export async function killAtEach(w: CrashWorld, all: readonly Moment[], walk: Wa
   for (let over = false; !over;) {
     let died: string | undefined;
     let before: Moment | undefined;
+    const times = new Map<string, number>();
     w.dies = (moment) => {
-      const name = every ? `${moment}, step ${w.step}` : inContext(moment, before);
+      const inStep = `${moment}, step ${w.step}`;
+      times.set(inStep, (times.get(inStep) ?? 0) + 1);
+      const name = every ? `${inStep}, time ${times.get(inStep) ?? 0}` : inContext(moment, before);
       before = moment;
       if (died !== undefined || killed.has(name) || !(every || unlike.has(name) || !kinds.has(moment))) return false;
       died = name;

@@ -13,7 +13,7 @@ import { createManager, type FullManager } from '../../src/manager/index.ts';
 import { createNodePool } from '../../src/manager/pool.ts';
 import { createProcesses, type Processes } from '../../src/manager/processes.ts';
 import type { AgentRequest } from '../../src/control/protocol.ts';
-import type { ControlClient } from '../../src/control/types.ts';
+import type { ControlClient, NodeAnswer } from '../../src/control/types.ts';
 import { statement, type Db, type Queryable, type Statement } from '../../src/store/db.ts';
 import { createDispatcher, type Dispatcher } from '../../src/workers/dispatcher.ts';
 import { createNodeMonitor, type NodeMonitor } from '../../src/workers/node-monitor.ts';
@@ -28,6 +28,9 @@ export interface Life {
   readonly processes: Processes;
   alive: boolean;
 }
+
+/** What an agent says on its way to the answer of a start, if the service hears it in time to write each down by itself. */
+const PHASES = ['propagate-begun', 'propagated', 'start-begun'] as const;
 
 /** When it happens: `before` it leaves the process, or `after` it was done and before that is heard. */
 export type Moment = `${'before' | 'after'} ${string}`;
@@ -211,15 +214,20 @@ export class CrashWorld {
     const listeners: Array<Parameters<ControlClient['onState']>[0]> = [];
     const seen = new Set<number>();
     const send = async (nodeId: number, r: AgentRequest, handlers: Parameters<ControlClient['call']>[1]): Promise<void> => {
+      const hear = async (a: NodeAnswer): Promise<void> => {
+        for (const phase of r.op === 'start' && 'done' in a && a.done.ok ? PHASES : []) {
+          if (!life.alive || this.#deadAt(life, `before ${phase}`)) return;
+          handlers.onProgress?.(nodeId, r.id, phase, this.site.ctx.clock.now());
+          await life.manager.work.recorder.idle();
+        }
+        if (!life.alive || this.#deadAt(life, `after ${r.op}`)) return;
+        handlers.onAnswer(a);
+      };
+      let heard = Promise.resolve();
       try {
         this.#pass(life, `before ${r.op}`);
-        await real.call([{ nodeId, requests: [r] }], {
-          ...handlers,
-          onAnswer: (a) => {
-            if (!life.alive || this.#deadAt(life, `after ${r.op}`)) return;
-            handlers.onAnswer(a);
-          },
-        });
+        await real.call([{ nodeId, requests: [r] }], { ...handlers, onAnswer: (a) => { heard = hear(a); } });
+        await heard;
       } catch {
         // Nobody waits for it any more.
       }

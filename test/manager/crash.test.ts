@@ -104,6 +104,7 @@ describe('the service', { timeout: 480_000 }, () => {
     const all = await moments();
     expect(all.length).toBeGreaterThan(150);
     expect(all).toContain('after release-leases');
+    expect(all).toContain('before start-begun');
     await killAtEach(w, all, walk, true);
   });
 
