@@ -30,7 +30,7 @@ const openIntents = statement<{ n: number }>('two-open', "SELECT count(*)::int A
 const notRunning = statement<{ id: string }>('two-not-running', "SELECT id FROM lease WHERE NOT final AND state <> 'Running'");
 const running = statement<{ id: string }>('two-running', "SELECT id FROM lease WHERE state = 'Running' ORDER BY id");
 const live = statement<{ id: string }>('two-live', 'SELECT id FROM lease WHERE NOT final ORDER BY id');
-const doubled = statement<{ id: string }>('two-attempts', 'SELECT id FROM intent WHERE attempts > 1');
+const doubled = statement<{ id: string }>('two-attempts', 'SELECT id FROM intent WHERE attempts > 0');
 const twoLeasesOneAddress = statement<{ ip: string }>('two-addresses', `
   SELECT n->>'ip' AS ip FROM lease l, jsonb_array_elements(l.nics) n WHERE l.holding AND n->>'ip' <> '' AND n->>'network' = 'lan' GROUP BY 1 HAVING count(*) > 1`);
 const takenAddresses = statement<{ n: number }>('two-taken', 'SELECT count(*)::int AS n FROM network_address WHERE lease_id IS NOT NULL');
