@@ -114,6 +114,19 @@ describe('the service', () => {
     await othersAreServed();
   });
 
+  it('reads only so much of groans without end, from one that answers all the while', async () => {
+    rmSync(state('poured'), { force: true });
+    order('groan x');
+    await expect.poll(() => said('agent says too much').length, { timeout: 20_000 }).toBeGreaterThan(0);
+    await othersAreServed();
+    const lease = await running('evil');
+    await service.manager.leases.end(alice, [lease.id], '');
+    expect(Number(readFileSync(state('poured'), 'utf8'))).toBeLessThan(8 * MIB);
+    expect(said('agent says').length).toBeLessThan(110);
+    order('{"bye":"enough"}');
+    await expect.poll(() => said('agent is there').length, { timeout: 20_000 }).toBe(1);
+  });
+
   it('takes no words that steer a terminal, a statement or a command', async () => {
     const event = (over: object): object => ({ event: { kind: 'vm-exited', lease: 'i-00000000', generation: 1, at: 1, reason: '', ...over } });
     for (const line of [event({ lease: 'i-\0' }), event({ lease: '../../x' }), event({ generation: 2 ** 53 - 1 }), event({ at: 1e300 }), '{"pong":1,"at":1e999}']) {

@@ -63,7 +63,8 @@ function started(child: Child): Promise<void> {
 }
 
 function linkTo(child: Child, { clock, log }: Context): AgentLink {
-  const lastWords = logStderr(child.stderr, log);
+  const stderr = logStderr(child.stderr, clock, log);
+  child.once('exit', () => stderr.ended());
   // Writing to an agent that just died is no event of its own: its exit is.
   child.stdin.on('error', () => undefined);
   child.stdout.on('error', () => undefined);
@@ -73,7 +74,7 @@ function linkTo(child: Child, { clock, log }: Context): AgentLink {
     // 'close' and not 'exit': what the agent said last is read first.
     child.once('close', (code, signal) => {
       const how = signal === null ? `the agent exited with code ${code ?? '?'}` : `the agent was ended by ${signal}`;
-      const words = lastWords();
+      const words = stderr.lastWords();
       resolve(words === undefined ? how : `${how}: ${words}`);
     });
   });

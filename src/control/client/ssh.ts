@@ -88,11 +88,12 @@ function startAgent(client: Client, command: string, signal: AbortSignal): Promi
 }
 
 function linkTo(client: Client, channel: ClientChannel, { clock, log }: Context): AgentLink {
-  const lastWords = logStderr(channel.stderr, log);
+  const { lastWords, ended: agentEnded } = logStderr(channel.stderr, clock, log);
   let failure: string | undefined;
   let exit: string | undefined;
   channel.on('error', (e: Error) => { failure ??= e.message; });
   channel.on('exit', (code: number | null, signalName?: string) => {
+    agentEnded();
     exit = code === null ? `the agent was ended by ${signalName ?? 'a signal'}` : `the agent exited with code ${code}`;
   });
   client.on('error', (e) => { failure ??= e.message; });
