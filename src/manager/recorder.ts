@@ -19,7 +19,7 @@ import type { ManagerDeps } from './deps.ts';
 import { endOf } from './displaced.ts';
 import { follow } from './follow.ts';
 import { holdPhases } from './phases-held.ts';
-import { TransitionBatch, type Cause, type Outcome } from './transitions.ts';
+import { TransitionBatch, within, type Cause, type Outcome } from './transitions.ts';
 
 export interface SavedImage {
   readonly id: string;
@@ -121,13 +121,14 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
     }
     measured = [];
     const ended = new Map<string, number>();
-    for (const r of reports) {
-      const lease = leases.get(r.lease);
-      if (lease === undefined || passedOn.has(r)) continue;
+    for (const said of reports) {
+      const lease = leases.get(said.lease);
+      if (lease === undefined || passedOn.has(said)) continue;
+      const r = dated(said, lease, now);
       const before = lease.state;
       const isFirstStart = r.kind === 'done' && r.intent === 'start' && lease.running_at === null;
       const order = orders.get(lease.image_order ?? '');
-      if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(r), order);
+      if (lease.node === r.node) applyReport(batch, lease, r, now, exited.has(said), order);
       else foreign(liars, batch, lease, r);
       if (isFirstStart && lease.state === 'Running') measured.push({ ...lease.phases, ...r.phases, recorded: now });
       if (before === 'Ending' && lease.final && lease.phases['received'] !== undefined) ended.set(lease.id, Math.min(r.at, now));
@@ -140,6 +141,13 @@ async function record(deps: ManagerDeps, reports: readonly Report[], liars: Liar
   });
   for (const moments of measured) for (const step of breakdown(moments)) ctx.meter?.step(step.name, step.ms);
   follow(deps, effects);
+}
+
+/** Its phases too are dated as what happens to a lease is: what they come to is added to everybody's. */
+function dated(r: Report, lease: LockedLease, now: number): Report {
+  if (r.kind === 'phase') return { ...r, at: within(lease, r.at, now) };
+  if (r.kind !== 'done') return r;
+  return { ...r, phases: Object.fromEntries(Object.entries(r.phases).map(([phase, at]) => [phase, within(lease, at, now)])) };
 }
 
 /**

@@ -182,9 +182,8 @@ export class TransitionBatch {
     });
   }
 
-  /** What happens to a lease happens between its creation and now, whatever a node's clock says. */
   private within(lease: LockedLease, at: number): number {
-    return Number.isFinite(at) ? Math.min(Math.max(at, lease.created_at), this.now) : this.now;
+    return within(lease, at, this.now);
   }
 
   /** A VM that runs is counted; one that is known to be gone is not. */
@@ -221,6 +220,9 @@ export class TransitionBatch {
     await tx.query(changeNodeUse, [ids, ids.map((id) => use.get(id)?.memory), ids.map((id) => use.get(id)?.cores), false]);
   }
 }
+
+/** What happens to a lease happens between its creation and now, whatever a node's clock says. */
+export const within = (lease: Pick<LockedLease, 'created_at'>, at: number, now: number): number => (Number.isFinite(at) ? Math.min(Math.max(at, lease.created_at), now) : now);
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 

@@ -183,6 +183,9 @@ describe('a node', () => {
     const lease = await see(id);
     expect(lease?.state).toBe('Running');
     expect(lease?.runningAt).toBeGreaterThanOrEqual(lease?.createdAt ?? Infinity);
+    // Nor does it spoil the figures of where time goes, which are everybody's.
+    for (const phase of ['started', 'propagate-begun', 'propagated'] as const) expect(lease?.phases[phase], phase).toBeGreaterThanOrEqual(lease?.createdAt ?? Infinity);
+    for (const at of Object.values(lease?.phases ?? {})) expect(at).toBeLessThanOrEqual(site.ctx.clock.now());
     site.control.answer = () => undefined;
     await site.manager.leases.end(site.alice, [id], '');
     await site.settled();
