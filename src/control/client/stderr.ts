@@ -45,5 +45,9 @@ export function logStderr(stderr: Readable, clock: Clock, log: Log): Stderr {
   });
   stderr.on('error', () => undefined);
   stderr.once('close', () => pause?.cancel());
-  return { lastWords: () => last, ended: goOn };
+  const ended = (): void => {
+    goOn();
+    bytes = -Infinity;
+  };
+  return { lastWords: () => last, ended };
 }
