@@ -5,12 +5,13 @@
  */
 import type { AgentRequest, Done, Stamps, VmInfo } from '../control/protocol.ts';
 import type { ControlClient, NodeAnswer } from '../control/types.ts';
-import { isFault } from '../lease/faults.ts';
+import { Fault, isFault } from '../lease/faults.ts';
 import { writable } from '../lease/text.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Self } from '../manager/processes.ts';
 import type { Recorder, Report } from '../manager/recorder.ts';
 import type { Config } from '../platform/config.ts';
+import { createBatcher } from '../platform/batcher.ts';
 import type { Context, Timer } from '../platform/context.ts';
 import { reasonText } from '../platform/errors.ts';
 import { isUnavailable, type Db } from '../store/db.ts';
@@ -20,6 +21,7 @@ import { agentRequest, timeFor } from './requests.ts';
 import type { Saver } from './saving.ts';
 
 const POLL_MS = 1_000;
+/** Of one statement; a poll that has got so many asks for more at once. */
 const POLL_MOST = 256;
 /** A poll leaves what it took to this process for so long. */
 const TAKEN_MS = 30_000;
@@ -227,15 +229,34 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   async function postpone(row: IntentRow, reason: string, wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10))): Promise<void> {
-    const now = ctx.clock.now();
-    await db.query(postponeIntents, [[row.id], [new Date(now + wait)], [writable(reason)], [row.process_id]]);
+    await postponements.add({ row, at: ctx.clock.now() + wait, reason: writable(reason) });
   }
 
+  /** A node that is away loses thousands at one moment: a statement for each would have all others wait for the database. */
+  const postponements = createBatcher<{ row: IntentRow; at: number; reason: string }, undefined>({
+    most: POLL_MOST,
+    mostWaiting: MOST_UNDER_WAY,
+    full: () => new Fault('Busy', 'too many intents wait to be put off'),
+    async run(all) {
+      await db.query(postponeIntents, [all.map((p) => p.row.id), all.map((p) => new Date(p.at)), all.map((p) => p.reason), all.map((p) => p.row.process_id)]);
+      return all.map(() => undefined);
+    },
+  });
+
+  /**
+   * Page after page, as long as they are full: what thousands of leases wait for is not taken up by the second. It ends though
+   * what it took is due again at once, as after a jump of the clock: together the pages are no more than may be under way.
+   */
   async function poll(nodeId?: number): Promise<void> {
-    const room = Math.min(POLL_MOST, MOST_UNDER_WAY - underWay.size);
-    if (room <= 0 || stopped) return;
     const now = ctx.clock.now();
-    send(await db.query(takeIntents, [new Date(now), new Date(now + TAKEN_MS), room, nodeId ?? null, deps.self?.id() ?? null]));
+    for (let left = MOST_UNDER_WAY; ;) {
+      const room = Math.min(POLL_MOST, left, MOST_UNDER_WAY - underWay.size);
+      if (room <= 0 || stopped) return;
+      const rows = await db.query(takeIntents, [new Date(now), new Date(now + TAKEN_MS), room, nodeId ?? null, deps.self?.id() ?? null]);
+      send(rows);
+      if (rows.length < room) return;
+      left -= rows.length;
+    }
   }
 
   function arm(): void {

@@ -127,6 +127,82 @@ describe('the dispatcher', () => {
     expect(passed).toBe(0);
   });
 
+  describe('with more due than one statement takes', () => {
+    const MANY = 600;
+    /** What a service left that has died between its commits and its messages. */
+    async function leave(): Promise<void> {
+      await site.close();
+      site = await openTestSite({ config: { control: { start_deadline_ms: 60_000 }, lease: { max_group: MANY } }, nodes: [{ name: 'n1', memoryMb: 1_000_000, cores: 10_000 }] });
+      await site.dispatcher.stop();
+      await site.manager.leases.create(site.alice, { minCount: MANY, maxCount: MANY, image: 'guest' });
+      await site.db.query(statement('test-all-due', "UPDATE intent SET next_at = now() - interval '1 s'"));
+    }
+    const attempts = () => site.db.query(statement<{ attempts: number; waits: boolean; error: string | null; n: number }>('test-attempts',
+      "SELECT attempts, next_at > now() AS waits, error, count(*)::int AS n FROM intent WHERE state = 'open' GROUP BY 1, 2, 3"));
+
+    it('sends it all in one poll', async () => {
+      await leave();
+      const next = dispatcherOn(site);
+      await next.poll();
+      await expect.poll(() => site.control.node(1).seen.length, { interval: 10 }).toBe(MANY);
+      await expect.poll(() => next.underWay, { interval: 10, timeout: 10_000 }).toBe(0);
+      expect(await attempts()).toEqual([]);
+    });
+
+    it('tries what is not for reachable nodes once, and puts it off in a few statements', async () => {
+      await leave();
+      site.control.setUp(1, false, 'no route to host');
+      let postponements = 0;
+      const next = dispatcherOn(site, undefined, { db: { ...site.db, query: (s, values) => {
+        postponements += s.name === 'postpone-intents' ? 1 : 0;
+        return site.db.query(s, values);
+      } } });
+      await next.poll();
+      await expect.poll(() => next.underWay, { interval: 10, timeout: 10_000 }).toBe(0);
+      expect(await attempts()).toEqual([{ attempts: 1, waits: true, error: 'no route to host', n: MANY }]);
+      expect(postponements).toBeLessThan(10);
+    });
+
+    it('ends though all that it puts off is due again at once', async () => {
+      await leave();
+      site.control.setUp(1, false, 'no route to host');
+      let now = site.ctx.clock.now();
+      // A clock that jumps back after the first look at it.
+      const clock = { ...site.ctx.clock, now: () => { const told = now; now = site.ctx.clock.now() - 3_600_000; return told; } };
+      const next: Dispatcher = dispatcherOn(site, undefined, { ctx: { ...site.ctx, clock }, db: { ...site.db, query: async (s, values) => {
+        while (s.name === 'take-intents' && next.underWay > 0) await new Promise((resolve) => setImmediate(resolve));
+        return site.db.query(s, values);
+      } } });
+      await next.poll();
+      await expect.poll(() => next.underWay, { interval: 10, timeout: 10_000 }).toBe(0);
+      expect((await attempts()).reduce((n, a) => n + a.attempts * a.n, 0), 'what may be under way').toBe(10_000);
+    });
+
+    it('takes no more when it is told to stop', async () => {
+      await leave();
+      const pages: unknown[] = [];
+      const next: Dispatcher = dispatcherOn(site, undefined, { db: { ...site.db, query: async (s, values) => {
+        const rows = await site.db.query(s, values);
+        if (s.name === 'take-intents') {
+          pages.push(rows.length);
+          await next.stop();
+        }
+        return rows;
+      } } });
+      await next.poll();
+      expect(pages).toEqual([256]);
+    });
+
+    it('shares it with a second service: each is sent once', async () => {
+      await leave();
+      const both = [dispatcherOn(site), dispatcherOn(site)];
+      await Promise.all(both.map((d) => d.poll()));
+      await expect.poll(() => both.map((d) => d.underWay), { interval: 10, timeout: 10_000 }).toEqual([0, 0]);
+      expect(site.control.node(1).seen).toHaveLength(MANY);
+      expect(new Set(site.control.node(1).seen.map((r) => r.id)).size).toBe(MANY);
+    });
+  });
+
   it('does not start what was ended before the node heard of it', async () => {
     site.control.setUp(1, true);
     site.control.answer = (_, r) => (r.op === 'start' ? 'silent' : undefined);
@@ -142,8 +218,8 @@ describe('the dispatcher', () => {
 });
 
 /** A second dispatcher on the same site, as after a restart. */
-function dispatcherOn(s: TestSite, imagePath = (file: string): string => file, others: Pick<DispatcherDeps, 'elsewhere' | 'tellOthers'> = {}): Dispatcher {
+function dispatcherOn(s: TestSite, imagePath = (file: string): string => file, others: Partial<Pick<DispatcherDeps, 'ctx' | 'db' | 'elsewhere' | 'tellOthers'>> = {}): Dispatcher {
   return createDispatcher({
-    ...others, ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, imagePath, save: s.saving.save,
+    ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, imagePath, save: s.saving.save, ...others,
   });
 }
