@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { buildCli } from './cli/program.ts';
 import { requireAnswers, type Place } from './platform/answering.ts';
 import { readConfig } from './platform/config.ts';
+import { dataDirAt } from './platform/datadir.ts';
 import { openLog } from './platform/log.ts';
 import { realClock, realRandom } from './platform/real.ts';
 import { startService } from './service.ts';
@@ -74,6 +75,8 @@ function placesOf({ config, data }: ServeOptions): Place[] {
   const [directory, file] = [images?.directory ?? '', log?.file ?? ''];
   return [
     { what: 'the data directory --data', path: resolve(data) },
+    // Some may be file systems of their own. One of a local node alone is not waited for: the others can be used without it.
+    ...(['keys', 'run', 'nodes', 'images', 'log'] as const).map((sub) => ({ what: `the directory ${sub} in --data`, path: dataDirAt(data)[sub] })),
     ...(directory === '' ? [] : [{ what: 'images.directory', path: directory }]),
     ...(file === '' ? [] : [{ what: 'log.file', path: file }]),
   ];

@@ -35,17 +35,26 @@ export const noAnswer = (what: string, path: string, ms: number): string =>
 
 /** @throws StartError that names the first that does not answer; what `stopped` rejects with */
 export async function requireAnswers(clock: Clock, places: readonly Place[], stopped: Promise<never>, ms = ANSWER_MS): Promise<void> {
-  const child = spawn(process.execPath, ['-e', ASK, ...places.map((p) => p.path)], { stdio: ['ignore', 'pipe', 'ignore'] });
-  let answered = 0;
-  child.stdout.on('data', (dots: Buffer) => { answered += dots.length; });
   let timer: Timer | undefined;
-  const tooLate = new Promise<'late'>((resolve) => { timer = clock.after(ms, () => resolve('late')); });
+  const tooLate = new Promise<void>((resolve) => { timer = clock.after(ms, resolve); });
   try {
-    if (await Promise.race([once(child, 'close'), tooLate, stopped]) !== 'late') return;
-    const { what, path } = places[answered] ?? { what: 'a directory', path: '' };
+    const silent = await firstSilent(places.map((p) => p.path), Promise.race([tooLate, stopped]));
+    if (silent === undefined) return;
+    const { what, path } = places[silent] ?? { what: 'a directory', path: '' };
     throw new StartError(noAnswer(what, path, ms));
   } finally {
     timer?.cancel();
+  }
+}
+
+/** Which of the paths had not answered, nor those after it, when `waited` was over; undefined: all have. @throws what `waited` rejects with */
+export async function firstSilent(paths: readonly string[], waited: Promise<void>): Promise<number | undefined> {
+  const child = spawn(process.execPath, ['-e', ASK, ...paths], { stdio: ['ignore', 'pipe', 'ignore'], cwd: '/' });
+  let answered = 0;
+  child.stdout.on('data', (dots: Buffer) => { answered += dots.length; });
+  try {
+    return await Promise.race([once(child, 'close').then(() => undefined), waited.then(() => answered)]);
+  } finally {
     // One that hangs in a call ends when the call lets it.
     child.kill('SIGKILL');
     child.stdout.destroy();

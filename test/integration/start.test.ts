@@ -1,6 +1,6 @@
 /** Starts that fail: the administrator reads what is wrong, and nothing is left but the data directory. And the ready file. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasPart } from '../parts.ts';
 import { onHungFileSystem } from '../support/hung-file-system.ts';
 import { processesWith } from '../support/processes.ts';
-import { NIMBUS, startServe } from '../support/serve.ts';
+import { NIMBUS, startServe, type Serve } from '../support/serve.ts';
 
 let root: string;
 beforeEach(() => { root = mkdtempSync(join(tmpdir(), 'start-')); });
@@ -117,11 +117,14 @@ function starting(toml: string, data = join(root, 'data')): { child: ChildProces
 }
 
 describe.skipIf(!hasPart('fuse'))('a start on a file system that does not answer', { timeout: 90_000 }, () => {
-  it('is given up with the key of the directory: the data directory, that of images, that of the log', async () => {
+  it('is given up with the key of the directory: the data directory, one in it, that of images, that of the log', async () => {
     const hung = join(root, 'hung');
+    mkdirSync(join(root, 'data3'));
+    symlinkSync(hung, join(root, 'data3/nodes'));
     await onHungFileSystem(hung, async () => {
       await Promise.all([
         ['the data directory --data', `${hung}/data`, `${hung}/data`, ''],
+        ['the directory nodes in --data', `${root}/data3/nodes`, join(root, 'data3'), ''],
         ['images.directory', `${hung}/images`, join(root, 'data1'), `[images]\ndirectory = "${hung}/images"`],
         ['log.file', `${hung}/log/service.log`, join(root, 'data2'), `[log]\nfile = "${hung}/log/service.log"`],
       ].map(async ([what = '', path = '', data, toml = '']) => {
@@ -131,6 +134,29 @@ describe.skipIf(!hasPart('fuse'))('a start on a file system that does not answer
       }));
       expect(processesWith(root), 'what asked has gone with it').toEqual([]);
     });
+  });
+
+  it('goes on without the local node whose directory it is, which comes when it answers; and ends when it is told to', async () => {
+    for (const dir of ['data/keys', 'data/nodes']) mkdirSync(join(root, dir), { recursive: true, mode: 0o700 });
+    const nodes = '[[local_nodes]]\nname = "here"\ndriver = "simulated"\n[[local_nodes]]\nname = "away"\ndriver = "simulated"\n';
+    const seen = async (service: Serve): Promise<Record<string, unknown>> =>
+      Object.fromEntries((await service.admin<Array<{ name: string; reachable: boolean; lastError: string | null }>>('node', 'list')).map((n) => [n.name, n.reachable ? 'up' : n.lastError]));
+    const away = join(root, 'data/nodes/away');
+    try {
+      await onHungFileSystem(away, async () => {
+        const service = await startServe(nodes, root);
+        // What a node that was not heard of says may be written just after the start.
+        await expect.poll(() => seen(service), { interval: 100, timeout: 30_000 }).toEqual({ here: 'up', away: `the file system of ${away} does not answer; see that it can be listed (is its server there?)` });
+        expect(await service.stop({ keep: true })).toBe(0);
+        expect(processesWith(root)).toEqual([]);
+        const again = await startServe(nodes, root);
+        spawnSync('umount', ['--lazy', away]);
+        await expect.poll(() => seen(again), { interval: 100, timeout: 60_000 }).toEqual({ here: 'up', away: 'up' });
+        expect(await again.stop({ keep: true })).toBe(0);
+      });
+    } finally {
+      for (const { pid } of processesWith(root)) process.kill(pid, 'SIGKILL');
+    }
   });
 
   it('ends when it is told to', async () => {

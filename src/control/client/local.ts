@@ -3,9 +3,10 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { firstSilent } from '../../platform/answering.ts';
 import type { Clock, Context } from '../../platform/context.ts';
 import { errorCode } from '../../platform/errors.ts';
-import { makeDirectory } from '../../platform/make-directory.ts';
+import { makeDirectoryAsync } from '../../platform/make-directory.ts';
 import { mergedSettings } from '../agent-settings.ts';
 import type { NodeAccess } from '../types.ts';
 import { logStderr } from './stderr.ts';
@@ -23,14 +24,18 @@ type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 export function localTransport(ctx: Context, access: NodeAccess & { transport: 'local' }, agentProgram: string): Transport {
   return {
     describe: `local agent in ${access.stateDir}`,
+    lateReason: `the file system of ${access.stateDir} does not answer; see that it can be listed (is its server there?)`,
     async open(signal) {
-      makeDirectory(access.stateDir, 0o700);
-      const config = await writeConfig(access);
+      // Asked by a process that can be given up: a call of this one would keep a thread, and this process from its end.
+      const late = aborted(signal);
+      await firstSilent([access.stateDir], late);
+      const config = await Promise.race([prepare(access), late]);
       signal.throwIfAborted();
       const args = [agentProgram, 'serve', '--state', access.stateDir, '--driver', access.driver];
       // Its own session: a signal to the service's process group does not reach the agent or its VMs.
       const child = spawn(process.execPath, config === undefined ? args : [...args, '--config', config], {
-        cwd: access.stateDir,
+        // Not the state directory: a start waits until its process has gone there.
+        cwd: '/',
         detached: true,
         stdio: ['pipe', 'pipe', 'pipe'],
         env: Object.fromEntries(ENVIRONMENT.flatMap((k) => (process.env[k] === undefined ? [] : [[k, process.env[k]]]))),
@@ -41,8 +46,17 @@ export function localTransport(ctx: Context, access: NodeAccess & { transport: '
   };
 }
 
-/** The agent reads its settings from a file, renamed into place so that one that starts meanwhile reads a whole one. */
-async function writeConfig(access: NodeAccess & { transport: 'local' }): Promise<string | undefined> {
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const fail = (): void => reject(signal.reason as Error);
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
+  });
+}
+
+/** Its directory, and its settings: it reads them from a file, renamed into place so that one that starts meanwhile reads a whole one. */
+async function prepare(access: NodeAccess & { transport: 'local' }): Promise<string | undefined> {
+  await makeDirectoryAsync(access.stateDir, 0o700);
   if (access.agentConfig === undefined) return undefined;
   const file = join(access.stateDir, 'agent.json');
   const before = await readFile(file, 'utf8').catch((e: unknown) => {
