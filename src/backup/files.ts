@@ -2,7 +2,8 @@
 import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { isDraft, RESTORED, syncDirectory } from '../images/intake.ts';
+import { isDraft, RESTORED } from '../images/intake.ts';
+import { syncDirectoryAsync } from '../platform/durable.ts';
 import { errorCode, StartError } from '../platform/errors.ts';
 import { makeDirectory } from '../platform/make-directory.ts';
 import { MOST_BYTES } from './format.ts';
@@ -80,7 +81,7 @@ export class FileWriter {
 
   /** All drafts are on disk, with their names. */
   async sync(): Promise<void> {
-    for (const folder of this.#folders) await syncDirectory(folder);
+    for (const folder of this.#folders) await syncDirectoryAsync(folder);
   }
 
   async drop(): Promise<void> {

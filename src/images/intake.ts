@@ -1,12 +1,14 @@
 /** Bringing bytes into the repository: unpacked, inspected, digested, and in place whole or not at all. */
 import { createHash } from 'node:crypto';
-import { constants, mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { constants, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassThrough, type Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { Fault } from '../lease/faults.ts';
+import { syncDirectoryAsync } from '../platform/durable.ts';
 import { errorCode, reasonText } from '../platform/errors.ts';
+import { makeDirectoryAsync } from '../platform/make-directory.ts';
 import { HEAD_BYTES, inspect, isGzip, qcow2DiskBytes } from './format.ts';
 
 /** Bytes of one image, unpacked: what a gzip of a few megabytes may swell to. */
@@ -59,13 +61,7 @@ export function takeStream(bytes: AsyncIterable<Buffer>, place: Place): Promise<
 /** The draft becomes the file; both lie in one directory. */
 export async function settle(draft: string, final: string): Promise<void> {
   await rename(draft, final);
-  await syncDirectory(dirname(final));
-}
-
-/** Names in it are on disk when this resolves. */
-export async function syncDirectory(directory: string): Promise<void> {
-  const dir = await open(directory, constants.O_RDONLY);
-  await dir.sync().finally(() => dir.close());
+  await syncDirectoryAsync(dirname(final));
 }
 
 export const draftFor = (directory: string, id: string): string => join(directory, `${INCOMING}${id}`);
@@ -92,7 +88,7 @@ async function* chunksOf(source: FileHandle): AsyncGenerator<Buffer> {
 }
 
 async function take(source: Iterable<Buffer> | AsyncIterable<Buffer>, unpack: Duplex, place: Place, most: number): Promise<Taken> {
-  await mkdir(dirname(place.draft), { recursive: true, mode: place.dirMode });
+  await makeDirectoryAsync(dirname(place.draft), place.dirMode);
   const target = await open(place.draft, 'wx', place.mode);
   try {
     const meter = new Meter(most);

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PUT_CHUNK, type ImageRef } from '../control/protocol.ts';
 import { Fault } from '../lease/faults.ts';
@@ -12,6 +12,7 @@ import { isName } from '../lease/ids.ts';
 import type { Context } from '../platform/context.ts';
 import { reasonText } from '../platform/errors.ts';
 import { newImageId } from '../platform/ids.ts';
+import { makeDirectoryAsync } from '../platform/make-directory.ts';
 import { isUnavailable, type Db, type Queryable } from '../store/db.ts';
 import {
   commonImagesCalled, imageById, imagesOfAccount, imagesOfFile, insertImage, liveLeasesOfImage, lockImage, markImageRemoved, removedImageFiles, type ImageRow,
@@ -199,7 +200,7 @@ export function createImageRepository({ ctx, db, directory }: Deps): ImageReposi
     },
 
     async tidy(alone = true) {
-      await mkdir(path(COMMON), { recursive: true, mode: 0o750 });
+      await makeDirectoryAsync(path(COMMON), 0o750);
       for (const folder of alone ? await readdir(root, { withFileTypes: true }) : []) {
         if (!folder.isDirectory()) continue;
         const left = (await readdir(path(folder.name))).filter(isDraft);

@@ -1,8 +1,10 @@
 /** One repository for all services on a database, and for no other database's: its directory carries a mark that the database knows. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Context } from '../platform/context.ts';
+import { replaceFileAsync } from '../platform/durable.ts';
 import { errorCode } from '../platform/errors.ts';
+import { makeDirectoryAsync } from '../platform/make-directory.ts';
 import type { Db, Queryable } from '../store/db.ts';
 import { setSiteFact, siteFact, siteFactNow } from '../store/processes.ts';
 
@@ -20,8 +22,9 @@ export async function isTheRepository({ ctx, db }: { readonly ctx: Context; read
   const [fact] = await db.query(siteFact, [FACT, made]);
   const right = fact?.value ?? made;
   if (!alone && right !== made) return 'other';
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await writeFile(join(directory, MARK), right, { mode: 0o600 });
+  await makeDirectoryAsync(directory, 0o700);
+  // An empty one would be another database's.
+  await replaceFileAsync(join(directory, MARK), right, 0o600);
   return 'own';
 }
 

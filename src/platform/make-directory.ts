@@ -1,7 +1,8 @@
-/** Directories, made without a way to hang; for programs that run alone on nodes too. */
+/** Directories, made without a way to hang, and so that a power cut does not take them; for programs that run alone on nodes too. */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { syncDirectory, syncDirectoryAsync } from './durable.ts';
 
 /**
  * Makes it with what is missing above it. Node's own `recursive` asks for ever where a file system answers ENOENT beneath a
@@ -10,6 +11,7 @@ import { dirname } from 'node:path';
 export function makeDirectory(path: string, mode: number): void {
   try {
     mkdirSync(path, { mode });
+    syncDirectory(dirname(path));
   } catch (e) {
     const { code } = e as NodeJS.ErrnoException;
     if (code === 'EEXIST' && statSync(path).isDirectory()) return;
@@ -24,6 +26,7 @@ export function makeDirectory(path: string, mode: number): void {
 export async function makeDirectoryAsync(path: string, mode: number): Promise<void> {
   try {
     await mkdir(path, { mode });
+    await syncDirectoryAsync(dirname(path));
   } catch (e) {
     const { code } = e as NodeJS.ErrnoException;
     if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;

@@ -1,12 +1,15 @@
 /** `nimbus fsck`, `backup` and `restore` as a person sees them: through the service, and around one that is not there. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { buildCli } from '../../src/cli/program.ts';
 import type { WithoutService } from '../../src/cli/without-service.ts';
 import type { FsckReport, Problem } from '../../src/fsck/types.ts';
+import { lostByPowerCut } from '../support/power-cut.ts';
+import { DATABASES } from '../upgrade/fixtures.ts';
 
 let root: string;
 beforeEach(() => { root = mkdtempSync(join(tmpdir(), 'fc-')); });
@@ -65,6 +68,14 @@ test('a backup that is none, a file in the way, a directory that is not there', 
   expect(await nimbus(['backup', join(root, 'no', 'b')])).toMatchObject({ code: 2, err: expect.stringContaining('does not exist') as string });
   expect(await nimbus(['restore', join(root, 'none')])).toMatchObject({ code: 2, err: expect.stringContaining('none does not exist') as string });
   expect(await nimbus(['restore', '--check', file])).toMatchObject({ code: 2, err: expect.stringContaining('is no backup of nimbus') as string });
+});
+
+test('a backup that was made is on disk when that is said, with its name', async () => {
+  let ran: { code: number } | undefined;
+  expect(await lostByPowerCut(root, async () => {
+    ran = await nimbus(['backup', join(root, 'b.backup')], { backup: (_place, _o, to) => pipeline(createReadStream(DATABASES.greedy), to) });
+  })).toEqual([]);
+  expect([ran?.code, readdirSync(root)]).toEqual([0, ['b.backup']]);
 });
 
 test('what was restored is said', async () => {

@@ -12,6 +12,7 @@ import { allImages } from '../../src/store/images.ts';
 import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
+import { lostByPowerCut } from '../support/power-cut.ts';
 import { addAccount, addLease } from '../support/rows.ts';
 import { onSmallDisk } from '../support/small-disk.ts';
 
@@ -52,6 +53,14 @@ const bytesOf = async (id: string): Promise<Buffer> => {
 };
 
 describe('add', () => {
+  test('what the table knows is on disk, in directories that are', async () => {
+    const file = fileOf(randomBytes(1024));
+    expect(await lostByPowerCut(work, async () => {
+      await repository.tidy();
+      await repository.add({ name: 'lasting', owner: alice, file, description: '' });
+    })).toEqual([]);
+  });
+
   test('a raw image lies in its owner’s directory, readable by nobody else, with its digest in the table', async () => {
     const bytes = randomBytes(700_416);
     const image = await add('disk', alice, bytes);

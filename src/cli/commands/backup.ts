@@ -1,11 +1,12 @@
 import { createWriteStream, existsSync } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { Transform, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { checkBackup, type BackupContents } from '../../backup/check.ts';
 import type { Restored } from '../../backup/restore.ts';
+import { syncDirectoryAsync, syncFile } from '../../platform/durable.ts';
 import { reasonText } from '../../platform/errors.ts';
 import { dataDirOf, envOf, type CliDeps, type Env } from '../env.ts';
 import { Unreachable, UsageError } from '../exit.ts';
@@ -59,6 +60,7 @@ async function backup(env: Env, place: Place, file: string, o: { images: boolean
     await write(env, place, draft, o.images);
     const contents = await checkBackup(draft);
     await rename(draft, file);
+    await syncDirectoryAsync(dirname(file));
     const { size: bytes } = await stat(file);
     env.say({ file, bytes, ...contents }, `${file} is written: ${size(bytes)}, ${summary(contents)}`);
   } finally {
@@ -80,8 +82,7 @@ async function write(env: Env, place: Place, draft: string, images: boolean): Pr
     await env.withoutService.backup(place, { images }, sink);
   }
   await over;
-  const handle = await open(draft, 'r');
-  await handle.sync().finally(() => handle.close());
+  await syncFile(draft);
 }
 
 /** Where the bytes go, and when they are there. */

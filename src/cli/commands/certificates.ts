@@ -1,11 +1,12 @@
 /** `nimbus user cert`: certificates with which users sign SOAP requests. A key that is made here stays here. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { readCertificate } from '../../grid/certificates/certificate.ts';
 import { makeOwn } from '../../grid/ca/certificates.ts';
 import { derOf } from '../../grid/trust/pem.ts';
 import type { UserCertificate } from '../../manager/admin-types.ts';
+import { writeNewFile } from '../../platform/durable.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import { realRandom } from '../../platform/real.ts';
 import { path } from '../client.ts';
@@ -48,8 +49,8 @@ The key is in the directory only; the service keeps the certificate’s fingerpr
       const short = readCertificate(derOf(Buffer.from(made.certificate), 'CERTIFICATE')).fingerprint.slice(0, 16);
       const files = { certificate: resolve(o.out, `cert-${short}.pem`), key: resolve(o.out, `pk-${short}.pem`) };
       makeDirectory(resolve(o.out), 0o700);
-      writeFileSync(files.key, made.key, { mode: 0o600, flag: 'wx' });
-      writeFileSync(files.certificate, made.certificate, { mode: 0o644, flag: 'wx' });
+      writeNewFile(files.key, made.key, 0o600);
+      writeNewFile(files.certificate, made.certificate, 0o644);
       const registered = await env.client.post<UserCertificate>(path`/v1/users/${name}/certificates`, { certificate: made.certificate });
       env.say({ ...registered, ...files }, `The certificate ${short} is ${name}’s.\n\n  export EC2_CERT=${files.certificate}\n  export EC2_PRIVATE_KEY=${files.key}\n`);
     });

@@ -5,10 +5,12 @@
  * a crash leaves in `tmp/` is removed when the agent starts. The least recently used go when room is needed, never one
  * that a recorded VM stands on. Where agents share images (shared-images.ts), those in here are links to the shared ones.
  */
-import { constants, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { constants, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { chmod, copyFile, open, rm, stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { syncDirectoryAsync, syncFile } from '../../platform/durable.ts';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import type { ImageRef } from '../protocol.ts';
 import type { Clock } from './clock.ts';
 import { AgentFault } from './fault.ts';
@@ -46,7 +48,7 @@ export class ImageCache {
   constructor(parts: CacheParts) {
     this.#parts = parts;
     rmSync(this.#tmpDir, { recursive: true, force: true });
-    mkdirSync(this.#tmpDir, { recursive: true, mode: 0o700 });
+    makeDirectory(this.#tmpDir, 0o700);
     for (const name of readdirSync(parts.dir)) {
       if (!/^[0-9a-f]{64}$/.test(name)) continue;
       const { size, atimeMs } = statSync(this.#file(name));
@@ -120,7 +122,10 @@ export class ImageCache {
     await chmod(tmp, 0o444);
     const usedAt = this.#parts.clock.now();
     utimesSync(tmp, usedAt / 1000, usedAt / 1000);
+    // After a power cut a name is believed, and a VM whose memory is kept needs its image.
+    await syncFile(tmp);
     renameSync(tmp, this.#file(sha256));
+    await syncDirectoryAsync(this.#parts.dir);
     this.#entries.set(sha256, { bytes, usedAt });
     this.#parts.log.info('image cached', { sha256, bytes });
     await this.#parts.shared?.give(sha256, bytes, this.#file(sha256));

@@ -6,8 +6,9 @@
  * A line is synced to disk only where that is asked for: what survives a crash of the agent survives in the page cache, and
  * a crash of the machine ends its VMs and the service's channels with it, but for what outlives the VMs.
  */
-import { closeSync, existsSync, fdatasyncSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fdatasyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { syncDirectory } from '../../platform/durable.ts';
 
 /** Below this a journal is never written anew while the agent runs. */
 const LEAST_BYTES = 4 * 1024 * 1024;
@@ -17,6 +18,8 @@ const GROWTH = 4;
 export class Journal {
   readonly #file: string;
   #fd: number | undefined;
+  /** Its name is on disk. */
+  #named = false;
   #bytes = 0;
   #limit = LEAST_BYTES;
   /** A write that ended half way left a line without its end. */
@@ -48,7 +51,8 @@ export class Journal {
     writeFileSync(`${this.#file}.tmp`, lines, { mode: 0o600, flush: lines !== '' });
     const fd = openSync(`${this.#file}.tmp`, 'a');
     renameSync(`${this.#file}.tmp`, this.#file);
-    if (lines !== '') syncDirectory(dirname(this.#file));
+    this.#named = lines !== '';
+    if (this.#named) syncDirectory(dirname(this.#file));
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = fd;
     this.#bytes = Buffer.byteLength(lines);
@@ -73,20 +77,13 @@ export class Journal {
   /** What was appended is there after a power cut. */
   sync(): void {
     if (this.#fd !== undefined) fdatasyncSync(this.#fd);
+    if (!this.#named) syncDirectory(dirname(this.#file));
+    this.#named = true;
   }
 
   close(): void {
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
-  }
-}
-
-function syncDirectory(dir: string): void {
-  const fd = openSync(dir, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -8,8 +8,8 @@
  */
 import { linkSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import type { Stats } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFile } from '../../platform/durable.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import type { Log } from './log.ts';
 
@@ -75,8 +75,7 @@ export class SharedImages {
   async give(sha256: string, bytes: number, own: string): Promise<void> {
     try {
       // After a power failure a name without its bytes would be believed.
-      const file = await open(own, 'r');
-      await file.datasync().finally(() => file.close());
+      await syncFile(own);
       linkSync(own, this.#file(sha256));
     } catch (e) {
       const { code } = e as NodeJS.ErrnoException;

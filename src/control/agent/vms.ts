@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeDirectory } from '../../platform/make-directory.ts';
 import type { AgentRequest, VmEvent, VmSpec } from '../protocol.ts';
 import type { ImageCache } from './cache.ts';
 import { within } from './clock.ts';
@@ -50,7 +51,7 @@ export class Vms {
 
   constructor(parts: VmParts) {
     this.#parts = parts;
-    mkdirSync(parts.vmsDir, { recursive: true, mode: 0o700 });
+    makeDirectory(parts.vmsDir, 0o700);
   }
 
   perform(op: Operation): Promise<LeaseRecord> {

@@ -2,9 +2,10 @@
  * The operating key: the service's own, made at first use; nodes let it start the agent and nothing else. While it is being
  * replaced the next one, then the old one, lies beside it.
  */
-import { chmodSync, chownSync, existsSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, linkSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import ssh2, { type ParsedKey } from 'ssh2';
+import { replaceFile, syncDirectory } from '../../platform/durable.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import { fingerprint } from './hostkeys.ts';
 
@@ -61,6 +62,7 @@ export function switchKeys(directory: string): void {
   linkSync(at(FILE), at(OLD));
   renameSync(at(NEXT), at(FILE));
   renameSync(at(`${NEXT}.pub`), at(`${FILE}.pub`));
+  syncDirectory(directory);
 }
 
 export function forgetOldKey(directory: string): void {
@@ -75,11 +77,8 @@ function readPair(privateFile: string): OperatingKey {
 function makeKey(directory: string, privateFile: string): void {
   makeDirectory(directory, 0o700);
   const pair = generate();
-  const temporary = `${privateFile}.${process.pid}`;
-  writeFileSync(temporary, pair.private, { mode: 0o600 });
-  chmodSync(temporary, 0o600);
-  renameSync(temporary, privateFile);
-  writeFileSync(`${privateFile}.pub`, `${pair.public}\n`, { mode: 0o644 });
+  replaceFile(privateFile, pair.private, 0o600);
+  replaceFile(`${privateFile}.pub`, `${pair.public}\n`, 0o644);
 }
 
 /** ssh2 1.17 cuts leading zero bytes off the public half, so that one key in 256 cannot be read: another is made. */

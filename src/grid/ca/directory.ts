@@ -2,11 +2,12 @@
  * A test authority on disk: its certificate and key, a trust directory with what belongs there, and what it has signed. Nothing is
  * written over.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../../lease/faults.ts';
 import type { Clock, Random } from '../../platform/context.ts';
 import { errorCode, reasonText } from '../../platform/errors.ts';
+import { writeNewFile } from '../../platform/durable.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import { readCertificate } from '../certificates/certificate.ts';
 import { normalSlash } from '../certificates/name.ts';
@@ -120,7 +121,7 @@ function makeOrRefuse(path: string, mode: number): void {
 
 function write(path: string, text: string, mode: number): void {
   try {
-    writeFileSync(path, text, { mode, flag: 'wx' });
+    writeNewFile(path, text, mode);
   } catch (e) {
     // Left by a command that was broken off before it had written the certificate, which nobody uses.
     if (errorCode(e) === 'EEXIST') throw new Fault('ParameterInvalid', `${path} is there already: move it away`);

@@ -5,6 +5,7 @@
  */
 import { closeSync, constants, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { syncDirectory } from '../../platform/durable.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import { ANY_SLOT_ID, HOST_NAME, PILOT_ID } from '../protocol.ts';
 import { STAGES, EXIT } from './stages.ts';
@@ -41,7 +42,10 @@ export function makeSlotDir(base: string, slot: string, host: string): string {
   for (const path of [base, dir]) {
     try {
       if (path === base) makeDirectory(path, 0o700);
-      else mkdirSync(path, { mode: 0o700 });
+      else {
+        mkdirSync(path, { mode: 0o700 });
+        syncDirectory(base);
+      }
     } catch (e) {
       if ((e as NodeJS.ErrnoException).code !== 'EEXIST') throw new PilotError(EXIT.badEnvironment, `${path} cannot be made: ${(e as Error).message}`);
     }
@@ -76,12 +80,7 @@ export function writeNodeState(dir: string, state: NodeState): void {
     closeSync(fd);
   }
   renameSync(draft, file);
-  const parent = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(parent);
-  } finally {
-    closeSync(parent);
-  }
+  syncDirectory(dir);
 }
 
 /**

@@ -1,7 +1,8 @@
 /** The cluster's directory on disk: made once, whole or not at all, and opened by its own major version only. */
 import { chownSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Context } from '../../platform/context.ts';
+import { replaceFile, syncDirectory } from '../../platform/durable.ts';
 import { errorText, StartError } from '../../platform/errors.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import type { Identity } from './identity.ts';
@@ -34,7 +35,7 @@ export function clusterMajor(cluster: string): number | undefined {
 export function readPassword(ctx: Context, place: ClusterPlace): string {
   if (!existsSync(place.passwordFile)) {
     if (existsSync(place.cluster)) throw new StartError(`${place.passwordFile}, the password of the database in ${place.cluster}, is missing; restore it from a backup`);
-    writeFileSync(place.passwordFile, ctx.random.bytes(24).toString('base64url'), { mode: 0o600 });
+    replaceFile(place.passwordFile, ctx.random.bytes(24).toString('base64url'), 0o600);
   }
   return readFileSync(place.passwordFile, 'utf8').trim();
 }
@@ -66,4 +67,5 @@ export async function createCluster(place: ClusterPlace, programs: Programs, ide
     rmSync(passwordFile, { force: true });
   }
   renameSync(draft, place.cluster);
+  syncDirectory(dirname(place.cluster));
 }

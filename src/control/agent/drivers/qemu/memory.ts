@@ -10,9 +10,10 @@ import { constants } from 'node:fs';
 import { chmod, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import type { Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { syncDirectoryAsync } from '../../../../platform/durable.ts';
 import { AgentFault } from '../../fault.ts';
 import { exists } from './disk.ts';
 import { FILES } from './launch.ts';
@@ -38,7 +39,7 @@ export async function dropMemory(dir: string): Promise<void> {
 /** From here on the guest may have run; after a power cut too nobody goes on from it again. */
 export async function spendMemory(dir: string): Promise<void> {
   await rename(join(dir, FILES.memory), join(dir, FILES.memorySpent));
-  await syncDirectory(dir);
+  await syncDirectoryAsync(dir);
 }
 /** No guest has run after all. */
 export const unspendMemory = (dir: string): Promise<void> => rename(join(dir, FILES.memorySpent), join(dir, FILES.memory));
@@ -96,16 +97,9 @@ export async function keepMemory(dir: string, facts: MemoryFacts): Promise<void>
   await writeFile(join(dir, FILES.memoryFacts), JSON.stringify(facts), { mode: 0o600, flush: true });
   await rm(join(dir, FILES.memorySocket), { force: true });
   await rename(join(dir, FILES.memoryNew), join(dir, FILES.memory));
-  await syncDirectory(dir);
-}
-
-async function syncDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await syncDirectoryAsync(dir);
+  // The directory's own name: made for a VM, it did not have to last.
+  await syncDirectoryAsync(dirname(dir));
 }
 
 /** QEMU knows by itself where the state ends, and may hang up before it hears so. */
