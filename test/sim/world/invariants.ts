@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
-import { EMPTY, factsOf, OF_LEASES, OF_NODES, OF_SLOTS, OF_SPOT, SETTLED, WHOLE_GROUPS, type LeaseFacts, type Rule } from './rules.ts';
+import { EMPTY, factsOf, OF_LEASES, OF_NODES, OF_PROTECTED, OF_SLOTS, OF_SPOT, SETTLED, WHOLE_GROUPS, type LeaseFacts, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
 
@@ -26,6 +26,7 @@ const CHANGED = statement<LeaseFacts>('sim-changed', factsOf(CHANGED_LEASES, 'wi
 const CHANGED_WITH_INTERVALS = statement<LeaseFacts>('sim-changed-with-intervals', factsOf(CHANGED_LEASES, 'with intervals'));
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
 const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
+const PROTECTED = { rules: OF_PROTECTED, sql: all('protected', OF_PROTECTED) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
 const AT_REST = { rules: SETTLED, sql: all('settled', SETTLED) };
 const AT_THE_END = { rules: EMPTY, sql: all('empty', EMPTY) };
@@ -139,7 +140,7 @@ export class Invariants {
   settled(): Violation[] {
     const { database, time, host } = this.site;
     const overdue = database.postgres.query(OVERDUE, [new Date(EPOCH + time.now + host.clockOffset - OVERDUE_MS)]);
-    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(NODES), ...this.#leases(), ...this.#tables(AT_REST), ...this.#vmsAndLeases(), ...this.site.more?.settled() ?? []];
+    return [...overdue.map((l) => ({ says: 'no lease outlives its time', of: l.id })), ...this.#tables(NODES), ...this.#leases(), ...this.#tables(AT_REST), ...this.site.more === undefined ? [] : this.#tables(PROTECTED), ...this.#vmsAndLeases(), ...this.site.more?.settled() ?? []];
   }
 
   /** After every lease was ended. */

@@ -5,7 +5,7 @@
 import type { Outside } from '../../../src/platform/outside/index.ts';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import { imagesOfFile } from '../../../src/store/images.ts';
-import { statement } from '../../../src/store/db.ts';
+import { isUnavailable, statement } from '../../../src/store/db.ts';
 import type { SaverDeps } from '../../../src/workers/saving.ts';
 import type { Violation } from './invariants.ts';
 import type { Process } from './process.ts';
@@ -112,10 +112,12 @@ export class More {
         try {
           await write({ id, file, format: 'raw', sizeBytes: whole.length, sha256: this.site.digestOf(whole), diskBytes: whole.length });
         } catch (e) {
-          this.#files.delete(file);
+          // As the repository does: nobody knows whether it was written down, and an image without its file would be lost.
+          if (!isUnavailable(e)) this.#files.delete(file);
           throw e;
         }
-        if ((await db.query(imagesOfFile, [file])).length === 0) this.#files.delete(file);
+        const unnamed = await db.query(imagesOfFile, [file]).then((rows) => rows.length === 0, () => false);
+        if (unnamed) this.#files.delete(file);
       },
     };
   }

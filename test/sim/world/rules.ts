@@ -93,6 +93,14 @@ export const OF_SPOT: readonly Rule[] = [
   { says: 'a spot request has one lease at a time', broken: 'SELECT spot_request_id AS id FROM lease WHERE spot_request_id IS NOT NULL AND NOT final GROUP BY spot_request_id HAVING count(*) > 1' },
 ];
 
+/** Where users change attributes. What a trail says of one that is protected or no longer is its sentence. */
+export const OF_PROTECTED: readonly Rule[] = [
+  { says: 'a lease that is protected is not ended by its user', broken: `
+      SELECT e.lease_id AS id FROM event e JOIN account a ON a.name = e.who AND NOT a.admin
+       WHERE e.trigger = 'end' AND 'protected from its end' = (
+         SELECT c.why FROM event c WHERE c.lease_id = e.lease_id AND c.trigger = 'changed' AND c.why LIKE '%protected from its end' AND c.id < e.id ORDER BY c.id DESC LIMIT 1)` },
+];
+
 /** When nothing has gone wrong for a while. */
 export const SETTLED: readonly Rule[] = [
   { says: 'every lease that lives runs, is stopped, or has failed for good', broken: `

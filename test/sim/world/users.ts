@@ -17,7 +17,7 @@ import type { Site } from './site.ts';
 const PATIENCE_MS = 60_000;
 const NOT_NOW: ReadonlySet<string> = new Set(['Unavailable', 'Busy']);
 /** Refusals that a user with these wishes may get. */
-const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused']);
+const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused', 'EndProtected', 'Unsupported']);
 /** Grid clients do not see what is over. */
 const OVER: ReadonlySet<string> = new Set(['LeaseNotFound']);
 /** Users speak of what they made lately: what is older may be pruned. */
@@ -90,9 +90,29 @@ export class Users {
     this.#onLease('start', (m, user, id) => m.leases.start(user, [id]));
   }
 
+  /** Half of the time without a reboot: the disk as it is, while the VM runs on. */
   makeImage(): void {
     const name = `image-${this.#dice.bytes(4).toString('hex')}`;
-    this.#onLease('make image', async (m, user, id) => { this.site.more?.promised.push(await m.images.make(user, id, { name, description: '', tags: {} })); });
+    const live = this.#dice.chance(0.5);
+    this.#onLease('make image', async (m, user, id) => { this.site.more?.promised.push(await m.images.make(user, id, { name, description: '', tags: {}, live })); });
+  }
+
+  /** Of one that is stopped; where none is, one that runs shall be. */
+  resize(): void {
+    const user = this.#dice.pick(this.site.users);
+    const type = this.#dice.pick(['m1.small', 'm1.large']);
+    this.#ask('resize', async (m) => {
+      const leases = await m.leases.describe(user, { live: true });
+      const [stopped, runs] = [leases.find((l) => l.state === 'Propagated'), leases.find((l) => l.state === 'Running')];
+      if (stopped !== undefined) await m.leases.setAttributes(user, stopped.id, { type });
+      else if (runs !== undefined) await m.leases.stop(user, [runs.id]);
+    }, () => undefined);
+  }
+
+  /** From its end, or no longer. */
+  protect(): void {
+    const endProtected = this.#dice.chance(0.6);
+    this.#onLease('protect', (m, user, id) => m.leases.setAttributes(user, id, { endProtected }));
   }
 
   /** As grid clients do: the VM ends for it. */
