@@ -14,14 +14,18 @@ export function readableSections(all: z.ZodObject, raw: Raw): Readable {
     const rest = structuredClone(raw[section]);
     for (const issue of first.error.issues) for (const path of issue.code === 'unrecognized_keys' ? issue.keys.map((k) => [...issue.path, k]) : [issue.path]) takeOut(rest, path);
     const second = (schema as z.ZodType).safeParse(rest);
-    return second.success ? [[section, second.data]] : [];
+    if (second.success) return [[section, second.data]];
+    // A type without its memory is one all the same: who names it as the default makes no mistake, who names another does.
+    return section === 'types' && isTable(rest) ? [[section, rest]] : [];
   })) as Readable;
 }
+
+const isTable = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function takeOut(from: unknown, path: readonly PropertyKey[]): void {
   const holder = path.slice(0, -1).reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined), from);
   const last = path.at(-1);
-  if (typeof holder === 'object' && holder !== null && !Array.isArray(holder) && last !== undefined) Reflect.deleteProperty(holder, last);
+  if (isTable(holder) && last !== undefined) Reflect.deleteProperty(holder, last);
 }
 
 /** Tables whose names the site gives. Held apart from the schema, which would look no further into one that is misnamed. */
@@ -30,7 +34,7 @@ const NAMED = ['types', 'usage_sinks'] as const;
 export function misnamed(raw: Raw): string[] {
   return NAMED.flatMap((section) => {
     const table = raw[section];
-    if (typeof table !== 'object' || table === null || Array.isArray(table)) return [];
+    if (!isTable(table)) return [];
     return Object.keys(table).filter((key) => !isName(key)).map((key) => `${keyOf([section, key])}: the name must be 1 to 64 letters, digits, ".", "_" or "-"`);
   });
 }

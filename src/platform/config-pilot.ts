@@ -1,6 +1,6 @@
 /** The sections of the configuration on pilot mode: leases on nodes that are borrowed from the site's batch system. */
 import { z } from 'zod';
-import { duration, file, listen, positive } from './config-types.ts';
+import { count, duration, durationOrZero, file, listen, positive } from './config-types.ts';
 
 /** A word that a batch system takes as the name of a queue, account, property and the like. */
 const word = z.string().regex(/^[A-Za-z0-9@%_.,:+&|=/-]*$/, 'must be letters, digits or one of @ % _ . , : + & | = / -');
@@ -31,7 +31,7 @@ const pilot = z.strictObject({
   /** A request that has waited so long is given up */
   pending_timeout: duration.default(86_400),
   /** From SIGTERM to SIGKILL; 0 = read from the batch system, else 30 s */
-  grace: z.union([z.literal(0), duration], 'must be a time like "30s", or 0').default(0),
+  grace: durationOrZero.default(0),
   /** A pilot whose channel is down and that was not heard for so long is gone */
   silence: duration.default(90),
   /** Time that a pilot may take before its node is ready and after its leases are over */
@@ -39,8 +39,8 @@ const pilot = z.strictObject({
   /** Leases of one request that share a borrowed node */
   leases_per_node: positive.default(1),
   /** What a borrowed node has for VMs: MiB and cores; 0 = as much as is asked for */
-  node_memory_mb: z.int().nonnegative().default(0),
-  node_cores: z.int().nonnegative().default(0),
+  node_memory_mb: count.default(0),
+  node_cores: count.default(0),
   /** Zone that users see */
   zone: z.string().default('batch'),
   /** Whom jobs are charged to: nobody in particular, the user's name, the name of the user's group, or one account for all */
@@ -57,10 +57,10 @@ const pilot = z.strictObject({
 
 /** Most at a time; 0 = no bound. `share` is of the nodes of the queue or partition, 0 to 1. */
 const caps = z.strictObject({
-  nodes: z.int().nonnegative().default(0),
-  nodes_per_user: z.int().nonnegative().default(0),
-  queued_slots: z.int().nonnegative().default(0),
-  queued_slots_per_user: z.int().nonnegative().default(0),
+  nodes: count.default(0),
+  nodes_per_user: count.default(0),
+  queued_slots: count.default(0),
+  queued_slots_per_user: count.default(0),
   share: z.number().min(0).max(1).default(1),
 }).prefault({});
 
@@ -76,7 +76,7 @@ const spot = z.strictObject({
   /** Further options of sbatch or qsub, beside those of the other jobs */
   options: words.default([]),
   /** From SIGTERM to SIGKILL when they are displaced; 0 = as other jobs */
-  grace: z.union([z.literal(0), duration], 'must be a time like "30s", or 0').default(0),
+  grace: durationOrZero.default(0),
 }).prefault({});
 
 const slurm = z.strictObject({
@@ -98,7 +98,7 @@ const slurm = z.strictObject({
 const pbs = z.strictObject({
   queue: word.default(''),
   /** Processors per node; 0 = the cores that the VMs need */
-  ppn: z.int().nonnegative().default(0),
+  ppn: count.default(0),
   /** Further node properties: `nodes=N:ppn=P:PROPERTIES` */
   properties: word.default(''),
   options: words.default([]),

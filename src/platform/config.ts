@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { contradictions } from './config-check.ts';
 import { unusableFiles } from './config-files.ts';
 import { misnamed, readableSections, sentences } from './config-mistakes.ts';
-import { duration, file, keyOf, listen, name, positive } from './config-types.ts';
+import { count, duration, durationOrZero, file, keyOf, listen, name, positive } from './config-types.ts';
 import { outsideSections } from './config-outside.ts';
 import { pilotSections } from './config-pilot.ts';
 import { reasonText } from './errors.ts';
@@ -13,7 +13,7 @@ import { reasonText } from './errors.ts';
 const leaseType = z.strictObject({
   memory_mb: positive,
   cores: positive,
-  disk_mb: z.int().nonnegative().default(0),
+  disk_mb: count.default(0),
   networks: z.array(name).default([]),
 });
 
@@ -21,11 +21,11 @@ const localNode = z.strictObject({
   name,
   zone: name.default('default'),
   /** MiB for VMs; 0 = half of the machine's memory, at least enough for four default VMs */
-  memory_mb: z.int().nonnegative().default(0),
-  cores: z.int().nonnegative().default(0),
+  memory_mb: count.default(0),
+  cores: count.default(0),
   driver: z.enum(['auto', 'qemu', 'simulated']).default('auto'),
   /** Address of this machine at which users reach guests behind forwarded ports */
-  guest_address: z.ipv4().default('127.0.0.1'),
+  guest_address: z.ipv4('must be an IPv4 address, as 192.0.2.7').default('127.0.0.1'),
 });
 
 /** As clients write it before their requests; an IPv6 address stands in brackets. */
@@ -63,7 +63,7 @@ export const configSchema = z.strictObject({
     /** Query signatures of version 1, which say neither host nor where a parameter's name ends */
     signature_v1: z.boolean().default(false),
     /** Requests of one account; 0 = any number */
-    requests_per_second: z.int().nonnegative().default(0),
+    requests_per_second: count.default(0),
     /** And so many at once after a rest */
     request_burst: positive.default(100),
     /** `record`: security groups and their rules are kept, and not enforced; `refuse`: there is the default one only */
@@ -96,7 +96,7 @@ export const configSchema = z.strictObject({
     mode: z.enum(['greedy-static', 'pilot']).default('greedy-static'),
     strategy: z.enum(['greedy', 'round-robin']).default('greedy'),
     /** What guests of preemptible leases get to power down when others need their room; 0 = nothing */
-    preemption_grace: z.union([z.literal(0), duration]).default(120),
+    preemption_grace: durationOrZero.default(120),
   }).prefault({}),
   /** Nodes on this machine, made at first start. Others are added with `nimbus node add`. */
   local_nodes: z.array(localNode).default([localNode.parse({ name: 'local-1' })]),
@@ -131,11 +131,11 @@ export const configSchema = z.strictObject({
   /** How long is kept what is over; 0 = for ever */
   retention: z.strictObject({
     /** Ended leases, with their events, their work, tags and client tokens */
-    leases: z.union([z.literal(0), duration]).default(90 * 86_400),
+    leases: durationOrZero.default(90 * 86_400),
     /** Ended slots, with their nodes and what their pilots said */
-    slots: z.union([z.literal(0), duration]).default(90 * 86_400),
+    slots: durationOrZero.default(90 * 86_400),
     /** Closed usage records */
-    usage: z.union([z.literal(0), duration]).default(0),
+    usage: durationOrZero.default(0),
   }).prefault({}),
   ...outsideSections,
   /** Grid services */
@@ -175,8 +175,8 @@ export const configSchema = z.strictObject({
     sha1_messages: z.boolean().default(true),
   }).prefault({}),
   simulated: z.strictObject({
-    start_ms: z.int().nonnegative().default(150),
-    stop_ms: z.int().nonnegative().default(50),
+    start_ms: count.default(150),
+    stop_ms: count.default(50),
     /** Share of operations that fail, 0..1 */
     failure_rate: z.number().min(0).max(1).default(0),
   }).prefault({}),

@@ -91,6 +91,12 @@ export const addressesOfOthers = statement<{ ip: string; network: string; other:
     FROM network_address a JOIN network n ON n.id = a.network_id JOIN network o ON o.bridge = n.bridge AND (o.gateway = a.ip OR host(a.ip) = ANY(o.dns))
    ORDER BY a.ip LIMIT 100`);
 
+/** $1 network id, $2 ips: those that are a gateway or a name server of a network on the same bridge, its own too, a few of them */
+export const hostsOnBridge = statement<{ ip: string; network: string; what: 'gateway' | 'name server' }>('hosts-on-bridge', `
+  SELECT x.ip, o.name AS network, CASE WHEN host(o.gateway) = x.ip THEN 'gateway' ELSE 'name server' END AS what
+    FROM network n JOIN network o ON o.bridge = n.bridge JOIN unnest($2::text[]) AS x(ip) ON host(o.gateway) = x.ip OR x.ip = ANY(o.dns)
+   WHERE n.id = $1 ORDER BY x.ip::inet, o.id LIMIT 10`);
+
 /** $1 network id, $2 ips: those that another network on the same bridge has, a few of them */
 export const addressesOnBridge = statement<AddressRow & { network: string }>('addresses-on-bridge', `
   SELECT a.id, host(a.ip) AS ip, a.hostname, a.mac, a.lease_id, o.name AS network

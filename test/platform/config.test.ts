@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
+import { parse, stringify } from 'smol-toml';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ConfigError, configSchema, parseConfig, readConfig } from '../../src/platform/config.ts';
 
@@ -95,6 +95,13 @@ test.each([
   expect(() => parseConfig(toml, 'my.toml')).toThrow(new ConfigError('my.toml', [said]));
 });
 
+test('a default type that is none of the types is told of beside a type that is wrong', () => {
+  expect(() => parseConfig('[lease]\ndefault_type = "big"\n[types.a]\nmemory_mb = 0\ncores = 1\n[types.b]\ncores = 1', 'my.toml')).toThrow(new ConfigError('my.toml', [
+    'types.a.memory_mb: must be >0', 'types.b.memory_mb: must be a number, and is missing', 'lease.default_type: must be one of [types]: a, b',
+  ]));
+  expect(() => parseConfig('[lease]\ndefault_type = "a"\n[types.a]\ncores = 1', 'my.toml')).toThrow(new ConfigError('my.toml', ['types.a.memory_mb: must be a number, and is missing']));
+});
+
 test('a table that is misnamed says what its name may be, and is looked into', () => {
   expect(() => parseConfig('[usage_sinks."a b"]\nkeep = "x"\nkep = 1\nmodule = "/nowhere.mjs"\n[types."a b"]\nmemory_mb = 0\ncores = 1', 'my.toml', { files: true })).toThrow(new ConfigError('my.toml', [
     'types."a b".memory_mb: must be >0',
@@ -102,6 +109,7 @@ test('a table that is misnamed says what its name may be, and is looked into', (
     'usage_sinks."a b": unknown key kep; allowed are module, url, token_file, deadline_ms, keep',
     'types."a b": the name must be 1 to 64 letters, digits, ".", "_" or "-"',
     'usage_sinks."a b": the name must be 1 to 64 letters, digits, ".", "_" or "-"',
+    'lease.default_type: must be one of [types]: a b',
     'usage_sinks."a b".module: "/nowhere.mjs" must be a file that the service can read: no such file or directory',
   ]));
 });
@@ -161,4 +169,37 @@ test('a site’s own code that is not there is named with its key', () => {
 test('the same port at two addresses is two, and port 0 is none', () => {
   expect(() => parseConfig('[ec2]\nlisten = "10.0.0.1:80"\n[monitoring]\nlisten = "127.0.0.1:80"', 'my.toml')).not.toThrow();
   expect(() => parseConfig('[ec2]\nlisten = "127.0.0.1:0"\n[monitoring]\nlisten = "127.0.0.1:0"', 'my.toml')).not.toThrow();
+});
+
+describe('each key alone', () => {
+  /** Every key with its table as the default configuration has it; an entry of tables and lists that the site names. */
+  const table: Readonly<Record<string, object>> = {
+    ...defaults, types: { memory_mb: 1, cores: 1, disk_mb: 0, networks: [] }, local_nodes: defaults.local_nodes[0] ?? {},
+    usage_sinks: configSchema.parse({ usage_sinks: { a: {} } }).usage_sinks['a'] ?? {},
+  };
+  const all = Object.entries(table).flatMap(([section, t]) => Object.keys(t).map((key) => [`${section}.${key}`, section, key] as const));
+  const read = (section: string, key: string, value: unknown): void => {
+    const entry = { ...section === 'types' ? { memory_mb: 1, cores: 1 } : section === 'local_nodes' ? { name: 'a' } : section === 'usage_sinks' ? { module: '/m.mjs' } : {}, [key]: value };
+    const put = section === 'types' ? { 'm1.small': entry } : section === 'usage_sinks' ? { a: entry } : section === 'local_nodes' ? [entry] : entry;
+    parseConfig(stringify({ [section]: put }), 'my.toml');
+  };
+  const told = (section: string, key: string, value: unknown): readonly string[] => {
+    try {
+      read(section, key, value);
+      return [];
+    } catch (e) {
+      return (e as ConfigError).mistakes;
+    }
+  };
+
+  test.each(all)('%s: what it says of a wrong value is what is allowed', (_name, section, key) => {
+    for (const value of [true, [], [true], { a: 1 }, 'n o', '', '0s', -1, 1.5, 2 ** 31, 2 ** 53]) {
+      for (const mistake of told(section, key, value)) expect(mistake).toMatch(/^[\w."]+: (?:must |needs |"[^"]*" is no duration; write e\.g\. |unknown key a; allowed are )/);
+    }
+  });
+
+  test.each(all)('%s: what is too large for the database and for moments is a mistake', (_name, section, key) => {
+    expect(() => read(section, key, 2 ** 31 * 1000)).toThrow(ConfigError);
+    if (told(section, key, '90m').length === 0 && told(section, key, 'soon').length > 0) expect(told(section, key, '999999999w')).toEqual([`${section}.${key}: must be at most "36525d"`]);
+  });
 });

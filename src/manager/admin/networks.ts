@@ -6,7 +6,7 @@ import { generateMac } from '../../network/mac.ts';
 import { checkAddresses, checkNetwork, type CheckedAddress } from '../../network/rules.ts';
 import type { Queryable } from '../../store/db.ts';
 import {
-  addressByIp, addressesInTheWay, addressesOf, addressesOnBridge, deleteAddressesOf, deleteFreeAddress, deleteNetwork, insertAddresses, insertNetwork,
+  addressByIp, addressesInTheWay, addressesOf, addressesOnBridge, deleteAddressesOf, deleteFreeAddress, deleteNetwork, hostsOnBridge, insertAddresses, insertNetwork,
   liveLeasesOnNetwork, lockNetwork, networksByName, networksWithUse, type AddressRow, type NetworkRow, type NetworkUseRow,
 } from '../../store/networks.ts';
 import type { AddressView, AdminManager, NetworkView } from '../admin-types.ts';
@@ -80,8 +80,10 @@ export function networkAdministration({ ctx, db, config }: AdminDeps): AdminMana
   };
 }
 
-/** Two guests on one bridge must not have one address. */
+/** Two guests on one bridge must not have one address, and none that of a router or name server there. */
 async function refuseOverlap(tx: Queryable, network: NetworkRow, addresses: readonly CheckedAddress[]): Promise<void> {
+  const hosts = await tx.query(hostsOnBridge, [network.id, addresses.map((a) => a.ip)]);
+  if (hosts.length > 0) throw new Fault('ParameterInvalid', `Routers and name servers on the bridge ${network.bridge ?? ''} have some of these addresses`, hosts.map((h) => `${h.ip} is the ${h.what} of network ${h.network}`));
   const others = await tx.query(addressesOnBridge, [network.id, addresses.map((a) => a.ip)]);
   if (others.length > 0) throw new Fault('AddressExists', `Another network on the bridge ${network.bridge ?? ''} has an address of these`, others.map((a) => `${a.ip} is in network ${a.network}`));
 }
