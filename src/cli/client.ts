@@ -44,11 +44,12 @@ export function path(strings: TemplateStringsArray, ...parts: readonly string[])
   return strings.reduce((all, s, i) => all + encodeURIComponent(parts[i - 1] ?? '') + s);
 }
 
-export function createAdminClient(dataDir: string, clock: Clock = realClock): AdminClient {
-  const send = (method: string, to: string, body?: unknown, options?: AskOptions): Promise<never> => exchange({ clock, dataDir, method, to, body, ...options }) as Promise<never>;
+/** @param answered told the version of each service that answers; empty = older than those that say it */
+export function createAdminClient(dataDir: string, clock: Clock = realClock, answered: (version: string) => void = () => undefined): AdminClient {
+  const send = (method: string, to: string, body?: unknown, options?: AskOptions): Promise<never> => exchange({ clock, dataDir, answered, method, to, body, ...options }) as Promise<never>;
   return {
     get: (to, query = {}, options) => send('GET', withQuery(to, query), undefined, options),
-    download: async (from, query, sink) => void await exchange({ clock, dataDir, method: 'GET', to: withQuery(from, query), sink, long: true }),
+    download: async (from, query, sink) => void await exchange({ clock, dataDir, answered, method: 'GET', to: withQuery(from, query), sink, long: true }),
     post: (to, body, options) => send('POST', to, body, options),
     put: (to, body) => send('PUT', to, body),
     patch: (to, body) => send('PATCH', to, body),
@@ -64,6 +65,7 @@ function withQuery(to: string, query: Readonly<Record<string, string | undefined
 interface Exchange extends AskOptions {
   readonly clock: Clock;
   readonly dataDir: string;
+  readonly answered: (version: string) => void;
   readonly method: string;
   readonly to: string;
   readonly body?: unknown;
@@ -74,7 +76,9 @@ async function exchange(x: Exchange): Promise<unknown> {
   const { run } = dataDirAt(x.dataDir);
   const place = openSocketDir(run, x.dataDir);
   try {
-    return read(await ask(join(place.dir, SOCKET), x), join(run, SOCKET));
+    const answer = await ask(join(place.dir, SOCKET), x);
+    if (answer.version !== undefined) x.answered(answer.version);
+    return read(answer, join(run, SOCKET));
   } catch (e) {
     throw asUnreachable(e, join(run, SOCKET), x.dataDir);
   } finally {
@@ -181,6 +185,9 @@ function read({ status, text, version }: Answer, socket: string): unknown {
   // What it does not know may be known here: they are of different versions.
   const other = version !== VERSION && (code === 'ActionUnknown' || code === 'ParameterInvalid');
   const said = message ?? `the service answered with status ${status}`;
-  throw new Refused(code, other ? `the running service is nimbus ${version || 'of an older version'}, this command is ${VERSION}, and they do not understand each other; restart the service with the installed version` : said,
+  throw new Refused(code, other ? notUnderstood(version) : said,
     other ? [said, ...(reasons ?? [])] : reasons ?? []);
 }
+
+export const notUnderstood = (version: string): string =>
+  `the running service is nimbus ${version || 'of an older version'}, this command is ${VERSION}, and they do not understand each other; restart the service with the installed version`;

@@ -23,6 +23,8 @@ export interface CliDeps {
   readonly clock: Clock;
   /** Times the waiting for the service's answers; the real one unless a test gives its own. */
   readonly connectionClock?: Clock;
+  /** Told the version of each service that answers. */
+  readonly answered?: (version: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Runs the service until it is told to stop. */
   readonly serve: (options: ServeOptions) => Promise<void>;
@@ -55,7 +57,7 @@ export function envOf(command: Command, deps: CliDeps): Env {
   const print = (value: unknown): void => deps.io.out(`${JSON.stringify(value, null, 2)}\n`);
   return {
     ...deps, dataDir, json,
-    client: createAdminClient(dataDir, deps.connectionClock),
+    client: createAdminClient(dataDir, deps.connectionClock, deps.answered),
     table: (rows, columns, empty) => {
       if (json) print(rows);
       else deps.io.out(rows.length === 0 ? `${empty}\n` : renderTable(rows, columns, deps.io.width));

@@ -5,6 +5,7 @@ import { StartError } from '../platform/errors.ts';
 import { realClock } from '../platform/real.ts';
 import { VERSION } from '../platform/version.ts';
 import { sshKeyRotation } from './key-rotation.ts';
+import { notUnderstood } from './client.ts';
 import { addBackupCommands } from './commands/backup.ts';
 import { addCaCommands } from './commands/ca.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
@@ -48,11 +49,14 @@ export function buildCli(given: Pick<CliDeps, 'serve' | 'withoutService'> & Part
   return {
     async run(argv) {
       const json = argv.includes('--json');
+      let other: string | undefined;
+      const answered = (version: string): void => { other = version === VERSION ? undefined : version; };
       try {
-        await program(deps, json).parseAsync([...argv], { from: 'node' });
+        await program({ ...deps, answered }, json).parseAsync([...argv], { from: 'node' });
         return EXIT.ok;
       } catch (e) {
-        return ending(deps, e, json);
+        // An answer that lacks what this version reads of it.
+        return ending(deps, e instanceof TypeError && other !== undefined ? new Error(notUnderstood(other), { cause: e }) : e, json);
       }
     },
   };

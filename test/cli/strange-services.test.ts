@@ -81,6 +81,13 @@ test.each<[string, Record<string, string>, string]>([
   });
 });
 
+test.each(['user list', 'processes', 'usage', 'events', 'doctor', 'fsck', 'lease show i-0123456789abcdef0'])('an answer of another version that %s cannot read: 1, and the same sentence', async (command) => {
+  await http((_req, res) => json(res, 200, { of: 'another shape' }, { 'x-nimbus-version': '0.0.9' }));
+  expect(await nimbus(...command.split(' '))).toEqual({
+    code: 1, out: '', err: `nimbus: the running service is nimbus 0.0.9, this command is ${VERSION}, and they do not understand each other; restart the service with the installed version\n`,
+  });
+});
+
 test('what an older service does know is done', async () => {
   await http((_req, res) => json(res, 200, [], { 'x-nimbus-version': '0.0.9' }));
   expect(await nimbus('image', 'list')).toMatchObject({ code: 0 });

@@ -1,7 +1,7 @@
 /** Command lines that the pages show, parsed as the programs would, without doing anything. */
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { program } from '../../src/cli/program.ts';
+import { buildCli, program } from '../../src/cli/program.ts';
 import { sshInstaller } from '../../src/cli/ssh-installer.ts';
 import { readArguments } from '../../src/control/agent/cli/usage.ts';
 import { realClock } from '../../src/platform/real.ts';
@@ -59,6 +59,29 @@ describe('nimbus', () => {
     await expect(idle().parseAsync(['node', 'ad', 'x'], { from: 'user' })).rejects.toThrow(/unknown command/);
     await expect(idle().parseAsync(['node', 'add', 'x', '--nope'], { from: 'user' })).rejects.toThrow(/unknown option/);
     await expect(idle().parseAsync(['node', 'add'], { from: 'user' })).rejects.toThrow(/missing required argument/);
+  });
+});
+
+/** Every command by its words; those with others below them only where they do something themselves. */
+function leaves(command: Command, before: readonly string[] = []): string[][] {
+  const own = command.parent === null || (command.commands.length > 0 && command.options.length === 0) ? [] : [[...before]];
+  return [...own, ...command.commands.flatMap((c) => leaves(c, [...before, c.name()]))];
+}
+
+/** As it stands on a terminal of 80 columns. */
+async function help(words: readonly string[]): Promise<string> {
+  let text = '';
+  const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
+  const cli = buildCli({ io: { ...silent, out: (t) => { text += t; } }, env: {}, serve: notHere, withoutService: {} as never });
+  expect(await cli.run(['node', 'nimbus', ...words, '--help'])).toBe(0);
+  return text;
+}
+
+describe('help', () => {
+  it.each(leaves(idle()).map((words) => [words.join(' '), words] as const))('nimbus %s --help has examples of it, and no line that a terminal breaks', async (name, words) => {
+    const lines = (await help(words)).split('\n');
+    expect(lines.filter((l) => l.startsWith(`  nimbus ${name}`))).not.toEqual([]);
+    expect(lines.filter((l) => [...l].length > 80)).toEqual([]);
   });
 });
 

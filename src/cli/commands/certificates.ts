@@ -41,7 +41,8 @@ Examples:
   nimbus user cert create alice
   nimbus user cert create alice --out /home/alice/.ec2 --days 90
 
-The key is in the directory only; the service keeps the certificate’s fingerprint.`)
+The key is in the directory only; the service keeps the certificate’s
+fingerprint.`)
     .action(async (name: string, o: { out: string; days: number }, command: Command) => {
       const env = envOf(command, deps);
       if (o.days < 1 || o.days > MOST_DAYS) throw new UsageError(`--days must be 1 to ${MOST_DAYS}`);

@@ -29,15 +29,17 @@ function setCommand(policy: Command, deps: CliDeps): void {
     .option('--file <file>', 'TOML with bounds, kind and description; bounds that it does not name go')
     .option('--description <text>', 'for who reads the list')
     .addHelpText('after', `
-Bounds: leases, cores, memory_mb (at once), group_size, duration, reserved_minutes and used_minutes (over period),
-may_extend; images, networks, zones, types (lists of patterns with *). docs/policies.md says what each counts.
+Bounds: leases, cores, memory_mb (at once), group_size, duration,
+reserved_minutes and used_minutes (over period), may_extend; images, networks,
+zones, types (lists of patterns with *). docs/policies.md says what each counts.
 
-Kinds: a template counts each of its users alone, a group all of them together. The policy "site" counts all users
-of the site, and the template "default" is of those who have no other; neither needs to be assigned.
+Kinds: a template counts each of its users alone, a group all of them together.
+The policy "site" counts all users of the site, and the template "default" is
+of those who have no other; neither needs to be assigned.
 
 Examples:
   nimbus policy set students leases=4 cores=8 duration=8h
-  nimbus policy set physics --kind group cores=64 reserved_minutes=100000 period=30d
+  nimbus policy set physics --kind group cores=64 used_minutes=9000 period=7d
   nimbus policy set site leases=500
   nimbus policy set students 'images=common/debian-*,~/*' leases=
   nimbus policy set students --file students.toml`)
@@ -162,7 +164,8 @@ function explainCommand(policy: Command, deps: CliDeps): void {
     .option('--tag <pairs...>', "KEY=VALUE, for the site's own decision")
     .addHelpText('after', `
 Examples:
-  nimbus policy explain alice --count 4 --type m1.large --image debian-12 --duration 8h
+  nimbus policy explain alice --count 4 --type m1.large --duration 8h
+  nimbus policy explain alice --image debian-12 --tag project=x
   nimbus policy explain alice --count 4 --json`)
     .action(async (user: string, { count, max, tag, ...o }: ExplainOptions, command: Command) => {
       const env = envOf(command, deps);

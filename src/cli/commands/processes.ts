@@ -3,6 +3,7 @@ import { formatDuration } from '../../lease/duration.ts';
 import type { ProcessView } from '../../manager/processes.ts';
 import { envOf, type CliDeps } from '../env.ts';
 import { time } from '../format.ts';
+import { renderTable } from '../table.ts';
 
 /** Clocks further apart than this make leases end early or late. */
 const CLOCK_MS = 1_000;
@@ -24,9 +25,15 @@ export function addProcessesCommand(program: Command, deps: CliDeps): void {
         { title: 'NODES', value: (p) => p.nodes },
         { title: 'WORK', value: (p) => p.intents },
         { title: 'DUTIES', value: (p) => p.duties.join(', ') || '-' },
-        { title: 'EC2', value: (p) => p.ec2 ?? '-', shrinks: true },
-        { title: 'DATA', value: (p) => p.dataDir, shrinks: true },
       ], 'No service is on the database.');
+      // In one table, a terminal of 80 columns left six letters to an address.
+      if (!env.json && all.length > 0) {
+        env.io.out(`\n${renderTable(all, [
+          { title: 'ID', value: (p) => p.id },
+          { title: 'EC2', value: (p) => p.ec2 ?? '-', shrinks: true },
+          { title: 'DATA', value: (p) => p.dataDir, shrinks: true },
+        ], env.io.width)}`);
+      }
       for (const p of all) {
         if (p.endedAt === null && Math.abs(p.clockOffsetMs) > CLOCK_MS) env.io.err(`the clock of process ${p.id} on ${p.host} is ${(p.clockOffsetMs / 1000).toFixed(1)} s off the database's\n`);
       }

@@ -14,7 +14,7 @@ const KINDS: Readonly<Record<string, string>> = {
 
 export function addWsrfChanges(wsrf: Command, deps: CliDeps): void {
   const change = (name: string, description: string, examples: string): Command =>
-    withCredentials(wsrf.command(`${name} <eprs...>`)).description(description).addHelpText('after', `\nExamples:\n${examples}\nSeveral references: one after the other; each is reported, and none that fails keeps the rest from being tried.`);
+    withCredentials(wsrf.command(`${name} <eprs...>`)).description(description).addHelpText('after', `\nExamples:\n${examples}\nSeveral references: one after the other; each is reported, and none that fails\nkeeps the rest from being tried.`);
 
   change('start', 'start, or go on with, workspaces and groups', '  nimbus wsrf start vm.epr\n  nimbus wsrf start node-0 node-1')
     .action((eprs: string[], _o: unknown, command: Command) => eachEpr(command, deps, eprs, async (to, grid) => {

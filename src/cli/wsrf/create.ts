@@ -56,10 +56,17 @@ export function addWsrfCreate(wsrf: Command, deps: CliDeps): void {
     .option('--last-in-ensemble', 'and start all of it')
     .addHelpText('after', `
 Examples:
-  nimbus wsrf create --service https://grid.example.org:8443 --metadata vm.xml --request deploy.xml --file vm.epr
-  nimbus wsrf create --service https://grid.example.org:8443 --metadata vm.xml --duration 2h --memory 512 --count 4 --file node --groupfile nodes.epr
-  nimbus wsrf create --service https://grid.example.org:8443 --metadata head.xml --duration 2h --memory 512 --file head.epr --new-ensemble whole.epr
-  nimbus wsrf create --service https://grid.example.org:8443 --metadata node.xml --duration 2h --memory 512 --file node.epr --join-ensemble whole.epr --last-in-ensemble`)
+  nimbus wsrf create --service https://grid.example.org:8443 \\
+      --metadata vm.xml --request deploy.xml --file vm.epr
+  nimbus wsrf create --service https://grid.example.org:8443 \\
+      --metadata vm.xml --duration 2h --memory 512 \\
+      --count 4 --file node --groupfile nodes.epr
+  nimbus wsrf create --service https://grid.example.org:8443 \\
+      --metadata head.xml --duration 2h --memory 512 \\
+      --file head.epr --new-ensemble whole.epr
+  nimbus wsrf create --service https://grid.example.org:8443 \\
+      --metadata node.xml --duration 2h --memory 512 \\
+      --file node.epr --join-ensemble whole.epr --last-in-ensemble`)
     .action(async (o: CreateOptions, command: Command) => {
       const { env, grid } = open(command, deps);
       const made = await grid.call(SERVICES.factory, 'create', service(o.service, SERVICES.factory), createInput(o, grid));

@@ -85,6 +85,17 @@ describe('addresses', () => {
     expect(await networks().addresses('whole')).toHaveLength(1);
   });
 
+  test('routers and name servers of the bridge are refused, whichever of its networks names them', async () => {
+    await networks().add(bridge('routed', { bridge: 'br7', gateway: '198.18.0.1', dns: ['198.18.0.2'] }));
+    await networks().add(bridge('beside', { bridge: 'br7' }));
+    await networks().add(bridge('elsewhere', { bridge: 'br8' }));
+    const server = '198.18.0.2 is the name server of network routed';
+    await expect(networks().addAddresses('routed', [{ ip: '198.18.0.3' }, { ip: '198.18.0.2' }])).rejects.toMatchObject({ code: 'ParameterInvalid', reasons: [server] });
+    await expect(networks().addAddresses('beside', [{ ip: '198.18.0.2' }, { ip: '198.18.0.1' }])).rejects.toMatchObject({ reasons: ['198.18.0.1 is the gateway of network routed', server] });
+    expect([await networks().addresses('routed'), await networks().addresses('beside')]).toEqual([[], []]);
+    await expect(networks().addAddresses('elsewhere', [{ ip: '198.18.0.2' }])).resolves.toHaveLength(1);
+  });
+
   test('thousands at once', async () => {
     await networks().add(bridge('wide', { netmask: '16' }));
     const many = Array.from({ length: 5000 }, (_, i) => ({ ip: `10.1.${(i >> 8) + 1}.${i & 255}` }));
