@@ -21,6 +21,7 @@ import { service } from './checks/service.ts';
 import { services } from './checks/services.ts';
 import { schema } from './checks/schema.ts';
 import { sharedDirectory } from './checks/shared-directory.ts';
+import { sinks } from './checks/sinks.ts';
 import { spot } from './checks/spot.ts';
 import { storage } from './checks/storage.ts';
 import { transport } from './checks/transport.ts';
@@ -32,7 +33,7 @@ import type { BatchCheck, Check, DoctorSite, Finding } from './types.ts';
 
 const CHECK_MS = 60_000;
 
-const ALWAYS: readonly Check[] = [service, services, database, schema, ports, certificates, trust, storage, pools, vmmNodes, vmm];
+const ALWAYS: readonly Check[] = [service, services, database, schema, ports, certificates, trust, storage, pools, sinks, vmmNodes, vmm];
 const PILOT_MODE: readonly BatchCheck[] = [
   batchSystem, partition, grace, spot, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
 ];

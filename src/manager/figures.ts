@@ -2,8 +2,8 @@
 import type { Context } from '../platform/context.ts';
 import type { Db } from '../store/db.ts';
 import {
-  intentFigures, leaseFigures, nodeFigures, poolFigures, slotFigures,
-  type IntentFigureRow, type LeaseFigureRow, type NodeFigureRow, type PoolFigureRow, type SlotFigureRow,
+  intentFigures, leaseFigures, nodeFigures, poolFigures, sinkFigures, slotFigures,
+  type IntentFigureRow, type LeaseFigureRow, type NodeFigureRow, type PoolFigureRow, type SinkFigureRow, type SlotFigureRow,
 } from '../store/figures.ts';
 
 export interface SiteFigures {
@@ -12,6 +12,7 @@ export interface SiteFigures {
   readonly nodes: readonly NodeFigureRow[];
   readonly pools: readonly PoolFigureRow[];
   readonly slots: readonly SlotFigureRow[];
+  readonly sinks: readonly SinkFigureRow[];
 }
 
 /** One after the other: who only looks on takes one connection of those that serve users. */
@@ -21,5 +22,6 @@ export async function siteFigures({ clock }: Pick<Context, 'clock'>, db: Db): Pr
   const nodes = await db.query(nodeFigures);
   const pools = await db.query(poolFigures);
   const slots = await db.query(slotFigures);
-  return { leases, intents, nodes, pools, slots };
+  const sinks = await db.query(sinkFigures);
+  return { leases, intents, nodes, pools, slots, sinks };
 }

@@ -48,7 +48,8 @@ function siteGauges(gauge: MakeGauge): (figures: SiteFigures | null) => void {
   const cores = gauge('node_cores', 'Cores of VMM nodes for leases.', ['zone', 'kind', 'what']);
   const addresses = gauge('pool_addresses', 'Addresses of networks.', ['network', 'what']);
   const slots = gauge('slots', 'Live slots of the batch system.', ['state']);
-  const all = [leases, intents, oldest, nodes, memory, cores, addresses, slots];
+  const sinks = gauge('usage_sink_failures', 'Deliveries to an accounting sink that failed since it last took one.', ['sink']);
+  const all = [leases, intents, oldest, nodes, memory, cores, addresses, slots, sinks];
   return (figures) => {
     // What is no more is not said again.
     for (const g of all) g.reset();
@@ -69,6 +70,7 @@ function siteGauges(gauge: MakeGauge): (figures: SiteFigures | null) => void {
       addresses.set({ network: r.network, what: 'total' }, r.addresses);
       addresses.set({ network: r.network, what: 'used' }, r.in_use);
     }
+    for (const r of figures?.sinks ?? []) sinks.set({ sink: r.sink }, r.attempts);
     for (const r of figures?.slots ?? []) slots.set({ state: r.state }, r.slots);
   };
 }

@@ -48,3 +48,9 @@ export interface SlotFigureRow {
   slots: number;
 }
 export const slotFigures = statement<SlotFigureRow>('slot-figures', 'SELECT state, count(*) AS slots FROM slot WHERE NOT final GROUP BY state');
+
+export interface SinkFigureRow {
+  sink: string;
+  attempts: number;
+}
+export const sinkFigures = statement<SinkFigureRow>('sink-figures', 'SELECT name AS sink, attempts FROM usage_sink WHERE active');

@@ -12,11 +12,11 @@ import { manualClock } from '../control/client/manual-clock.ts';
 import { testContext, type TestContext } from '../support/context.ts';
 import { readExposition } from './exposition.ts';
 
-const EMPTY: SiteFigures = { leases: [], intents: [], nodes: [], pools: [], slots: [] };
+const EMPTY: SiteFigures = { leases: [], intents: [], nodes: [], pools: [], slots: [], sinks: [] };
 const FULL: SiteFigures = {
   leases: [{ state: 'Running', leases: 7 }], intents: [{ kind: 'start', waiting: 2, oldest_s: 1.5 }],
   nodes: [{ zone: 'default', borrowed: false, up: 3, down: 1, drained: 2, memory_mb: 4096, memory_used: 128, cores: 8, cores_used: 1 }],
-  pools: [{ network: 'lab "1"\\', addresses: 10, in_use: 4 }], slots: [{ state: 'Ready', slots: 1 }],
+  pools: [{ network: 'lab "1"\\', addresses: 10, in_use: 4 }], slots: [{ state: 'Ready', slots: 1 }], sinks: [{ sink: 'ledger', attempts: 4 }],
 };
 const QUIET: ProcessFigures = { pool: { total: 3, idle: 1, waiting: 5 }, reports: 0, underWay: 0 };
 
@@ -57,6 +57,7 @@ describe('/metrics', () => {
     expect(await figure('nimbus_node_memory_mebibytes', { what: 'used' })).toBe(128);
     expect(await figure('nimbus_pool_addresses', { network: 'lab \\"1\\"\\\\', what: 'used' })).toBe(4);
     expect(await figure('nimbus_slots', { state: 'Ready' })).toBe(1);
+    expect(await figure('nimbus_usage_sink_failures', { sink: 'ledger' })).toBe(4);
     expect(await figure('nimbus_database_connections', { state: 'busy' })).toBe(2);
     expect(await figure('nimbus_database_connections', { state: 'waiting' })).toBe(5);
     expect(await figure('nimbus_refusals_total', { door: 'ec2', code: 'NoCapacity' })).toBe(1);
