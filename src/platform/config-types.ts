@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { parseDuration } from '../lease/duration.ts';
 import { isName } from '../lease/ids.ts';
 
-/** A century: a moment that far from now is still one for the database, and for what counts in milliseconds. */
-const LONGEST_DAYS = 36_525;
+/** Half a century: seconds that the database counts a lease with, and a moment that far from now is one for all. */
+const LONGEST_DAYS = 18_262;
 
 /** Seconds, written as `"90m"`, `"1d12h"`, `"PT2H"` or a number of seconds; `zero`: 0 says something of its own, none or for ever. */
 function time(zero: boolean) {

@@ -10,12 +10,17 @@ import { outsideSections } from './config-outside.ts';
 import { pilotSections } from './config-pilot.ts';
 import { reasonText } from './errors.ts';
 
+/** What agents take of one VM and of one request (src/control/agent/requests.ts): more would fail on every node. */
 const leaseType = z.strictObject({
-  memory_mb: positive,
-  cores: positive,
-  disk_mb: count.default(0),
+  memory_mb: positive.max(2 ** 24),
+  cores: positive.max(1024),
+  disk_mb: count.max(2 ** 30).default(0),
   networks: z.array(name).default([]),
 });
+
+/** An operation that ends a VM has its guest's notice beside its own time. */
+const LONGEST_DEADLINE_MS = 86_400_000;
+const LONGEST_GRACE_S = 43_200;
 
 const localNode = z.strictObject({
   name,
@@ -96,7 +101,7 @@ export const configSchema = z.strictObject({
     mode: z.enum(['greedy-static', 'pilot']).default('greedy-static'),
     strategy: z.enum(['greedy', 'round-robin']).default('greedy'),
     /** What guests of preemptible leases get to power down when others need their room; 0 = nothing */
-    preemption_grace: durationOrZero.default(120),
+    preemption_grace: durationOrZero.refine((s) => s <= LONGEST_GRACE_S, 'must be at most "12h"').default(120),
   }).prefault({}),
   /** Nodes on this machine, made at first start. Others are added with `nimbus node add`. */
   local_nodes: z.array(localNode).default([localNode.parse({ name: 'local-1' })]),
@@ -105,8 +110,8 @@ export const configSchema = z.strictObject({
     /** How agents on borrowed nodes are reached: over SSH, or on a channel that the pilot opens */
     transport: z.enum(['pilot', 'ssh']).default('pilot'),
     /** Deadlines of one operation on a node, ms */
-    start_deadline_ms: positive.default(120_000),
-    operation_deadline_ms: positive.default(30_000),
+    start_deadline_ms: positive.max(LONGEST_DEADLINE_MS).default(120_000),
+    operation_deadline_ms: positive.max(LONGEST_DEADLINE_MS - LONGEST_GRACE_S * 1000).default(30_000),
     /** Longest pause between attempts to reach a node, ms */
     reconnect_max_ms: positive.default(30_000),
     /** A node that is silent so long is unreachable, ms */

@@ -92,7 +92,9 @@ const slotChoice = {
 };
 export const slotQuery = z.strictObject({ ...slotChoice, live: flag.default(true) });
 export const killAll = z.strictObject({ ...slotChoice, why: line(500).default('') });
-export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().optional() });
+/** Beyond it there are no moments (ECMA-262, Time Values). */
+const LAST_MOMENT = 8.64e15;
+export const usageQuery = z.strictObject({ user: name.optional(), since: z.coerce.number<string>().int().nonnegative().max(LAST_MOMENT).optional() });
 
 const duration = z.string().transform((text, ctx) => {
   const seconds = parseDuration(text);

@@ -200,6 +200,6 @@ describe('each key alone', () => {
 
   test.each(all)('%s: what is too large for the database and for moments is a mistake', (_name, section, key) => {
     expect(() => read(section, key, 2 ** 31 * 1000)).toThrow(ConfigError);
-    if (told(section, key, '90m').length === 0 && told(section, key, 'soon').length > 0) expect(told(section, key, '999999999w')).toEqual([`${section}.${key}: must be at most "36525d"`]);
+    if (told(section, key, '90m').length === 0 && told(section, key, 'soon').length > 0) expect(told(section, key, '999999999w')).toContain(`${section}.${key}: must be at most "18262d"`);
   });
 });

@@ -121,6 +121,7 @@ describe('refusals', () => {
     ['PUT', '/v1/leases/i-0123456789abcdef0/end', '{"duration":"soon"}', 400, 'ParameterInvalid', /"soon" is no duration/],
     ['GET', '/v1/leases?limit=5000', undefined, 400, 'ParameterInvalid', /limit/],
     ['GET', '/v1/usage?since=x', undefined, 400, 'ParameterInvalid', /since/],
+    ['GET', '/v1/usage?since=9007199254740991', undefined, 400, 'ParameterInvalid', /since/],
     ['GET', '/v1/events?after=garbage', undefined, 400, 'ParameterInvalid', /after: must be the cursor of an event/],
     ['GET', '/v1/events?after=1.x', undefined, 400, 'ParameterInvalid', /after: must be the cursor of an event/],
     ['GET', '/v1/events?after=18446744073709551616.1', undefined, 400, 'ParameterInvalid', /after: must be the cursor of an event/],
