@@ -9,7 +9,7 @@ import { breakdownText, stepsTable } from '../breakdown.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
 import { UsageError } from '../exit.ts';
-import { date, left, moment, time } from '../format.ts';
+import { counted, date, left, moment, time } from '../format.ts';
 import { printable } from '../io.ts';
 import { allLeases } from '../leases.ts';
 import { renderTable } from '../table.ts';
@@ -104,7 +104,7 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
     ...(waits === null ? [] : [[l.waiting === null ? 'grace' : 'waits', waits] as [string, string]]),
     ...(l.slot === null ? [] : [['slot', l.slot] as [string, string]]),
     ['image', `${l.imageName} (${l.imageId})`],
-    ['type', `${l.type}: ${l.memoryMb} MiB, ${l.cores} cores`],
+    ['type', `${l.type}: ${l.memoryMb} MiB, ${counted(l.cores, 'core')}`],
     ['node', `${l.node ?? '-'} in zone ${l.zone}`],
     ...l.nics.map((n): [string, string] => ['network', `${n.network}: ${n.ip}/${n.prefix} ${n.mac} ${n.hostname}`]),
     ['ssh', l.reach === null ? 'cannot be reached' : `ssh -p ${l.reach.sshPort} USER@${l.reach.host}`],

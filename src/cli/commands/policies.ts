@@ -9,7 +9,7 @@ import { reasonText } from '../../platform/errors.ts';
 import { path } from '../client.ts';
 import { each, envOf, type CliDeps, type Env } from '../env.ts';
 import { UsageError } from '../exit.ts';
-import { list, wholeNumber } from '../format.ts';
+import { counted, list, wholeNumber } from '../format.ts';
 import { renderTable } from '../table.ts';
 
 export function addPolicyCommands(program: Command, deps: CliDeps): void {
@@ -102,7 +102,7 @@ function showCommand(policy: Command, deps: CliDeps): void {
 /** What `set --file` takes, with the rest as comments. */
 function policyText(p: PolicyView & { use: PolicyUse | null }): string {
   const users = p.kind === 'site' ? 'all' : p.users.join(', ') || 'none';
-  const use = p.use === null ? '' : `# in use: ${p.use.leases} leases, ${p.use.cores} cores, ${p.use.memoryMb} MiB; ${p.use.usedMinutes} minutes used, ${p.use.reservedMinutes} reserved\n`;
+  const use = p.use === null ? '' : `# in use: ${counted(p.use.leases, 'lease')}, ${counted(p.use.cores, 'core')}, ${p.use.memoryMb} MiB; ${counted(p.use.usedMinutes, 'minute')} used, ${p.use.reservedMinutes} reserved\n`;
   return `# ${p.name}, of users: ${users}\n${use}kind = "${p.kind}"\n${p.description === '' ? '' : `description = ${JSON.stringify(p.description)}\n`}${boundsToml(p.bounds)}`;
 }
 

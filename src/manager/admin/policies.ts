@@ -104,5 +104,5 @@ async function lockedAccount(tx: Queryable, name: string): Promise<AccountRow> {
 /** What counts each alone and what counts all together are not made of each other while somebody has them. */
 function checkUnused(name: string, kind: PolicyRow['kind'], before: (PolicyRow & { users: number }) | undefined): void {
   if (before === undefined || before.kind === kind || before.users === 0) return;
-  throw new Fault('PolicyInUse', `The policy ${name} is a ${before.kind} and assigned to users: unassign it first`, [`${before.users} users have it`]);
+  throw new Fault('PolicyInUse', `The policy ${name} is a ${before.kind} and assigned to users: unassign it first`, [before.users === 1 ? 'one user has it' : `${before.users} users have it`]);
 }
