@@ -3,7 +3,7 @@
  * something was written. Where a process remembers by itself what it has to look at again, nothing is leapt over while anything is
  * wrong, or was a moment ago.
  */
-import { statement } from '../../../src/store/db.ts';
+import { statement, type Statement } from '../../../src/store/db.ts';
 import { HEARTBEAT_S } from '../node/pilot.ts';
 import { ROOM } from './database.ts';
 import type { Process } from './process.ts';
@@ -63,16 +63,31 @@ const SPOT = statement<{ waits: boolean }>('sim-spot-waits', `
                   AND (s.launches = 0 OR s.persistent AND NOT EXISTS (SELECT FROM lease l WHERE l.spot_request_id = s.id AND NOT l.final))) AS waits`);
 const UNTOLD = statement<{ waits: boolean }>('sim-untold', 'SELECT EXISTS (SELECT FROM usage_event) AS waits');
 
+/** The one row that answers a question, asked for again when something was written that may change it. */
+class Answer<Row> {
+  #row: Row | undefined;
+  #writes = -1;
+
+  /** @param tables that decide it, as statements name them; none: any */
+  constructor(private readonly site: Site, private readonly question: Statement<Row>, private readonly tables?: readonly string[]) {}
+
+  get now(): Row {
+    const { database } = this.site;
+    const writes = this.tables === undefined ? database.writes : database.writesTo(this.tables);
+    if (this.#row === undefined || this.#writes !== writes) [this.#row] = database.postgres.query(this.question);
+    this.#writes = writes;
+    if (this.#row === undefined) throw new Error(`${this.question.name} has no answer`);
+    return this.#row;
+  }
+}
+
 export class Idle {
-  #due: Due = { sweep: null, intent: null, lives: 0 };
-  #asked = -1;
-  #slots: Slots = { restless: [], waiting_since: null, leaving_until: null };
-  #askedForSlots = -1;
-  #untold = true;
-  #waits: boolean | undefined;
-  #askedForSpot = -1;
+  readonly #due: Answer<Due>;
+  readonly #slots: Answer<Slots>;
+  readonly #spot: Answer<{ waits: boolean }>;
+  readonly #untold: Answer<{ waits: boolean }>;
+  /** Of each process: the state of the tables at its last round of spot requests. */
   readonly #spotSeen = new Map<Process, number>();
-  #askedForUsage = -1;
   /** Of each process: the state of the tables at its last look at the nodes. */
   readonly #nodesRead = new Map<Process, number>();
   /** Of each process: the state of the tables, and of the batch system, at its last look at the list. */
@@ -80,7 +95,13 @@ export class Idle {
   #bracedAt = Infinity;
   readonly #disturbedAt: Record<Trouble, number> = { network: 0, database: 0, services: 0 };
 
-  constructor(private readonly site: Site) {}
+  constructor(private readonly site: Site) {
+    this.#due = new Answer(site, DUE, ['lease', 'intent', 'process']);
+    this.#slots = new Answer(site, SLOTS_NOW, ['slot', 'slot_node', 'slot_message', 'vmm_node', 'lease']);
+    this.#spot = new Answer(site, SPOT, ['spot_request', 'lease']);
+    // Triggers write them.
+    this.#untold = new Answer(site, UNTOLD);
+  }
 
   /** Something goes wrong, or is mended. */
   disturb(what: readonly Trouble[] = EVERYTHING): void {
@@ -97,7 +118,7 @@ export class Idle {
 
   /** Signs of life of a slot's pilots, as long as nobody wants anything of them; and looks at the line, as agents have them. */
   ofPilots(slot: string): Leap {
-    const restful = (): boolean => this.site.database.atRest && this.#calm(CALM_MS) && !this.#braced(0) && !this.#slotsNow().restless.includes(slot);
+    const restful = (): boolean => this.site.database.atRest && this.#calm(CALM_MS) && !this.#braced(0) && !this.#slots.now.restless.includes(slot);
     const looks = this.ofAgents();
     return { polls: (ms, background) => (!background && ms === HEARTBEAT_S * 1000 ? restful : looks.polls(ms, background)), most: MOST_MS };
   }
@@ -144,50 +165,24 @@ export class Idle {
     if (!this.site.database.atRest) return false;
     const now = process.clock.now();
     switch (worker) {
-      case 'dispatcher': return isLater(this.#look().intent, now);
-      case 'sweeper': return isLater(this.#look().sweep, now);
+      case 'dispatcher': return isLater(this.#due.now.intent, now);
+      case 'sweeper': return isLater(this.#due.now.sweep, now);
       // It asks one question, more seldom than time could leap.
       case 'pruner': return false;
       case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? NETWORK_AND_DATABASE : EVERYTHING) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
-      case 'sinks': return this.#nothingToTell();
+      case 'sinks': return !this.#untold.now.waits;
       case 'spot': return this.#nobodyWaits(process);
       case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
     }
   }
 
-  #look(): Due {
-    const { database } = this.site;
-    const writes = database.writesTo(DUE_TABLES);
-    if (this.#asked !== writes) [this.#due = this.#due] = database.postgres.query(DUE);
-    this.#asked = writes;
-    return this.#due;
-  }
-
-  #slotsNow(): Slots {
-    const { database } = this.site;
-    const writes = database.writesTo(SLOT_TABLES);
-    if (this.#askedForSlots !== writes) [this.#slots = this.#slots] = database.postgres.query(SLOTS_NOW);
-    this.#askedForSlots = writes;
-    return this.#slots;
-  }
-
   /** A round is made once after each write all the same: it remembers what room there was. */
   #nobodyWaits(process: Process): boolean {
-    const { database } = this.site;
-    const writes = database.writesTo(SPOT_TABLES);
+    const writes = this.site.database.writesTo(ROOM_FOR_SPOT);
     const seen = this.#spotSeen.get(process) === writes;
     this.#spotSeen.set(process, writes);
-    if (this.#askedForSpot !== writes) [this.#waits] = database.postgres.query(SPOT).map((s) => s.waits);
-    this.#askedForSpot = writes;
-    return seen && this.#waits === false;
-  }
-
-  #nothingToTell(): boolean {
-    const { database } = this.site;
-    if (this.#askedForUsage !== database.writes) this.#untold = database.postgres.query(UNTOLD)[0]?.waits ?? true;
-    this.#askedForUsage = database.writes;
-    return !this.#untold;
+    return seen && !this.#spot.now.waits;
   }
 
   #nodesAreRead(process: Process): boolean {
@@ -202,26 +197,24 @@ export class Idle {
     const read = this.#listRead.get(process);
     const now = `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`;
     this.#listRead.set(process, now);
-    return read === now && this.#slotsNow().leaving_until === null;
+    return read === now && this.#slots.now.leaving_until === null;
   }
 
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
   #allLive(): boolean {
     const { services, options } = this.site;
-    return (options.services === 1 || this.#calm(LIVES_MS, DATABASE_AND_SERVICES)) && services.length === options.services && this.#look().lives === services.length;
+    return (options.services === 1 || this.#calm(LIVES_MS, DATABASE_AND_SERVICES)) && services.length === options.services && this.#due.now.lives === services.length;
   }
 
   #slotsRest(now: number): boolean {
-    const { restless, waiting_since: since, leaving_until: leaving } = this.#slotsNow();
+    const { restless, waiting_since: since, leaving_until: leaving } = this.#slots.now;
     return restless.length === 0 && (since === null || since + this.site.config.pilot.pending_timeout * 1000 > now) && isLater(leaving, now);
   }
 }
 
 const NODES = ['vmm_node', 'node_channel'];
 const NODES_AND_ROOM = [...NODES, ROOM];
-const DUE_TABLES = ['lease', 'intent', 'process'];
-const SPOT_TABLES = ['spot_request', 'lease', 'vmm_node', ROOM];
+const ROOM_FOR_SPOT = ['spot_request', 'lease', 'vmm_node', ROOM];
 const LISTED = ['slot', 'slot_node', 'duty'];
-const SLOT_TABLES = ['slot', 'slot_node', 'slot_message', 'vmm_node', 'lease'];
 const isUp = (m: { readonly up: boolean }): boolean => m.up;
 const isLater = (due: number | null, now: number): boolean => due === null || due > now;
