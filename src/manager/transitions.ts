@@ -73,7 +73,7 @@ export class TransitionBatch {
     const row = transition(lease.state, cause.trigger);
     if (row === undefined || !row.by.includes(cause.actor)) return false;
     const from = lease.state;
-    const at = this.within(lease, cause.at);
+    const at = within(lease, cause.at, this.now);
     // Of one that runs, an image can be made of this moment's disk only.
     if (from === 'Running') lease.image_order = null;
     lease.state = row.to;
@@ -131,7 +131,7 @@ export class TransitionBatch {
     if (!lease.holding) return;
     lease.holding = false;
     this.touch(lease, {});
-    this.close(lease, this.within(lease, at));
+    this.close(lease, within(lease, at, this.now));
     this.releases.push(lease);
   }
 
@@ -180,10 +180,6 @@ export class TransitionBatch {
     this.intents.set(lease.id, {
       id: newOperationId(this.random), lease_id: lease.id, node_id: lease.node_id ?? 0, kind, generation: lease.generation, request_id: requestId, hard,
     });
-  }
-
-  private within(lease: LockedLease, at: number): number {
-    return within(lease, at, this.now);
   }
 
   /** A VM that runs is counted; one that is known to be gone is not. */

@@ -122,13 +122,13 @@ export class ImageCache {
     await chmod(tmp, 0o444);
     const usedAt = this.#parts.clock.now();
     utimesSync(tmp, usedAt / 1000, usedAt / 1000);
-    // After a power cut a name is believed, and a VM whose memory is kept needs its image.
+    // After a power cut a name is believed, here and where agents share it, and a VM whose memory is kept needs its image.
     await syncFile(tmp);
     renameSync(tmp, this.#file(sha256));
     await syncDirectoryAsync(this.#parts.dir);
     this.#entries.set(sha256, { bytes, usedAt });
     this.#parts.log.info('image cached', { sha256, bytes });
-    await this.#parts.shared?.give(sha256, bytes, this.#file(sha256));
+    this.#parts.shared?.give(sha256, bytes, this.#file(sha256));
     return this.#file(sha256);
   }
 

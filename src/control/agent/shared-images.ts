@@ -9,7 +9,6 @@
 import { linkSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { join } from 'node:path';
-import { syncFile } from '../../platform/durable.ts';
 import { makeDirectory } from '../../platform/make-directory.ts';
 import type { Log } from './log.ts';
 
@@ -71,11 +70,9 @@ export class SharedImages {
     return false;
   }
 
-  /** Shares the verified image `own`. Of two agents that brought the same, the second takes over what the first has given. */
-  async give(sha256: string, bytes: number, own: string): Promise<void> {
+  /** Shares the verified image `own`, whose bytes are on disk. Of two agents that brought the same, the second takes over what the first has given. */
+  give(sha256: string, bytes: number, own: string): void {
     try {
-      // After a power failure a name without its bytes would be believed.
-      await syncFile(own);
       linkSync(own, this.#file(sha256));
     } catch (e) {
       const { code } = e as NodeJS.ErrnoException;

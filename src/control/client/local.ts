@@ -1,10 +1,11 @@
 /** An agent beside the service: a child process in a session of its own, spoken to through pipes. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { firstSilent } from '../../platform/answering.ts';
 import type { Clock, Context } from '../../platform/context.ts';
+import { replaceFileAsync } from '../../platform/durable.ts';
 import { errorCode } from '../../platform/errors.ts';
 import { makeDirectoryAsync } from '../../platform/make-directory.ts';
 import { mergedSettings } from '../agent-settings.ts';
@@ -54,7 +55,7 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** Its directory, and its settings: it reads them from a file, renamed into place so that one that starts meanwhile reads a whole one. */
+/** Its directory, and its settings: it reads them from a file, replaced so that one that starts meanwhile reads a whole one. */
 async function prepare(access: NodeAccess & { transport: 'local' }): Promise<string | undefined> {
   await makeDirectoryAsync(access.stateDir, 0o700);
   if (access.agentConfig === undefined) return undefined;
@@ -63,9 +64,7 @@ async function prepare(access: NodeAccess & { transport: 'local' }): Promise<str
     if (errorCode(e) === 'ENOENT') return undefined;
     throw e;
   });
-  const temporary = `${file}.${process.pid}`;
-  await writeFile(temporary, `${JSON.stringify(mergedSettings(before, access.agentConfig, file), null, 2)}\n`, { mode: 0o600 });
-  await rename(temporary, file);
+  await replaceFileAsync(file, `${JSON.stringify(mergedSettings(before, access.agentConfig, file), null, 2)}\n`, 0o600);
   return file;
 }
 

@@ -179,25 +179,16 @@ export class Idle {
 
   /** A round is made once after each write all the same: it remembers what room there was. */
   #nobodyWaits(process: Process): boolean {
-    const writes = this.site.database.writesTo(ROOM_FOR_SPOT);
-    const seen = this.#spotSeen.get(process) === writes;
-    this.#spotSeen.set(process, writes);
-    return seen && !this.#spot.now.waits;
+    return isSame(this.#spotSeen, process, this.site.database.writesTo(ROOM_FOR_SPOT)) && !this.#spot.now.waits;
   }
 
   #nodesAreRead(process: Process): boolean {
-    const read = this.#nodesRead.get(process);
-    const writes = this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_AND_ROOM);
-    this.#nodesRead.set(process, writes);
-    return read === writes;
+    return isSame(this.#nodesRead, process, this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_AND_ROOM));
   }
 
   /** It has been followed as it is, and what it was followed with stands. */
   #listIsRead(process: Process): boolean {
-    const read = this.#listRead.get(process);
-    const now = `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`;
-    this.#listRead.set(process, now);
-    return read === now && this.#slots.now.leaving_until === null;
+    return isSame(this.#listRead, process, `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`) && this.#slots.now.leaving_until === null;
   }
 
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
@@ -216,5 +207,11 @@ const NODES = ['vmm_node', 'node_channel'];
 const NODES_AND_ROOM = [...NODES, ROOM];
 const ROOM_FOR_SPOT = ['spot_request', 'lease', 'vmm_node', ROOM];
 const LISTED = ['slot', 'slot_node', 'duty'];
+/** As when this process looked last. */
+function isSame<T>(seen: Map<Process, T>, process: Process, now: T): boolean {
+  const before = seen.get(process);
+  seen.set(process, now);
+  return before === now;
+}
 const isUp = (m: { readonly up: boolean }): boolean => m.up;
 const isLater = (due: number | null, now: number): boolean => due === null || due > now;

@@ -17,7 +17,9 @@ import type { Site } from './site.ts';
 const PATIENCE_MS = 60_000;
 const NOT_NOW: ReadonlySet<string> = new Set(['Unavailable', 'Busy']);
 /** Refusals that a user with these wishes may get. */
-const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused', 'EndProtected', 'Unsupported']);
+const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused']);
+/** And only those who ask for this: who protects a lease may not end it, and borrowed nodes stay as large as they were asked for. */
+const FAIR_OF: Readonly<Record<string, string>> = { end: 'EndProtected', resize: 'Unsupported' };
 /** Grid clients do not see what is over. */
 const OVER: ReadonlySet<string> = new Set(['LeaseNotFound']);
 /** Users speak of what they made lately: what is older may be pruned. */
@@ -216,7 +218,7 @@ export class Users {
       (e: unknown) => {
         if (!done(isFault(e) ? e.code : String(e))) return;
         this.refused += 1;
-        if (!isFault(e) || !(NOT_NOW.has(e.code) || FAIR.has(e.code))) {
+        if (!isFault(e) || !(NOT_NOW.has(e.code) || FAIR.has(e.code) || FAIR_OF[what] === e.code)) {
           this.broken.push({ says: 'a request is refused for a reason, never for a mistake of the program', of: `${what}: ${isFault(e) ? `${e.code}: ${e.message}` : e instanceof Error ? e.stack ?? e.message : String(e)}` });
         }
       },
