@@ -3,7 +3,7 @@ import type { UsageSinkView, UsageView } from '../../manager/admin-types.ts';
 import { csv } from '../csv.ts';
 import { envOf, type CliDeps } from '../env.ts';
 import { UsageError } from '../exit.ts';
-import { left, since, time } from '../format.ts';
+import { counted, left, since, time } from '../format.ts';
 import { printable } from '../io.ts';
 
 export function addUsageCommand(program: Command, deps: CliDeps): void {
@@ -58,7 +58,7 @@ function sinksCommand(usage: Command, deps: CliDeps): void {
 
 function totals(records: readonly UsageView[]): string {
   const sum = (of: (r: UsageView) => number): number => records.reduce((n, r) => n + of(r), 0);
-  return `\n${records.length} ${records.length === 1 ? 'lease' : 'leases'}, ${sum((r) => r.chargedMinutes)} minutes charged, ${sum((r) => r.reservedMinutes)} reserved\n`;
+  return `\n${counted(records.length, 'lease')}, ${counted(sum((r) => r.chargedMinutes), 'minute')} charged, ${sum((r) => r.reservedMinutes)} reserved\n`;
 }
 
 const iso = (ms: number | null): string => (ms === null ? '' : new Date(ms).toISOString());
