@@ -61,7 +61,7 @@ describe('the service', () => {
     await serve.kill();
     if (hasPart('qemu')) expect(processesWith(id).filter((p) => p.argv.includes('qemu'))).toHaveLength(1);
     serve = await startServe('', serve.root);
-    expect(serve.log()).toContain('found PostgreSQL running and keeps it');
+    await expect.poll(() => serve?.log(), { timeout: 20_000 }).toContain('found PostgreSQL running and keeps it');
     c = clientWith(serve, keys);
     expect(await start(c, 'the-token')).toBe(id);
     expect(await state(c, id)).toBe('running');

@@ -86,7 +86,7 @@ it('a URL decides: asked with the site’s token, obeyed, and without an answer 
     expect(await run(ask, '1', { InstanceType: 'm1.large' })).toMatchObject({ code: 'UnauthorizedOperation', message: 'The site refuses this request (site decision: one core each)' });
     status = 500;
     expect(await run(ask, '1')).toMatchObject({ status: 503, message: expect.stringContaining('its answer could not be had') });
-    expect(serve.log()).toContain('it answered with status 500');
+    await expect.poll(() => serve?.log(), { timeout: 20_000 }).toContain('it answered with status 500');
     expect(await serve.admin<unknown[]>('lease', 'list')).toHaveLength(2);
   } finally {
     decider.close();

@@ -163,7 +163,7 @@ describe('two services on one database', () => {
     await expect.poll(() => services.db.query(whoDid, [left.map((i) => i.id)]), { timeout: 60_000, interval: 100 }).toEqual(left.map(({ id }) => ({ id, state: 'done', process_id: self })));
     await expect.poll(() => services.db.query(lives), { timeout: 20_000, interval: 100 })
       .toEqual([{ id: dead, over: true, lost: true, taken_over: true }, { id: self, over: false, lost: false, taken_over: false }].sort((a, b) => (a.id ?? 0) - (b.id ?? 0)));
-    expect(heir.serve.log()).toContain('another service is silent; its work is taken over');
+    await expect.poll(() => heir.serve.log(), { timeout: 20_000 }).toContain('another service is silent; its work is taken over');
     await comesToRest(made.map((m, n) => ({ token: `t-${n}`, ids: m.ids, ended: false })), 'after the other took over');
     await services.startAgain(index);
     await endAll();

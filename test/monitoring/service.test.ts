@@ -35,7 +35,7 @@ it('one request id is in the answer, in the service’s log and in the agent’s
   await vi.waitFor(() => expect(agentLog().filter((l) => l['requestId'] === requestId)).toMatchObject([
     { level: 'info', message: 'operation done', op: 'start' }, { level: 'info', message: 'operation done', op: 'start' },
   ]), { timeout: 20_000 });
-  expect(lines(serve.log()).filter((l) => l['requestId'] === requestId)).toMatchObject([{ level: 'info', message: 'RunInstances', user: 'alice' }]);
+  await vi.waitFor(() => expect(lines(serve.log()).filter((l) => l['requestId'] === requestId)).toMatchObject([{ level: 'info', message: 'RunInstances', user: 'alice' }]), { timeout: 20_000 });
   expect(agentLog().find((l) => l['lease'] === lease)).toMatchObject({ requestId });
   const { events } = await serve.admin<{ events: Array<{ requestId: string | null; trigger: string }> }>('lease', 'show', lease);
   expect(events.filter((e) => e.requestId === requestId).map((e) => e.trigger)).toContain('created');
