@@ -4,7 +4,7 @@
  */
 import { Fault, isFault } from '../lease/faults.ts';
 import { isName } from '../lease/ids.ts';
-import type { LeaseState, Trigger } from '../lease/states.ts';
+import { transition, type LeaseState, type Trigger } from '../lease/states.ts';
 import { looksLikeId } from '../images/lookup.ts';
 import { usableImageByName } from '../store/images.ts';
 import { lockLeases, type LockedLease } from '../store/leases.ts';
@@ -76,7 +76,8 @@ function apply(deps: ManagerDeps, batch: TransitionBatch, lease: LockedLease, ca
   if (to === 'start' && start(batch, lease, cause)) return undefined;
   if (ALREADY[to].includes(lease.state)) return undefined;
   if (to === 'start') return `is ${lease.state}`;
-  if (to === 'serialize' && !lease.serializes) return CANNOT_SERIALIZE;
+  // Only of one that could be: what has no VM yet, or no node, says its state.
+  if (to === 'serialize' && !lease.serializes && transition(lease.state, 'serialize') !== undefined) return CANNOT_SERIALIZE;
   const protection = protectedFrom(lease, to, cause);
   if (protection !== undefined) return protection;
   const ended = { reasonCode: 'Client.UserInitiatedShutdown', reason: `ended by ${caller.name}` };

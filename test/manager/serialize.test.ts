@@ -185,4 +185,11 @@ describe('a node', () => {
     expect((await seen(other?.number ?? 0)).state).toBe('Running');
     expect(asked(one?.id ?? '')).toEqual(['start']);
   });
+
+  it('is not named as the reason where there is nothing to serialize yet', async () => {
+    site.control.serializes = false;
+    await returns();
+    const resting = await running({ target: 'Unpropagated' });
+    await expect(change(resting.number, 'serialize')).rejects.toMatchObject({ code: 'StateRefused', reasons: [`workspace ${resting.number} is Unpropagated`] });
+  });
 });

@@ -105,7 +105,7 @@ export const OF_PROTECTED: readonly Rule[] = [
 export const SETTLED: readonly Rule[] = [
   { says: 'every lease that lives runs, is stopped, or has failed for good', broken: `
       SELECT l.id || ' ' || l.state AS id FROM lease l LEFT JOIN slot_node n ON n.id = l.slot_node_id LEFT JOIN slot s ON s.id = n.slot_id
-       WHERE NOT l.final AND l.state NOT IN ('Running', 'Corrupted', 'ReadyForTransport') AND NOT (l.state = 'Propagated' AND l.running_at IS NOT NULL) AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))` },
+       WHERE NOT l.final AND l.state NOT IN ('Running', 'Paused', 'Serialized', 'Corrupted', 'ReadyForTransport') AND NOT (l.state = 'Propagated' AND l.running_at IS NOT NULL) AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))` },
   { says: 'what has failed for good holds nothing any more', broken: "SELECT id FROM lease WHERE state = 'Corrupted' AND holding" },
   { says: 'no intent is open', broken: "SELECT lease_id || ' ' || kind AS id FROM intent WHERE state = 'open'" },
   { says: 'what pilots have said is applied', broken: 'SELECT slot_id AS id FROM slot_message WHERE NOT applied' },

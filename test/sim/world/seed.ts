@@ -87,7 +87,7 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 const USERS = [[6, 'create'], [4, 'end'], [3, 'reboot'], [2, 'extend'], [1, 'describe'], [2, 'repeat']] as const;
-const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [4, 'makeImage'], [4, 'resize'], [2, 'protect'], [1, 'save'], [1, 'limit'], [1, 'cancel']] as const;
+const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [4, 'makeImage'], [4, 'resize'], [2, 'protect'], [1, 'save'], [2, 'pause'], [2, 'serialize'], [3, 'goOn'], [1, 'limit'], [1, 'cancel']] as const;
 /** A request that comes back whenever its lease is over would fill days by itself. */
 const MORE_USERS_OF_DAYS = [...MORE_USERS, [4, 'cancel']] as const;
 

@@ -5,6 +5,7 @@
 import { isFault } from '../../../src/lease/faults.ts';
 import type { FullManager as Manager } from '../../../src/manager/index.ts';
 import type { Caller, GroupView } from '../../../src/manager/types.ts';
+import type { Change } from '../../../src/manager/workspace-changes.ts';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import type { Violation } from './invariants.ts';
 import { POLICIES } from './more.ts';
@@ -117,12 +118,31 @@ export class Users {
     this.#onLease('protect', (m, user, id) => m.leases.setAttributes(user, id, { endProtected }));
   }
 
-  /** As grid clients do: the VM ends for it. */
+  /** The VM ends for it. */
   save(): void {
-    this.#onLease('save', async (m, user, id) => {
+    this.#change('save', { to: 'save', name: null });
+  }
+
+  pause(): void {
+    this.#change('pause', { to: 'pause' });
+  }
+
+  /** The VM ends, and its memory is kept. */
+  serialize(): void {
+    this.#change('serialize', { to: 'serialize' });
+  }
+
+  /** Whatever has stopped goes on where it was. */
+  goOn(): void {
+    this.#change('go on', { to: 'start' });
+  }
+
+  /** As grid clients do. */
+  #change(what: string, change: Change): void {
+    this.#onLease(what, async (m, user, id) => {
       const found = (await m.workspaces.list(user)).find((w) => w.id === id);
       if (found === undefined) return;
-      await m.workspaces.change(user, { number: found.number }, { to: 'save', name: null }).catch((e: unknown) => {
+      await m.workspaces.change(user, { number: found.number }, change).catch((e: unknown) => {
         if (!isFault(e) || !OVER.has(e.code)) throw e;
       });
     });
