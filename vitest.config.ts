@@ -3,7 +3,7 @@ import { configDefaults, defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Asked for by name: npm run test:xen, npm run test:more-clients.
+    // Asked for by name: npm run test:xen, npm run test:more-clients, npm run test:every-moment.
     exclude: [...configDefaults.exclude, 'test/xen/**', 'test/more-clients/**'],
     globalSetup: ['test/support/run.ts'],
     pool: 'forks',

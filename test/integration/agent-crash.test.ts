@@ -1,7 +1,7 @@
 /**
  * An agent is killed at each of its steps (files, processes, lines to the service) in a life of two leases: start, reboot,
  * shutdown and another start, remove. The steps are named and counted, so that a new one is a moment by itself. With simulated VMs all of
- * them, with QEMU, on a bridge, a part. Afterwards leases, the agent's list, its directories, the image cache and the usage records are true and agree.
+ * them, with QEMU, on a bridge, a part (all with `npm run test:every-moment`). Afterwards leases, the agent's list, its directories, the image cache and the usage records are true and agree.
  */
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,6 +21,7 @@ import { callerOf } from '../support/caller.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
+import { deadline, oneIn } from '../support/moments.ts';
 import { processesWith } from '../support/processes.ts';
 import { urlOf } from '../support/services.ts';
 
@@ -215,7 +216,7 @@ async function walk(driver: 'simulated' | 'qemu', every: number): Promise<void> 
 
 describe('an agent may be killed', () => {
   it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walk('simulated', 1));
-  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: 300_000 }, () => walk('qemu', 9));
+  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: deadline(300_000) }, () => walk('qemu', oneIn(9)));
 });
 
 /** What happens between is the agent's and QEMU's: the VM goes on, with its memory, whenever the agent dies. */
@@ -235,5 +236,5 @@ async function walkSerializing(driver: 'simulated' | 'qemu', every: number): Pro
 
 describe('an agent may be killed while a VM is serialized and goes on', () => {
   it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walkSerializing('simulated', 1));
-  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: 300_000 }, () => walkSerializing('qemu', 3));
+  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: deadline(300_000) }, () => walkSerializing('qemu', oneIn(3)));
 });

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/store/db.ts';
 import { SAVED_DISK } from '../support/fake-control.ts';
+import { deadline } from '../support/moments.ts';
 import { expectRest, killAtEach, lived } from './crash-walk.ts';
 import { CrashWorld } from './crash-world.ts';
 
@@ -35,7 +36,7 @@ async function walk(live: boolean, what: string): Promise<void> {
   await expectRest(w, what);
 }
 
-describe.each([['copied while it runs', true], ['shut down for it', false]] as const)('an image of a VM that is %s', { timeout: 480_000 }, (_, live) => {
+describe.each([['copied while it runs', true], ['shut down for it', false]] as const)('an image of a VM that is %s', { timeout: deadline(480_000) }, (_, live) => {
   it('survives a kill of the service at each moment', async () => {
     const all = await w.moments(() => image(live));
     await walk(live, 'a life without a fault');

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SpotRequestView } from '../../src/manager/types.ts';
 import { statement } from '../../src/store/db.ts';
 import { checkedSite, type Checked } from '../fsck/site.ts';
+import { deadline, oneIn } from '../support/moments.ts';
 import { endAll, expectAgreed, killAgain, killAtEach, lived } from './crash-walk.ts';
 import { CrashWorld, type Moment } from './crash-world.ts';
 
@@ -74,7 +75,7 @@ async function moments(): Promise<Moment[]> {
   return all;
 }
 
-describe('spot requests and whom they give way to', { timeout: 480_000 }, () => {
+describe('spot requests and whom they give way to', { timeout: deadline(480_000) }, () => {
   it('survive a kill of the service at each moment', async () => {
     const all = await moments();
     expect(all.length).toBeGreaterThan(100);
@@ -82,6 +83,6 @@ describe('spot requests and whom they give way to', { timeout: 480_000 }, () => 
   });
 
   it('survive another kill while the service recovers', async () => {
-    await killAgain(w, await moments(), 13, walk);
+    await killAgain(w, await moments(), oneIn(13), walk);
   });
 });
