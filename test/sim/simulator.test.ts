@@ -7,7 +7,7 @@ import { brokenOnes, runSim, seeds } from './run-sim.ts';
 const SEEDS = '1-60';
 const IN_PILOT_MODE: ReadonlySet<string> = new Set(['row-missing-placed', 'slot-never-gone', 'memory-not-given-back', 'forged-notifications-taken']);
 /** Mistakes in what only some sites have. */
-const WITH_MORE: ReadonlySet<string> = new Set(['policy-counts-nothing', 'usage-event-lost', 'saved-disk-forgotten', 'protection-binds-nobody', 'resize-takes-no-room']);
+const WITH_MORE: ReadonlySet<string> = new Set(['policy-counts-nothing', 'usage-event-lost', 'saved-disk-forgotten', 'protection-binds-nobody', 'resize-takes-no-room', 'row-missing-serialized', 'ensemble-never-done']);
 
 describe.each([[[]], [['--pilot']]])('with %j', (mode) => {
   it('a seed is always the same, whatever ran before it', { timeout: 300_000 }, async () => {

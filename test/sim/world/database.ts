@@ -54,7 +54,7 @@ export class Database {
     return {
       query: async (s, values) => {
         // Another connection of the pool would read what is committed, which is what this one has as long as it has written nothing.
-        if (this.#holder === process && this.#inTransaction && this.#dirty.size === 0 && written(s).length === 0) return this.#ask(process, s, values);
+        if (this.#holder === process && this.#inTransaction && this.#dirty.size === 0 && writesOf(s).tables.length === 0) return this.#ask(process, s, values);
         await this.#take(process);
         try {
           return await this.#ask(process, s, values);
@@ -102,9 +102,10 @@ export class Database {
     // It may have died of what it did beside this.
     if (!process.alive) return never<Row[]>();
     const rows = this.postgres.query(s, values);
-    if (this.postgres.changed && !SIGNS_OF_LIFE.has(s.name)) {
-      if (this.#inTransaction) for (const table of written(s)) this.#dirty.add(table);
-      else this.#count(written(s));
+    const { tables, saysSo } = writesOf(s);
+    if ((this.postgres.changed || !saysSo) && !SIGNS_OF_LIFE.has(s.name)) {
+      if (this.#inTransaction) for (const table of tables) this.#dirty.add(table);
+      else this.#count(tables);
     }
     this.trace.add('sql', process.name, s.name, rows.length);
     this.onStatement(process, 'answered');
@@ -170,12 +171,24 @@ export const ROOM = 'change-node-use';
 
 /** Locks are no changes. */
 const WRITES = /\b(?:INSERT INTO|DELETE FROM)\s+(\w+)|\bUPDATE\s+(\w+)(?:\s+\w+)?\s+SET\b/g;
-const known = new Map<string, readonly string[]>();
-/** The tables that a statement may write. */
-function written(s: Statement<unknown>): readonly string[] {
-  const before = known.get(s.name);
-  if (before !== undefined) return before;
-  const tables = s.name === ROOM ? [ROOM] : [...s.text.matchAll(WRITES)].map((m) => m[1] ?? m[2] ?? '');
-  known.set(s.name, tables);
-  return tables;
+interface Writes {
+  /** That a statement may write. */
+  readonly tables: readonly string[];
+  /** Its answer counts what it wrote: it writes once, and not before it selects. */
+  readonly saysSo: boolean;
+}
+const known = new Map<string, Writes>();
+function writesOf(s: Statement<unknown>): Writes {
+  let writes = known.get(s.name);
+  if (writes === undefined) {
+    const tables = [...s.text.matchAll(WRITES)].map((m) => m[1] ?? m[2] ?? '');
+    const saysSo = tables.length === 0 || (tables.length === 1 && /\b(SELECT|INSERT|UPDATE|DELETE)\b/.exec(outsideBrackets(s.text))?.[1] !== 'SELECT');
+    known.set(s.name, writes = { tables: s.name === ROOM ? [ROOM] : tables, saysSo });
+  }
+  return writes;
+}
+
+function outsideBrackets(text: string): string {
+  const less = text.replace(/\([^()]*\)/g, '');
+  return less === text ? text : outsideBrackets(less);
 }

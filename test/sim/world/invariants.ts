@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
+import { OF_ENSEMBLES } from './grid.ts';
 import { EMPTY, factsOf, OF_LEASES, OF_NODES, OF_PROTECTED, OF_SLOTS, OF_SPOT, SETTLED, WHOLE_GROUPS, type LeaseFacts, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
@@ -25,7 +26,8 @@ const CHANGED_LEASES = 'lease l WHERE l.id = ANY($1::text[])';
 const CHANGED = statement<LeaseFacts>('sim-changed', factsOf(CHANGED_LEASES, 'without'));
 const CHANGED_WITH_INTERVALS = statement<LeaseFacts>('sim-changed-with-intervals', factsOf(CHANGED_LEASES, 'with intervals'));
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
-const SPOT = { rules: OF_SPOT, sql: all('spot', OF_SPOT) };
+const OF_MORE = [...OF_SPOT, ...OF_ENSEMBLES];
+const MORE = { rules: OF_MORE, sql: all('more', OF_MORE) };
 const PROTECTED = { rules: OF_PROTECTED, sql: all('protected', OF_PROTECTED) };
 const SLOTS = { rules: OF_SLOTS, sql: all('slots', OF_SLOTS) };
 const AT_REST = { rules: SETTLED, sql: all('settled', SETTLED) };
@@ -118,7 +120,7 @@ export class Invariants {
     if (this.#changed(NODES_OF[this.#mode]) || all) checks.push(NODES);
     if (this.#pilot && this.#changed(PLACES)) checks.push(SLOTS);
     const more = this.site.more !== undefined && this.#changed(USE);
-    if (more) checks.push(SPOT);
+    if (more) checks.push(MORE);
     return [...this.#ask(told, all ? 'all' : intervals ? 'with intervals' : 'without', checks), ...more ? this.site.more?.look() ?? [] : [], ...this.#machines()];
   }
 

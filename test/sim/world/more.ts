@@ -8,6 +8,7 @@ import { imagesOfFile } from '../../../src/store/images.ts';
 import { isUnavailable, statement } from '../../../src/store/db.ts';
 import type { SaverDeps } from '../../../src/workers/saving.ts';
 import type { Violation } from './invariants.ts';
+import { gridWish } from './grid.ts';
 import type { Process } from './process.ts';
 import { SimulatedSink } from './sink.ts';
 import type { Site } from './site.ts';
@@ -87,8 +88,9 @@ export class More {
   }
 
   /** Of what is asked for: disks are saved when a node is taken away, leases are preemptible. */
-  wishes(): Pick<CreateRequest, 'tags' | 'spot'> {
+  wishes(): Pick<CreateRequest, 'tags' | 'spot' | 'grid'> {
     const dice = this.#dice;
+    if (dice.chance(0.3)) return gridWish(dice);
     if (this.site.batch !== undefined) return dice.chance(0.5) ? { tags: { 'nimbus:on-preempt': 'save' } } : {};
     return dice.chance(0.4) ? { spot: { price: dice.pick([0.1, 0.5, 1]), persistent: dice.chance(0.5) } } : {};
   }

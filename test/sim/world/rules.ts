@@ -23,6 +23,8 @@ export interface LeaseFacts {
   final: boolean;
   holding: boolean;
   placed: boolean;
+  /** Where its user wants it to come to rest. */
+  rests: boolean;
   /** Addresses that it was promised, and that it has. */
   nics: number;
   addresses: number;
@@ -41,7 +43,7 @@ const counted = (from: string, where: string): string => `cardinality(${listOf('
 const OVERLAPS = counted('usage_interval i JOIN usage_interval o ON o.lease_id = i.lease_id AND i.id < o.id',
   "i.lease_id = l.id AND i.start_at < coalesce(o.stop_at, 'infinity') AND o.start_at < coalesce(i.stop_at, 'infinity')");
 export const factsOf = (leases: string, intervals: 'with intervals' | 'without'): string => `
-  SELECT l.id, l.group_id, l.launch_index, l.state, l.generation, l.final, l.holding, l.node_id IS NOT NULL AS placed, jsonb_array_length(l.nics) AS nics,
+  SELECT l.id, l.group_id, l.launch_index, l.state, l.generation, l.final, l.holding, l.node_id IS NOT NULL AS placed, l.state IS NOT DISTINCT FROM l.target AS rests, jsonb_array_length(l.nics) AS nics,
          ${counted('network_address a', 'a.lease_id = l.id')} AS addresses,
          ${listOf('u.closed_at IS NULL', 'usage_record u', 'u.lease_id = l.id')} AS records,
          ${counted('usage_interval u', 'u.lease_id = l.id AND u.stop_at IS NULL')} AS open_intervals,
@@ -49,7 +51,7 @@ export const factsOf = (leases: string, intervals: 'with intervals' | 'without')
          ${listOf('i.generation', 'intent i', "i.lease_id = l.id AND i.state = 'open'")} AS intents
     FROM ${leases}`;
 
-const PASSING: ReadonlySet<string> = new Set(['Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'ShuttingDown', 'ReadyingForTransport', 'Ending']);
+const PASSING: ReadonlySet<string> = new Set(['Unpropagated', 'Propagating', 'Starting', 'Rebooting', 'Pausing', 'Resuming', 'Serializing', 'ShuttingDown', 'ReadyingForTransport', 'Ending']);
 
 export interface LeaseRule {
   readonly says: string;
@@ -62,7 +64,7 @@ export const OF_LEASES: readonly LeaseRule[] = [
   { says: 'each lease has one usage record, closed when it holds nothing any more', broken: (l) => l.records.filter((open) => open === l.holding).length !== 1 },
   { says: 'a lease that runs is counted, and one that holds nothing is not', broken: (l) => (l.state === 'Running' && l.open_intervals === 0) || (!l.holding && l.open_intervals > 0) },
   { says: 'a lease waits for one intent at most, of its own generation', broken: (l) => l.intents.length > 1 || l.intents.some((generation) => l.final || generation !== l.generation) },
-  { says: 'what is passing has an intent that will end it', broken: (l) => PASSING.has(l.state) && l.placed && l.intents.length === 0 },
+  { says: 'what is passing has an intent that will end it', broken: (l) => PASSING.has(l.state) && !l.rests && l.placed && l.intents.length === 0 },
   { says: 'intervals of a usage record never overlap', broken: (l) => l.overlaps > 0 },
 ];
 
@@ -105,7 +107,8 @@ export const OF_PROTECTED: readonly Rule[] = [
 export const SETTLED: readonly Rule[] = [
   { says: 'every lease that lives runs, is stopped, or has failed for good', broken: `
       SELECT l.id || ' ' || l.state AS id FROM lease l LEFT JOIN slot_node n ON n.id = l.slot_node_id LEFT JOIN slot s ON s.id = n.slot_id
-       WHERE NOT l.final AND l.state NOT IN ('Running', 'Paused', 'Serialized', 'Corrupted', 'ReadyForTransport') AND NOT (l.state = 'Propagated' AND l.running_at IS NOT NULL) AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))` },
+       WHERE NOT l.final AND l.state NOT IN ('Running', 'Paused', 'Serialized', 'Corrupted', 'ReadyForTransport') AND NOT (l.state = 'Propagated' AND l.running_at IS NOT NULL) AND NOT (l.state = 'Pending' AND s.state IN ('Submitting', 'Queued'))
+         AND l.state IS DISTINCT FROM l.target AND NOT EXISTS (SELECT FROM grid_group g JOIN ensemble e ON e.id = g.ensemble_id WHERE g.group_id = l.group_id AND e.done_at IS NULL AND l.state = 'Pending')` },
   { says: 'what has failed for good holds nothing any more', broken: "SELECT id FROM lease WHERE state = 'Corrupted' AND holding" },
   { says: 'no intent is open', broken: "SELECT lease_id || ' ' || kind AS id FROM intent WHERE state = 'open'" },
   { says: 'what pilots have said is applied', broken: 'SELECT slot_id AS id FROM slot_message WHERE NOT applied' },

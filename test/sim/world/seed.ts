@@ -7,6 +7,7 @@ import { Endless } from './loop.ts';
 import type { Postgres } from './postgres.ts';
 import { Dice } from './random.ts';
 import { Site } from './site.ts';
+import { ENSEMBLE_WAIT_S } from './grid.ts';
 import { Users } from './users.ts';
 
 export interface SeedOptions {
@@ -87,7 +88,7 @@ setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
 const USERS = [[6, 'create'], [4, 'end'], [3, 'reboot'], [2, 'extend'], [1, 'describe'], [2, 'repeat']] as const;
-const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [4, 'makeImage'], [4, 'resize'], [2, 'protect'], [1, 'save'], [2, 'pause'], [2, 'serialize'], [3, 'goOn'], [1, 'limit'], [1, 'cancel']] as const;
+const MORE_USERS = [...USERS, [3, 'stop'], [4, 'start'], [4, 'makeImage'], [4, 'resize'], [2, 'protect'], [1, 'save'], [2, 'pause'], [2, 'serialize'], [3, 'goOn'], [2, 'gather'], [2, 'launch'], [1, 'limit'], [1, 'cancel']] as const;
 /** A request that comes back whenever its lease is over would fill days by itself. */
 const MORE_USERS_OF_DAYS = [...MORE_USERS, [4, 'cancel']] as const;
 
@@ -98,6 +99,7 @@ export async function runSeed(postgres: Postgres, options: SeedOptions): Promise
     config: {
       control: { ...(options.hours === null ? {} : { silence_ms: 60_000 }), reconnect_max_ms: 5_000, start_deadline_ms: 30_000, operation_deadline_ms: 10_000 },
       scheduler: { strategy: dice.pick(['greedy', 'round-robin']), mode: options.pilot ? 'pilot' : 'greedy-static', ...(options.more ? { preemption_grace: 20 } : {}) },
+      lease: options.more ? { ensemble_wait: ENSEMBLE_WAIT_S } : {},
       retention: options.hours === null ? {} : RETENTION,
       pilot: { poll: 10, silence: 20, padding: 30, pending_timeout: 300, leases_per_node: dice.pick([1, 2]) },
     },

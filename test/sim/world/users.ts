@@ -8,6 +8,7 @@ import type { Caller, GroupView } from '../../../src/manager/types.ts';
 import type { Change } from '../../../src/manager/workspace-changes.ts';
 import type { CreateRequest } from '../../../src/lease/types.ts';
 import type { Violation } from './invariants.ts';
+import { join, launch, ONE_MORE } from './grid.ts';
 import { POLICIES } from './more.ts';
 import type { Process } from './process.ts';
 import type { Dice } from './random.ts';
@@ -20,7 +21,9 @@ const NOT_NOW: ReadonlySet<string> = new Set(['Unavailable', 'Busy']);
 /** Refusals that a user with these wishes may get. */
 const FAIR: ReadonlySet<string> = new Set(['NoCapacity', 'NoAddress', 'TooMany', 'StateRefused', 'DurationRefused']);
 /** And only those who ask for this: who protects a lease may not end it, and borrowed nodes stay as large as they were asked for. */
-const FAIR_OF: Readonly<Record<string, string>> = { end: 'EndProtected', resize: 'Unsupported' };
+const FAIR_OF: Readonly<Record<string, readonly string[]>> = {
+  end: ['EndProtected'], resize: ['Unsupported'], gather: ['EnsembleDone', 'EnsembleNotFound'], launch: ['EnsembleDone', 'EnsembleEmpty', 'EnsembleNotFound'],
+};
 /** Grid clients do not see what is over. */
 const OVER: ReadonlySet<string> = new Set(['LeaseNotFound']);
 /** Users speak of what they made lately: what is older may be pruned. */
@@ -148,6 +151,17 @@ export class Users {
     });
   }
 
+  /** One more group joins an ensemble. */
+  gather(): void {
+    const requestId = `req-${(this.#requests += 1)}`;
+    this.site.wishes.set(requestId, ONE_MORE);
+    this.#ask('gather', (m) => join(m, this.site.users, requestId), () => undefined);
+  }
+
+  launch(): void {
+    this.#ask('launch', (m) => launch(m, this.site.users), () => undefined);
+  }
+
   /** An administrator does it, and it holds for the next request. */
   limit(): void {
     const { more } = this.site;
@@ -238,7 +252,7 @@ export class Users {
       (e: unknown) => {
         if (!done(isFault(e) ? e.code : String(e))) return;
         this.refused += 1;
-        if (!isFault(e) || !(NOT_NOW.has(e.code) || FAIR.has(e.code) || FAIR_OF[what] === e.code)) {
+        if (!isFault(e) || !(NOT_NOW.has(e.code) || FAIR.has(e.code) || FAIR_OF[what]?.includes(e.code) === true)) {
           this.broken.push({ says: 'a request is refused for a reason, never for a mistake of the program', of: `${what}: ${isFault(e) ? `${e.code}: ${e.message}` : e instanceof Error ? e.stack ?? e.message : String(e)}` });
         }
       },
