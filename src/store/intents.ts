@@ -98,6 +98,28 @@ export const claimedIntents = statement<{ id: string }>('claimed-intents', `
   SELECT i.id FROM unnest($1::text[], $2::bigint[]) AS x(id, claim) JOIN intent i ON i.id = x.id
    WHERE i.state = 'open' AND i.process_id IS NOT DISTINCT FROM x.claim ORDER BY i.id FOR NO KEY UPDATE OF i`);
 
+export interface LeftUndoneRow {
+  lease_id: string;
+  kind: IntentKind;
+  created_at: number;
+  /** Times that it was asked again. */
+  attempts: number;
+  next_at: number;
+  /** Why it was not done the last time; null: nobody has said so. */
+  error: string | null;
+}
+/** $1 lease: the work that is to be done for it */
+export const workOfLease = statement<LeftUndoneRow>('work-of-lease', `
+  SELECT lease_id, kind, created_at, attempts, next_at, error FROM intent WHERE lease_id = $1 AND state = 'open' ORDER BY generation DESC LIMIT 1`);
+
+/** $1 since when: of each node that has left older work undone how much that is, and the oldest; a few nodes. */
+export const leftUndone = statement<LeftUndoneRow & { node: string; works: number }>('left-undone', `
+  SELECT * FROM (
+    SELECT DISTINCT ON (i.node_id) n.name AS node, count(*) OVER (PARTITION BY i.node_id)::int AS works, i.lease_id, i.kind, i.created_at, i.attempts, i.next_at, i.error
+      FROM intent i JOIN vmm_node n ON n.id = i.node_id
+     WHERE i.state = 'open' AND i.error IS NOT NULL AND i.created_at < $1 ORDER BY i.node_id, i.created_at, i.id) oldest
+   ORDER BY created_at LIMIT 20`);
+
 /** $1 leases, $2 now: nobody waits for their nodes any more. */
 export const supersedeIntents = statement<never>('supersede-intents', `
   UPDATE intent SET state = 'superseded', finished_at = $2 WHERE lease_id = ANY($1::text[]) AND state = 'open'`);

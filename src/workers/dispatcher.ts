@@ -11,6 +11,7 @@ import { writable } from '../lease/text.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Self } from '../manager/processes.ts';
 import type { Recorder, Report } from '../manager/recorder.ts';
+import { mayGoAbove } from '../manager/transitions.ts';
 import type { Config } from '../platform/config.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import type { Context, Timer } from '../platform/context.ts';
@@ -188,10 +189,20 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     }
     const { code, message } = done.error;
     if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) return lost(row, message);
+    if (row.kind === 'remove' && !mayGoAbove(row.generation)) return disbelieved(row, message);
     if (row.kind !== 'shutdown' || !ENDS_LATE.has(code)) return fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
     // It was told to end, and will: nobody can say that it runs on.
     ctx.log.warn('a VM has not ended in time; its node is asked again', { lease: row.lease_id, node: row.node, code, reason: message, requestId: row.request_id });
     await postpone(row, message);
+  }
+
+  /**
+   * No service has given a higher generation: the agent lies, or its journal is damaged. Room and addresses stay the lease's until
+   * the node, mended, confirms the removal: the same request again, as one that is not answered, and no generation is used up by it.
+   */
+  async function disbelieved(row: IntentRow, message: string): Promise<void> {
+    if (row.attempts === 0) ctx.log.warn('a node claims to have seen what no service asks; it is asked again and again to remove the VM', { lease: row.lease_id, node: row.node, reason: message, requestId: row.request_id });
+    await lost(row, `the agent claims a generation that no service gives: ${message}`);
   }
 
   async function fetchSaved(row: IntentRow, at: number): Promise<void> {

@@ -1,9 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { workAdministration } from '../../src/manager/admin/work.ts';
 import { statement } from '../../src/store/db.ts';
 import { createDispatcher, type Dispatcher, type DispatcherDeps } from '../../src/workers/dispatcher.ts';
 import { echo, fakeNode } from '../control/client/fake-agent.ts';
 import { overTransports } from '../control/client/setup.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
+import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
 let site: TestSite;
@@ -122,6 +124,35 @@ describe('the dispatcher', () => {
     await site.dispatcher.poll();
     await intentBecomes(id, { kind: 'remove', state: 'open', waits: true, error: 'disk on fire' });
     expect((await see(id))?.state).toBe('Ending');
+  });
+
+  it('goes on asking an agent that calls every removal stale, with a generation that ends somewhere, and takes its word when it is mended', async () => {
+    const id = await create();
+    await site.settled();
+    site.control.answer = (_, r) => (r.op === 'remove' ? { code: 'StaleGeneration', message: 'more was seen' } : undefined);
+    await site.manager.leases.end(site.alice, [id], '');
+    const claimed = 'the agent claims a generation that no service gives: more was seen';
+    await intentBecomes(id, { kind: 'remove', state: 'open', error: claimed, waits: true });
+    const { generation } = await see(id) ?? { generation: 0 };
+    expect(generation).toBeGreaterThan(2 ** 29);
+    expect(generation).toBeLessThan(2 ** 31 - 1_000_000);
+    const tried = sends(id, 'remove').length;
+    for (let more = 1; more <= 3; more += 1) {
+      await makeDue(id);
+      await site.dispatcher.poll();
+      await intentBecomes(id, { kind: 'remove', state: 'open', error: claimed, waits: true });
+      expect(sends(id, 'remove')).toHaveLength(tried + more);
+    }
+    expect(new Set(sends(id, 'remove').slice(tried - 1).map((r) => r.id)).size, 'the same request').toBe(1);
+    expect(await see(id)).toMatchObject({ state: 'Ending', generation });
+    expect(await workAdministration({ db: site.db } as never).of(id)).toMatchObject({ operation: 'remove', askedAgain: 3, error: claimed });
+    expect(site.ctx.lines.filter((l) => l.message.startsWith('a node claims to have seen')), 'the log says so once').toHaveLength(1);
+    site.control.answer = () => undefined;
+    await makeDue(id);
+    await site.dispatcher.poll();
+    await expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe('Terminated');
+    expect(await workAdministration({ db: site.db } as never).of(id)).toBeNull();
+    await expectInvariants(site);
   });
 
   it('finds what a crash left between the commit and the hand-over', async () => {
