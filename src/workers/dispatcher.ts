@@ -197,12 +197,12 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   }
 
   /**
-   * No service has given a higher generation: the agent lies, or its journal is damaged. Room and addresses stay the lease's until
-   * the node, mended, confirms the removal: the same request again, as one that is not answered, and no generation is used up by it.
+   * There is no higher generation: the agent lies. Room and addresses stay the lease's until the node, mended, confirms the removal:
+   * the same request again, as one that is not answered, and no generation is used up by it.
    */
   async function disbelieved(row: IntentRow, message: string): Promise<void> {
-    if (row.attempts === 0) ctx.log.warn('a node claims to have seen what no service asks; it is asked again and again to remove the VM', { lease: row.lease_id, node: row.node, reason: message, requestId: row.request_id });
-    await lost(row, `the agent claims a generation that no service gives: ${message}`);
+    if (row.attempts === 0) ctx.log.warn('a node calls a removal stale that nothing can be above; it is asked again and again', { lease: row.lease_id, node: row.node, reason: message, requestId: row.request_id });
+    await lost(row, `the agent calls stale what nothing can be above: ${message}`);
   }
 
   async function fetchSaved(row: IntentRow, at: number): Promise<void> {

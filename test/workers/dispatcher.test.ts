@@ -131,7 +131,7 @@ describe('the dispatcher', () => {
     await site.settled();
     site.control.answer = (_, r) => (r.op === 'remove' ? { code: 'StaleGeneration', message: 'more was seen' } : undefined);
     await site.manager.leases.end(site.alice, [id], '');
-    const claimed = 'the agent claims a generation that no service gives: more was seen';
+    const claimed = 'the agent calls stale what nothing can be above: more was seen';
     await intentBecomes(id, { kind: 'remove', state: 'open', error: claimed, waits: true });
     const { generation } = await see(id) ?? { generation: 0 };
     expect(generation).toBeGreaterThan(2 ** 29);
@@ -144,14 +144,28 @@ describe('the dispatcher', () => {
       expect(sends(id, 'remove')).toHaveLength(tried + more);
     }
     expect(new Set(sends(id, 'remove').slice(tried - 1).map((r) => r.id)).size, 'the same request').toBe(1);
+    expect(sends(id, 'remove').at(-1)).toMatchObject({ generation: 2 ** 31 - 1 });
     expect(await see(id)).toMatchObject({ state: 'Ending', generation });
     expect(await workAdministration({ db: site.db } as never).of(id)).toMatchObject({ operation: 'remove', askedAgain: 3, error: claimed });
-    expect(site.ctx.lines.filter((l) => l.message.startsWith('a node claims to have seen')), 'the log says so once').toHaveLength(1);
+    expect(site.ctx.lines.filter((l) => l.message.startsWith('a node calls a removal stale')), 'the log says so once').toHaveLength(1);
     site.control.answer = () => undefined;
     await makeDue(id);
     await site.dispatcher.poll();
     await expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe('Terminated');
     expect(await workAdministration({ db: site.db } as never).of(id)).toBeNull();
+    await expectInvariants(site);
+  });
+
+  it('removes a VM whose node has the highest generation there is, as after its journal was damaged', async () => {
+    const id = await create();
+    await site.settled();
+    const { vms } = site.control.node(1);
+    const vm = vms.get(id);
+    if (vm === undefined) throw new Error('it runs');
+    vms.set(id, { ...vm, generation: 2 ** 31 - 1 });
+    await site.manager.leases.end(site.alice, [id], '');
+    await site.settled();
+    expect((await see(id))?.state).toBe('Terminated');
     await expectInvariants(site);
   });
 
