@@ -18,6 +18,7 @@ import * as m0015 from './0015_spot_slots.ts';
 import * as m0016 from './0016_serialize.ts';
 import * as m0017 from './0017_fewer_steps.ts';
 import * as m0018 from './0018_policies_at_once.ts';
+import * as m0019 from './0019_first_sent.ts';
 
 export interface Migration {
   readonly name: string;
@@ -43,4 +44,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0016_serialize', up: m0016.up },
   { name: '0017_fewer_steps', up: m0017.up },
   { name: '0018_policies_at_once', up: m0018.up },
+  { name: '0019_first_sent', up: m0019.up },
 ];

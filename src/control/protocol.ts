@@ -24,6 +24,8 @@ export const PUT_CHUNK = 192 * 1024;
 export const PUT_WINDOW = 8;
 /** Requests in one `do`. */
 export const MAX_GROUP = 256;
+/** A 32-bit integer, as the table has it. */
+export const MAX_GENERATION = 2 ** 31 - 1;
 
 // ---------------------------------------------------------------- hello
 

@@ -11,6 +11,8 @@ export interface NodeRef {
   readonly access: NodeAccess;
 }
 
+export type Lost = 'unreachable' | 'deadline' | 'busy';
+
 export interface NodeCall {
   readonly nodeId: number;
   readonly requests: readonly AgentRequest[];
@@ -19,8 +21,11 @@ export interface NodeCall {
 /** One per request of the group, in the order that results come in. */
 export type NodeAnswer =
   | { readonly nodeId: number; readonly id: string; readonly done: Done }
-  /** The request may or may not have been done: send it again with the same id when the node is back. */
-  | { readonly nodeId: number; readonly id: string; readonly lost: 'unreachable' | 'deadline'; readonly reason: string };
+  /**
+   * `unreachable`, `deadline`: the request may or may not have been done; send it again with the same id when the node is back.
+   * `busy`: it was not sent, as the node, which is there, has more to do than may wait for it; send it later.
+   */
+  | { readonly nodeId: number; readonly id: string; readonly lost: Lost; readonly reason: string };
 
 export interface CallHandlers {
   readonly onAck?: (nodeId: number, ids: readonly string[]) => void;

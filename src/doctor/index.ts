@@ -28,12 +28,13 @@ import { transport } from './checks/transport.ts';
 import { trust } from './checks/trust.ts';
 import { vmm } from './checks/vmm.ts';
 import { vmmNodes } from './checks/vmm-nodes.ts';
+import { work } from './checks/work.ts';
 import { fail } from './findings.ts';
 import type { BatchCheck, Check, DoctorSite, Finding } from './types.ts';
 
 const CHECK_MS = 60_000;
 
-const ALWAYS: readonly Check[] = [service, services, database, schema, ports, certificates, trust, storage, pools, sinks, vmmNodes, vmm];
+const ALWAYS: readonly Check[] = [service, services, database, schema, ports, certificates, trust, storage, pools, sinks, vmmNodes, vmm, work];
 const PILOT_MODE: readonly BatchCheck[] = [
   batchSystem, partition, grace, spot, epilogue, pilotProgram, notification, transport, sharedDirectory, caps, clocks, onNodes,
 ];

@@ -76,13 +76,14 @@ function compare(node: NodeRow, vms: readonly VmInfo[], leases: ReadonlyMap<stri
     const lease = leases.get(vm.lease);
     if (lease === undefined) return vm.state === 'removed' ? [] : [problem('vm-unknown', vm.lease, `node ${node.name} has the VM ${vm.lease} (${vm.state}), which no live lease knows`, 'removes the VM', true)];
     if (lease.node_id !== node.id) return vm.state === 'removed' ? [] : [problem('vm-elsewhere', vm.lease, `node ${node.name} has a VM of lease ${vm.lease}, which is on another node`, `on ${node.name}: workspace-control remove ${vm.lease}`, false)];
-    // Work that is under way is refused, and repeated above what the node has seen.
-    if (vm.generation <= lease.generation || lease.working) return [];
+    if (vm.generation <= lease.generation) return [];
     const table = `the table has ${lease.generation}`;
     if (vm.generation > HIGHEST_GENERATION) {
       return [problem('vm-generation', vm.lease, `node ${node.name} claims generation ${vm.generation} of lease ${vm.lease}, which no service gives; ${table}`,
         `its agent is not to be trusted: drain the node, and end the lease; if it refuses that: nimbus lease destroy --forget ${vm.lease}`, false)];
     }
+    // Work that is under way is refused, and repeated above what the node has seen.
+    if (lease.working) return [];
     return [problem('vm-generation', vm.lease, `node ${node.name} has seen generation ${vm.generation} of lease ${vm.lease}; ${table}`, 'takes the higher generation', true, vm.generation)];
   });
   for (const lease of leases.values()) {

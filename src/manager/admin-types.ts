@@ -3,6 +3,7 @@ import type { Bounds, PolicyKind } from '../authorization/settings.ts';
 import type { Check } from '../authorization/types.ts';
 import type { NodeAccess } from '../control/types.ts';
 import type { BreakdownRow, SummaryRow } from '../lease/phases.ts';
+import type { IntentKind } from '../lease/states.ts';
 import type { Nic, UsageInterval } from '../lease/types.ts';
 import type { MessageState } from '../pilot/protocol.ts';
 import type { ProcessView } from './processes.ts';
@@ -83,6 +84,18 @@ export interface AddressView {
   readonly mac: string;
   readonly lease: string | null;
 }
+/** What a node is to do for a lease and has not done. */
+export interface WorkView {
+  readonly operation: IntentKind;
+  /** ms */
+  readonly since: number;
+  readonly askedAgain: number;
+  /** When it is asked for again, ms */
+  readonly nextAt: number;
+  /** What its node said the last time, or why it did not; null: nothing yet. */
+  readonly error: string | null;
+}
+
 export interface NewNetwork {
   readonly name: string;
   readonly kind: Nic['kind'];
@@ -347,6 +360,10 @@ export interface AdminManager {
   readonly breakdown: {
     /** Of a lease, or of a group and each of its leases. */
     of(id: string): Promise<BreakdownView>;
+  };
+  readonly work: {
+    /** Null: its node is to do nothing. */
+    of(lease: string): Promise<WorkView | null>;
   };
   readonly policies: {
     list(): Promise<PolicyView[]>;

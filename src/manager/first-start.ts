@@ -10,7 +10,7 @@ import { noAnswer } from '../platform/answering.ts';
 import { DeadlineExceeded, withDeadline } from '../platform/deadline.ts';
 import { errorCode, errorText, reasonText, StartError } from '../platform/errors.ts';
 import type { Db } from '../store/db.ts';
-import { insertNetwork, networksByName } from '../store/networks.ts';
+import { addressesOfOthers, insertNetwork, networksByName } from '../store/networks.ts';
 import { ensureLocalNode } from '../store/nodes.ts';
 import { nodeAccess } from '../store/nodes-admin.ts';
 import type { OtherProcess, Processes } from './processes.ts';
@@ -20,6 +20,8 @@ const LEAST_VMS = 4;
 
 /** Some file calls, and a directory for each user that is looked through. */
 const FILES_MS = 60_000;
+/** The log need not have all of them; the doctor has. */
+const MOST_WARNED = 10;
 
 interface Deps {
   readonly ctx: Context;
@@ -49,6 +51,7 @@ export async function firstStart(deps: Deps): Promise<void> {
     await deps.repository.tidy(others.length === 0);
   });
   await ensureDefaultNetwork(deps);
+  await warnOfPools(deps);
   // In pilot mode every node is borrowed.
   if (deps.config.scheduler.mode === 'pilot') return;
   for (const node of deps.config.local_nodes) await ensureNode(deps, node, others);
@@ -72,6 +75,13 @@ async function ensureDefaultNetwork({ ctx, db, config }: Deps): Promise<void> {
   const name = config.lease.default_network;
   if ((await db.query(networksByName, [[name]])).length > 0) return;
   await db.query(insertNetwork, [name, 'user', null, 24, null, [], new Date(ctx.clock.now())]);
+}
+
+/** New ones are refused where they are made; what an older version let in keeps no site from starting. */
+export async function warnOfPools({ ctx, db }: Pick<Deps, 'ctx' | 'db'>): Promise<void> {
+  for (const o of (await db.query(addressesOfOthers)).slice(0, MOST_WARNED)) {
+    ctx.log.warn('a pool would give a guest what is a gateway or a name server on its bridge; take it out: nimbus network address remove', { network: o.network, address: o.ip, is: `the ${o.what} of ${o.other}` });
+  }
 }
 
 async function ensureNode({ ctx, db, config, nodesDir, machine, host }: Deps, node: Config['local_nodes'][number], others: readonly OtherProcess[]): Promise<void> {

@@ -2,7 +2,7 @@
  * What a node's agent says, held against what the table says. The agent's own list is the truth about VMs: a lease whose
  * VM is gone ends, a VM that no live lease knows is removed.
  */
-import type { AgentHello, AgentRequest, VmInfo } from '../control/protocol.ts';
+import { MAX_GENERATION, type AgentHello, type AgentRequest, type VmInfo } from '../control/protocol.ts';
 import { isFinal, STATES, type LeaseState } from '../lease/states.ts';
 import { newOperationId } from '../platform/ids.ts';
 import { wakeIntents } from '../store/intents.ts';
@@ -73,7 +73,7 @@ export function nodeCases(deps: ManagerDeps, recorder: Recorder): NodeCases {
     const known = new Map((await db.query(leaseGenerations, [vms.map((v) => v.lease)])).map((l) => [l.id, l]));
     return vms.filter((v) => isOrphan(known.get(v.lease))).map((v) => ({
       op: 'remove', id: newOperationId(ctx.random), lease: v.lease, deadlineMs: deps.config.control.operation_deadline_ms,
-      generation: Math.max(v.generation, known.get(v.lease)?.generation ?? 0) + 1,
+      generation: Math.min(MAX_GENERATION, Math.max(v.generation, known.get(v.lease)?.generation ?? 0) + 1),
     }));
   }
 }

@@ -21,6 +21,8 @@ export const HANDOVER_MS = 30_000;
 const HIGHEST_AGAIN = 2 ** 29;
 /** What the service comes to by itself; what a node says beyond it is not true, and left no room for what is to be asked of the lease. */
 export const HIGHEST_GENERATION = 2 * HIGHEST_AGAIN;
+/** Whether work that a node calls stale is to be repeated above it. */
+export const mayGoAbove = (generation: number): boolean => generation <= HIGHEST_AGAIN;
 
 export interface Cause {
   readonly trigger: Trigger;
@@ -101,7 +103,7 @@ export class TransitionBatch {
    * finds it in a few steps; false when there is no end to it.
    */
   again(lease: LockedLease, kind: IntentKind, requestId: string | null): boolean {
-    if (lease.node_id === null || lease.generation > HIGHEST_AGAIN) return false;
+    if (lease.node_id === null || !mayGoAbove(lease.generation)) return false;
     lease.generation *= 2;
     this.redo(lease, kind, requestId);
     return true;

@@ -15,6 +15,8 @@ export interface IntentRow {
   generation: number;
   attempts: number;
   created_at: number;
+  /** When it was sent for the first time of those that were not answered; null: it was not sent yet, or the node took what it had room for. */
+  sent_at: number | null;
   request_id: string | null;
   /** The process that has it under way. */
   process_id: number | null;
@@ -41,7 +43,7 @@ export interface IntentRow {
 }
 
 /** `i` the intents, `l` their leases. */
-export const intentRows = (leases: string): string => `SELECT i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.request_id, i.process_id, i.hard,
+export const intentRows = (leases: string): string => `SELECT i.id, i.lease_id, i.node_id, n.name AS node, i.kind, i.generation, i.attempts, i.created_at, i.sent_at, i.request_id, i.process_id, i.hard,
   l.memory_mb, l.cores, l.disk_mb, l.nics, l.public_key, l.user_data, l.target,
   l.image_id, m.sha256 AS image_sha256, m.format AS image_format, m.size_bytes AS image_size, m.file AS image_file, n.access->>'transport' AS transport,
   l.preempt_ends_at, (SELECT sn.grace_ends_at FROM slot_node sn WHERE sn.id = l.slot_node_id) AS grace_ends_at
@@ -82,12 +84,12 @@ export const insertIntents = statement<IntentRow>('insert-intents', `
   ${intentRows('lease')}`);
 
 /**
- * $1 ids, $2 when each is due again, $3 why, $4 who had claimed it, in parallel arrays: whoever reaches the node takes it then.
+ * $1 ids, $2 when each is due again, $3 why, $4 who had claimed it, $5 since when it is not answered (null: it has not been sent), in parallel arrays: whoever reaches the node takes it then.
  * A claim that has passed on is not touched, and neither is what another is changing just then: it is over, or due when this claim's time is.
  */
 export const postponeIntents = statement<never>('postpone-intents', `
-  UPDATE intent i SET next_at = x.next_at, error = coalesce(x.error, i.error), process_id = NULL
-    FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[]) AS x(id, next_at, error, claim)
+  UPDATE intent i SET next_at = x.next_at, error = coalesce(x.error, i.error), sent_at = x.sent_at, process_id = NULL
+    FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[]) AS x(id, next_at, error, claim, sent_at)
    WHERE i.id = x.id AND i.process_id IS NOT DISTINCT FROM x.claim
      AND i.id IN (SELECT id FROM intent WHERE id = ANY($1::text[]) AND state = 'open' FOR NO KEY UPDATE SKIP LOCKED)`);
 
@@ -95,6 +97,28 @@ export const postponeIntents = statement<never>('postpone-intents', `
 export const claimedIntents = statement<{ id: string }>('claimed-intents', `
   SELECT i.id FROM unnest($1::text[], $2::bigint[]) AS x(id, claim) JOIN intent i ON i.id = x.id
    WHERE i.state = 'open' AND i.process_id IS NOT DISTINCT FROM x.claim ORDER BY i.id FOR NO KEY UPDATE OF i`);
+
+export interface LeftUndoneRow {
+  lease_id: string;
+  kind: IntentKind;
+  created_at: number;
+  /** Times that it was asked again. */
+  attempts: number;
+  next_at: number;
+  /** Why it was not done the last time; null: nobody has said so. */
+  error: string | null;
+}
+/** $1 lease: the work that is to be done for it */
+export const workOfLease = statement<LeftUndoneRow>('work-of-lease', `
+  SELECT lease_id, kind, created_at, attempts, next_at, error FROM intent WHERE lease_id = $1 AND state = 'open' ORDER BY generation DESC LIMIT 1`);
+
+/** $1 since when: of each node that has left older work undone how much that is, and the oldest; a few nodes. */
+export const leftUndone = statement<LeftUndoneRow & { node: string; works: number }>('left-undone', `
+  SELECT * FROM (
+    SELECT DISTINCT ON (i.node_id) n.name AS node, count(*) OVER (PARTITION BY i.node_id)::int AS works, i.lease_id, i.kind, i.created_at, i.attempts, i.next_at, i.error
+      FROM intent i JOIN vmm_node n ON n.id = i.node_id
+     WHERE i.state = 'open' AND i.error IS NOT NULL AND i.created_at < $1 ORDER BY i.node_id, i.created_at, i.id) oldest
+   ORDER BY created_at LIMIT 20`);
 
 /** $1 leases, $2 now: nobody waits for their nodes any more. */
 export const supersedeIntents = statement<never>('supersede-intents', `

@@ -97,6 +97,14 @@ export const hostsOnBridge = statement<{ ip: string; network: string; what: 'gat
     FROM network n JOIN network o ON o.bridge = n.bridge JOIN unnest($2::text[]) AS x(ip) ON host(o.gateway) = x.ip OR x.ip = ANY(o.dns)
    WHERE n.id = $1 ORDER BY x.ip::inet, o.id LIMIT 10`);
 
+/** $1 bridge. What is checked against everything on a bridge is written before anyone else checks; held until the transaction ends. */
+export const lockBridge = statement<never>('lock-bridge', "SELECT pg_advisory_xact_lock(hashtextextended('bridge ' || $1::text, 0))");
+
+/** $1 bridge, $2 ips: those that a pool on it holds, a few of them */
+export const pooledOnBridge = statement<{ ip: string; network: string; lease_id: string | null }>('pooled-on-bridge', `
+  SELECT host(a.ip) AS ip, n.name AS network, a.lease_id FROM network_address a JOIN network n ON n.id = a.network_id
+   WHERE n.bridge = $1 AND a.ip = ANY($2::inet[]) ORDER BY a.ip, n.id LIMIT 10`);
+
 /** $1 network id, $2 ips: those that another network on the same bridge has, a few of them */
 export const addressesOnBridge = statement<AddressRow & { network: string }>('addresses-on-bridge', `
   SELECT a.id, host(a.ip) AS ip, a.hostname, a.mac, a.lease_id, o.name AS network

@@ -165,7 +165,7 @@ function policies({ policies: p }: AdminManager): Route[] {
 
 const reason = (req: Request, otherwise: string): string => input.check(input.why, req.body ?? {}).why || otherwise;
 
-function leases({ manager: { leases: l } }: AdminServices): Route[] {
+function leases({ admin: { work }, manager: { leases: l } }: AdminServices): Route[] {
   const id = (req: Request): string => input.leaseId(req.params['id']);
   return [
     ['get', '/leases', (req, caller) => {
@@ -175,7 +175,7 @@ function leases({ manager: { leases: l } }: AdminServices): Route[] {
     ['get', '/leases/:id', async (req, caller) => {
       const [lease] = await l.describe(caller, { ids: [id(req)], missing: 'fault' });
       if (lease === undefined) throw new Fault('LeaseNotFound', `The lease ${id(req)} does not exist.`);
-      return { ...lease, events: await l.events(caller, lease.id) };
+      return { ...lease, work: await work.of(lease.id), events: await l.events(caller, lease.id) };
     }],
     ['put', '/leases/:id/end', async (req, caller) => (await l.setEnd(caller, [id(req)], input.check(input.newEnd, req.body)))[0]],
     ['post', '/leases/:id/destroy', async (req, caller) => (await l.end(caller, [id(req)], reason(req, 'ended by an administrator')))[0]],

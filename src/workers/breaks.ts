@@ -25,6 +25,8 @@ export interface Breaks {
   begin(row: IntentRow, now: number): void;
   /** One more: what is to be sent again. Undefined: that would be no use, or it has broken off too often. */
   add(row: IntentRow, why: unknown, now: number): IntentRow | undefined;
+  /** Its node had no room for it: what it is asked for counts from when it is sent. */
+  notSent(id: string, now: number): void;
   /** With the time from which it counts. */
   counted(row: IntentRow): IntentRow;
   /** How long it rests that has broken off so often. */
@@ -46,11 +48,16 @@ export function createBreaks(): Breaks {
       if (!isFault(why) || !PASSES.has(why.code)) return undefined;
       const times = (broken.get(row.id)?.times ?? 0) + 1;
       broken.set(row.id, { at: now, times, why: why.text });
-      return times < MOST ? { ...row, created_at: now } : undefined;
+      return times < MOST ? { ...row, sent_at: now } : undefined;
+    },
+    notSent(id, now) {
+      const of = broken.get(id);
+      if (of?.times === 0) broken.delete(id);
+      else if (of !== undefined) broken.set(id, { ...of, at: now });
     },
     counted(row) {
       const since = broken.get(row.id);
-      return since === undefined ? row : { ...row, created_at: since.at };
+      return since === undefined ? row : { ...row, sent_at: since.at };
     },
     pauseMs: (id) => Math.min(PAUSE_MOST_MS, PAUSE_FIRST_MS * 2 ** ((broken.get(id)?.times ?? 1) - 1)),
     wornOut({ id, kind, attempts }) {

@@ -1,7 +1,8 @@
 /**
  * Sends intents to their nodes and their outcomes to the recorder. Intents come by hand-over, right after the commit that
  * wrote them, and by a poll that finds what a crash or an absent node left. A request whose answer was lost is sent again
- * with the same id until its time is over; `remove`, and what is kept as memory only, is never given up.
+ * with the same id until its time is over; `remove`, and what is kept as memory only, is never given up. Its time is that of the
+ * node's silence: it counts from when the request was sent, and what there was no room to send has not begun to count.
  */
 import type { AgentRequest, Done, Stamps, VmInfo } from '../control/protocol.ts';
 import type { ControlClient, NodeAnswer } from '../control/types.ts';
@@ -10,6 +11,7 @@ import { writable } from '../lease/text.ts';
 import type { LeasePhase } from '../lease/phases.ts';
 import type { Self } from '../manager/processes.ts';
 import type { Recorder, Report } from '../manager/recorder.ts';
+import { mayGoAbove } from '../manager/transitions.ts';
 import type { Config } from '../platform/config.ts';
 import { createBatcher } from '../platform/batcher.ts';
 import type { Context, Timer } from '../platform/context.ts';
@@ -99,20 +101,22 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   async function leave(rows: readonly IntentRow[]): Promise<void> {
     if (rows.length === 0) return;
     const now = new Date(ctx.clock.now());
-    await db.query(postponeIntents, [rows.map((r) => r.id), rows.map(() => now), rows.map(() => null), rows.map((r) => r.process_id)]);
+    await db.query(postponeIntents, [rows.map((r) => r.id), rows.map(() => now), rows.map(() => null), rows.map((r) => r.process_id), rows.map(() => null)]);
     deps.tellOthers?.();
   }
 
   function send(rows: readonly IntentRow[]): void {
     const byNode = new Map<number, AgentRequest[]>();
+    const now = ctx.clock.now();
     for (const row of rows) {
       // What is under way is claimed anew when another life of this process took it up.
-      if (underWay.has(row.id)) underWay.set(row.id, row);
+      const before = underWay.get(row.id);
+      if (before !== undefined) underWay.set(row.id, { ...row, sent_at: before.sent_at });
       if (stopped || underWay.has(row.id) || underWay.size >= MOST_UNDER_WAY) continue;
       const request = wornOut(row) ? undefined : requestOf(row);
       if (request === undefined) continue;
-      underWay.set(row.id, row);
-      breaks.begin(row, ctx.clock.now());
+      underWay.set(row.id, { ...row, sent_at: row.sent_at ?? now });
+      breaks.begin(row, now);
       const list = byNode.get(row.node_id);
       if (list === undefined) byNode.set(row.node_id, [request]);
       else list.push(request);
@@ -162,7 +166,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     if (sent === undefined) return;
     const row = breaks.counted(sent);
     try {
-      if ('lost' in answer) await lost(row, answer.reason);
+      if ('lost' in answer) await (answer.lost === 'busy' ? notSent(row, answer.reason) : lost(row, answer.reason));
       else await answered(row, answer.done);
     } catch (e) {
       notRecorded(row, e);
@@ -185,10 +189,20 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     }
     const { code, message } = done.error;
     if (code === 'Retiring' || (row.kind === 'remove' && code !== 'StaleGeneration')) return lost(row, message);
+    if (row.kind === 'remove' && !mayGoAbove(row.generation)) return disbelieved(row, message);
     if (row.kind !== 'shutdown' || !ENDS_LATE.has(code)) return fail(row, at, `Server.${code}`, message, code === 'StaleGeneration');
     // It was told to end, and will: nobody can say that it runs on.
     ctx.log.warn('a VM has not ended in time; its node is asked again', { lease: row.lease_id, node: row.node, code, reason: message, requestId: row.request_id });
     await postpone(row, message);
+  }
+
+  /**
+   * There is no higher generation: the agent lies. Room and addresses stay the lease's until the node, mended, confirms the removal:
+   * the same request again, as one that is not answered, and no generation is used up by it.
+   */
+  async function disbelieved(row: IntentRow, message: string): Promise<void> {
+    if (row.attempts === 0) ctx.log.warn('a node calls a removal stale that nothing can be above; it is asked again and again', { lease: row.lease_id, node: row.node, reason: message, requestId: row.request_id });
+    await lost(row, `the agent calls stale what nothing can be above: ${message}`);
   }
 
   async function fetchSaved(row: IntentRow, at: number): Promise<void> {
@@ -221,11 +235,18 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     // What a poll took was not left to others by the table: two services that each take the other to reach the node would pass it on for ever.
     if (others && row.attempts === 0) return leave([row]);
     const now = ctx.clock.now();
-    if (!others && !isNeverGivenUp(row) && now - row.created_at >= timeFor(row, deps.config.control)) {
+    if (!others && !isNeverGivenUp(row) && now - (row.sent_at ?? now) >= timeFor(row, deps.config.control)) {
       await fail(row, now, 'Server.NodeUnreachable', reason, false);
       return;
     }
     await postpone(row, reason);
+  }
+
+  /** Its node is there, and has more to do than may wait for it: sent when there is room. A silence of the node from before is over. */
+  async function notSent(row: IntentRow, reason: string): Promise<void> {
+    if (stopped) return;
+    breaks.notSent(row.id, ctx.clock.now());
+    await postpone({ ...row, sent_at: null }, reason);
   }
 
   async function postpone(row: IntentRow, reason: string, wait = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(row.attempts, 10))): Promise<void> {
@@ -238,7 +259,9 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     mostWaiting: MOST_UNDER_WAY,
     full: () => new Fault('Busy', 'too many intents wait to be put off'),
     async run(all) {
-      await db.query(postponeIntents, [all.map((p) => p.row.id), all.map((p) => new Date(p.at)), all.map((p) => p.reason), all.map((p) => p.row.process_id)]);
+      await db.query(postponeIntents, [
+        all.map((p) => p.row.id), all.map((p) => new Date(p.at)), all.map((p) => p.reason), all.map((p) => p.row.process_id), all.map((p) => (p.row.sent_at === null ? null : new Date(p.row.sent_at))),
+      ]);
       return all.map(() => undefined);
     },
   });

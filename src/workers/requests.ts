@@ -1,6 +1,7 @@
 /** Intents as requests to agents. */
-import type { AgentRequest, VmSpec } from '../control/protocol.ts';
+import { MAX_GENERATION, type AgentRequest, type VmSpec } from '../control/protocol.ts';
 import type { IntentKind } from '../lease/states.ts';
+import { mayGoAbove } from '../manager/transitions.ts';
 import type { Config } from '../platform/config.ts';
 import type { IntentRow } from '../store/intents.ts';
 
@@ -10,7 +11,7 @@ const OPERATION: Readonly<Partial<Record<IntentKind, 'remove' | 'reboot' | 'paus
 
 export function agentRequest(row: IntentRow, config: Config['control'], imagePath: (file: string) => string, now: number): AgentRequest {
   const base = {
-    id: row.id, lease: row.lease_id, generation: row.generation, ...(row.request_id === null ? {} : { requestId: row.request_id }),
+    id: row.id, lease: row.lease_id, generation: generationOf(row), ...(row.request_id === null ? {} : { requestId: row.request_id }),
   };
   // An agent knows itself whether the VM boots or goes on with the memory that it keeps.
   if (row.kind === 'unserialize') return { ...base, op: 'start', deadlineMs: config.start_deadline_ms, vm: vmSpec(row, imagePath) };
@@ -26,6 +27,9 @@ export function agentRequest(row: IntentRow, config: Config['control'], imagePat
   const told = row.preempt_ends_at !== null && (op === 'remove' || op === 'save') && (given.graceMs ?? 0) > 0 ? { notice: displaced(now + (given.graceMs ?? 0)) } : {};
   return { ...base, op, deadlineMs, ...given, ...told };
 }
+
+/** Nothing comes after a removal: where doubling was not enough, it is said with the highest generation that there is. The row keeps its own. */
+const generationOf = (row: IntentRow): number => (row.kind === 'remove' && !mayGoAbove(row.generation) ? MAX_GENERATION : row.generation);
 
 const LONG: ReadonlySet<IntentKind> = new Set(['start', 'unserialize', 'copy', 'serialize', 'save']);
 

@@ -220,6 +220,17 @@ describe('leases that wait, and that are in grace', () => {
     expect(JSON.parse((await nimbus(['lease', 'list', '--json'])).out)).toHaveLength(1);
   });
 
+  test('show says what a node has still to do, and why it has not', async () => {
+    site.on('leases.describe', () => [aLease()]);
+    site.on('leases.events', () => []);
+    const show = async (): Promise<string> => (await nimbus(['lease', 'show', LEASE])).out;
+    expect(await show()).not.toContain('\nwork ');
+    for (const [facts, shown] of [[{ askedAgain: 0, error: null }, ''], [{ askedAgain: 12, error: 'disk\non fire' }, ', asked for again 12 times: disk on fire']] as const) {
+      site.on('work.of', () => ({ operation: 'remove', since: 5, nextAt: 9, ...facts }));
+      expect(await show()).toContain(`\nwork      remove since 1970-01-01 00:00Z${shown}\n`);
+    }
+  });
+
   test('many of them do not hide the list', async () => {
     site.on('leases.describe', () => Array.from({ length: 30 }, (_, i) => ({ ...waits, id: `i-${String(i).padStart(17, '0')}` })));
     expect((await nimbus(['lease', 'list'])).out).toMatch(/\nand 10 more: nimbus slot list\n$/);

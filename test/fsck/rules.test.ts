@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite } from '../support/site.ts';
+import { unanswered } from '../support/unanswered.ts';
 import { checkedSite, populate, type Checked } from './site.ts';
 
 let c: Checked;
@@ -294,7 +295,16 @@ describe('VMs', () => {
     const { problems } = await c.fsck({ repair: true });
     await c.site.manager.leases.reboot(c.site.alice, [id]);
     expect(problems).toMatchObject([{ rule: 'vm-generation', repairs: false, mend: expect.stringContaining('nimbus lease destroy --forget') as string }]);
+    await c.site.settled();
+    // Work that is under way does not hide it: it is not repeated above this.
+    c.site.control.answer = (_, r) => (r.op === 'reboot' ? 'silent' : undefined);
+    await c.site.manager.leases.reboot(c.site.alice, [id]);
+    await unanswered(c.site);
+    expect(await c.wrong()).toEqual([expect.stringContaining('which no service gives')]);
+    c.site.control.answer = () => undefined;
     vms.set(id, { ...vm, generation: vm.generation });
+    await c.break("UPDATE intent SET next_at = now() - interval '1 s', error = NULL WHERE state = 'open'");
+    await c.site.dispatcher.poll();
     await c.site.settled();
     await c.fsck({ repair: true });
     expect(await c.wrong()).toEqual([]);

@@ -57,6 +57,13 @@ it('a VM that started and stopped before its node was heard again does not becom
   await expectInvariants(site);
 });
 
+it.each([[7, 8], [2 ** 31 - 1, 2 ** 31 - 1]])('a VM that no lease knows, of generation %i, is removed with %i: above it, and no more than there is', async (generation, asked) => {
+  const lease = 'i-00000000000000abc';
+  const stray: VmInfo = { lease, generation, state: 'running', memoryMb: 128, cores: 1, image: '', pid: null, reach: null, startedAt: 0, reason: null };
+  const { orphans } = await site.manager.work.nodes.up(1, hello(), () => Promise.resolve([...vms(), stray]));
+  expect(orphans).toMatchObject([{ op: 'remove', lease, generation: asked }]);
+});
+
 it.each(['propagated', 'stopped'] as const)('a VM that was shut down while nobody heard of it (%s) is not taken for gone, and its disk is kept', async (left) => {
   const id = await running();
   const [workspace] = await site.manager.workspaces.list(site.alice);

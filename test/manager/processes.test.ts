@@ -157,7 +157,7 @@ describe('a service that is silent', () => {
     expect(await take(b)).toEqual(['op-a']);
     // Its failure, and its postponement: both name a claim that has passed on.
     expect(await db.query(claimedIntents, [['op-a'], [before]])).toEqual([]);
-    await db.query(postponeIntents, [['op-a'], [new Date(0)], ['late'], [before]]);
+    await db.query(postponeIntents, [['op-a'], [new Date(0)], ['late'], [before], [null]]);
     expect(await db.query(claimOf, ['op-a'])).toEqual([{ process_id: b.processes.id(), due: false }]);
     expect(await db.query(claimedIntents, [['op-a'], [b.processes.id()]])).toEqual([{ id: 'op-a' }]);
   });
@@ -206,7 +206,7 @@ describe('a service that is silent', () => {
     for (const id of ['op-1', 'op-2']) await db.query(insertIntent, [id, n1, 30, a.processes.id()]);
     await db.transaction(async (tx) => {
       await tx.query(statement('p-other', "UPDATE intent SET error = 'mine' WHERE id = 'op-2'"));
-      await db.query(postponeIntents, [['op-1', 'op-2'], [new Date(0), new Date(0)], [null, null], [a.processes.id(), a.processes.id()]]);
+      await db.query(postponeIntents, [['op-1', 'op-2'], [new Date(0), new Date(0)], [null, null], [a.processes.id(), a.processes.id()], [null, null]]);
       await tx.query(statement('p-other-too', "UPDATE intent SET error = 'mine' WHERE id = 'op-1'"));
     });
     expect(await db.query(statement('p-left', 'SELECT id FROM intent WHERE process_id IS NULL'))).toEqual([{ id: 'op-1' }]);

@@ -124,7 +124,7 @@ describe('a VM that exits', () => {
     await site.settled();
     const goneBy = async (): Promise<void> => {
       await unanswered(site);
-      await site.db.query(statement('test-long-ago', "UPDATE intent SET created_at = now() - interval '1 h', next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'"), [id]);
+      await site.db.query(statement('test-long-ago', "UPDATE intent SET created_at = now() - interval '1 h', sent_at = now() - interval '1 h', next_at = now() - interval '1 s' WHERE lease_id = $1 AND state = 'open'"), [id]);
       await site.dispatcher.poll();
       await site.settled();
     };

@@ -40,7 +40,7 @@ export async function openFakeSite(dataDir = join(mkdtempSync(join(tmpdir(), 'ad
   }) as never;
   const admin: AdminManager = {
     users: part('users'), nodes: part('nodes'), images: part('images'), networks: part('networks'), slots: part('slots'),
-    breakdown: part('breakdown'), policies: part('policies'), usage: part('usage'), processes: part('processes'), events: part('events'),
+    breakdown: part('breakdown'), work: { of: async () => (answers.has('work.of') ? answers.get('work.of')?.() : null) as never }, policies: part('policies'), usage: part('usage'), processes: part('processes'), events: part('events'),
   };
   const leases: AdministeredLeases = part('leases');
   const dir = openDataDir(dataDir);

@@ -16,7 +16,7 @@ export interface FakeNode {
 export interface FakeControl extends ControlClient {
   node(nodeId: number): FakeNode;
   /** Nodes answer by this instead; undefined = as usual. */
-  answer: (nodeId: number, request: AgentRequest) => AgentError | 'silent' | undefined;
+  answer: (nodeId: number, request: AgentRequest) => AgentError | 'silent' | 'busy' | undefined;
   /** Agents say that they keep the memory of VMs. */
   serializes: boolean;
   /** What it says that a saved disk has. */
@@ -78,9 +78,9 @@ export function createFakeControl(clock: Clock): FakeControl {
     return { vm };
   }
 
-  function done(nodeId: number, r: AgentRequest): Done | undefined {
+  function done(nodeId: number, r: AgentRequest): Done | 'silent' | 'busy' {
     const refused = control.answer(nodeId, r);
-    if (refused === 'silent') return undefined;
+    if (refused === 'silent' || refused === 'busy') return refused;
     const at = clock.now();
     const result = refused ?? perform(nodeId, r);
     if ('code' in result) return { id: r.id, ok: false, error: result, stamps: { received: at, finished: at } };
@@ -93,7 +93,9 @@ export function createFakeControl(clock: Clock): FakeControl {
     if (!n.up) return handlers.onAnswer({ nodeId, id: r.id, lost: 'unreachable', reason: n.reason ?? 'down' });
     n.seen.push(r);
     const answer = done(nodeId, r);
-    handlers.onAnswer(answer === undefined ? { nodeId, id: r.id, lost: 'deadline', reason: 'no answer' } : { nodeId, id: r.id, done: answer });
+    if (answer === 'silent') handlers.onAnswer({ nodeId, id: r.id, lost: 'deadline', reason: 'no answer' });
+    else if (answer === 'busy') handlers.onAnswer({ nodeId, id: r.id, lost: 'busy', reason: 'much waits for the node already' });
+    else handlers.onAnswer({ nodeId, id: r.id, done: answer });
     for (const w of waiters.splice(0)) {
       if (w.matches(nodeId, r)) w.resolve(r);
       else waiters.push(w);
@@ -120,7 +122,8 @@ export function createFakeControl(clock: Clock): FakeControl {
       if (!get(nodeId).up) throw new Fault('NodeUnreachable', 'down');
       if (r.op === 'release') get(nodeId).seen.push(r);
       const d = done(nodeId, r);
-      if (d === undefined) throw new Fault('NodeUnreachable', 'no answer');
+      if (d === 'silent') throw new Fault('NodeUnreachable', 'no answer');
+      if (d === 'busy') throw new Fault('Busy', 'much waits for the node already');
       if (!d.ok) throw new Fault('NodeRefused', 'refused');
       return d;
     },

@@ -86,7 +86,10 @@ test('a lease is shown with its events; its console as base64', async () => {
   site.on('leases.describe', () => [lease]);
   site.on('leases.events', () => [{ seq: 1 }]);
   site.on('leases.console', () => ({ bytes: Buffer.from('hello'), at: 9 }));
-  expect((await ask('GET', `/v1/leases/${lease.id}`)).body).toMatchObject({ id: lease.id, events: [{ seq: 1 }] });
+  expect((await ask('GET', `/v1/leases/${lease.id}`)).body).toMatchObject({ id: lease.id, work: null, events: [{ seq: 1 }] });
+  const work = { operation: 'remove', since: 5, askedAgain: 2, nextAt: 7, error: 'no answer' };
+  site.on('work.of', () => work);
+  expect((await ask('GET', `/v1/leases/${lease.id}`)).body).toMatchObject({ work });
   expect((await ask('GET', `/v1/leases/${lease.id}/console`)).body).toEqual({ output: 'aGVsbG8=', at: 9 });
 });
 

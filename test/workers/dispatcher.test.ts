@@ -1,7 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { workAdministration } from '../../src/manager/admin/work.ts';
 import { statement } from '../../src/store/db.ts';
 import { createDispatcher, type Dispatcher, type DispatcherDeps } from '../../src/workers/dispatcher.ts';
+import { echo, fakeNode } from '../control/client/fake-agent.ts';
+import { overTransports } from '../control/client/setup.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
+import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
 
 let site: TestSite;
@@ -56,7 +60,7 @@ describe('the dispatcher', () => {
     site.control.answer = (_, r) => (r.op === 'start' || r.op === 'remove' ? 'silent' : undefined);
     const id = await create();
     await intentBecomes(id, { kind: 'start', state: 'open', error: 'no answer' });
-    await site.db.query(statement('test-old', "UPDATE intent SET created_at = now() - interval '2 min', next_at = now() - interval '1 s' WHERE lease_id = $1"), [id]);
+    await site.db.query(statement('test-old', "UPDATE intent SET sent_at = now() - interval '2 min', next_at = now() - interval '1 s' WHERE lease_id = $1 AND sent_at IS NOT NULL"), [id]);
     await site.dispatcher.poll();
     await intentBecomes(id, { kind: 'remove', state: 'open', error: 'no answer' });
     expect(await see(id)).toMatchObject({ state: 'Corrupted', reasonCode: 'Server.NodeUnreachable', reason: expect.stringContaining('no answer') });
@@ -66,6 +70,48 @@ describe('the dispatcher', () => {
     await intentBecomes(id, { kind: 'remove', state: 'done' });
     const [use] = await site.db.query(statement<{ memory_used: number }>('test-memory', 'SELECT memory_used FROM vmm_node'));
     expect(use?.memory_used).toBe(0);
+  });
+
+  describe('with more for a node than may wait for it', () => {
+    const age = statement<never>('test-age', "UPDATE intent SET created_at = now() - interval '2 min', sent_at = sent_at - interval '2 min', next_at = now() - interval '1 s' WHERE state = 'open'");
+
+    it('does not hold it against the node: its time counts from when it is sent', async () => {
+      site.control.answer = (_, r) => (r.op === 'start' ? 'busy' : undefined);
+      const id = await create();
+      await intentBecomes(id, { state: 'open', error: 'much waits for the node already', waits: true });
+      // Silent for long once, and then only busy.
+      for (const [answer, error] of [['silent', 'no answer'], ['busy', 'much waits for the node already'], ['silent', 'no answer']] as const) {
+        site.control.answer = (_, r) => (r.op === 'start' ? answer : undefined);
+        await site.db.query(age);
+        await site.dispatcher.poll();
+        await intentBecomes(id, { kind: 'start', state: 'open', error, waits: true });
+      }
+      await site.db.query(age);
+      await site.dispatcher.poll();
+      await expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe('Corrupted');
+      expect(await see(id)).toMatchObject({ reasonCode: 'Server.NodeUnreachable', reason: expect.stringContaining('no answer') });
+    });
+
+    it('sends all of it in its turn, however long that takes', async () => {
+      await site.dispatcher.stop();
+      const ids = [await create(), await create(), await create(), await create(), await create()];
+      const held: Array<() => void> = [];
+      const agent = fakeNode({ onLine: (l, a) => { if ('do' in l) held.push(() => echo(l, a)); } });
+      const { client, when } = overTransports([agent.transport], { maxOutstanding: 2 });
+      await when(1, (s) => s.up);
+      const next = dispatcherOn(site, undefined, { control: client });
+      const states = async (): Promise<string[]> => (await Promise.all(ids.map(see))).map((l) => l?.state ?? '').sort();
+      for (const running of [2, 4, 5]) {
+        await site.db.query(age);
+        await next.poll();
+        await expect.poll(() => held.length, { interval: 10 }).toBeGreaterThan(0);
+        for (const answer of held.splice(0)) answer();
+        await expect.poll(() => next.underWay, { interval: 10 }).toBe(0);
+        expect(await states()).toEqual([...Array<string>(running).fill('Running'), ...Array<string>(5 - running).fill('Unpropagated')]);
+      }
+      await next.stop();
+      await client.close();
+    });
   });
 
   it('never gives a remove up', async () => {
@@ -78,6 +124,49 @@ describe('the dispatcher', () => {
     await site.dispatcher.poll();
     await intentBecomes(id, { kind: 'remove', state: 'open', waits: true, error: 'disk on fire' });
     expect((await see(id))?.state).toBe('Ending');
+  });
+
+  it('goes on asking an agent that calls every removal stale, with a generation that ends somewhere, and takes its word when it is mended', async () => {
+    const id = await create();
+    await site.settled();
+    site.control.answer = (_, r) => (r.op === 'remove' ? { code: 'StaleGeneration', message: 'more was seen' } : undefined);
+    await site.manager.leases.end(site.alice, [id], '');
+    const claimed = 'the agent calls stale what nothing can be above: more was seen';
+    await intentBecomes(id, { kind: 'remove', state: 'open', error: claimed, waits: true });
+    const { generation } = await see(id) ?? { generation: 0 };
+    expect(generation).toBeGreaterThan(2 ** 29);
+    expect(generation).toBeLessThan(2 ** 31 - 1_000_000);
+    const tried = sends(id, 'remove').length;
+    for (let more = 1; more <= 3; more += 1) {
+      await makeDue(id);
+      await site.dispatcher.poll();
+      await intentBecomes(id, { kind: 'remove', state: 'open', error: claimed, waits: true });
+      expect(sends(id, 'remove')).toHaveLength(tried + more);
+    }
+    expect(new Set(sends(id, 'remove').slice(tried - 1).map((r) => r.id)).size, 'the same request').toBe(1);
+    expect(sends(id, 'remove').at(-1)).toMatchObject({ generation: 2 ** 31 - 1 });
+    expect(await see(id)).toMatchObject({ state: 'Ending', generation });
+    expect(await workAdministration({ db: site.db } as never).of(id)).toMatchObject({ operation: 'remove', askedAgain: 3, error: claimed });
+    expect(site.ctx.lines.filter((l) => l.message.startsWith('a node calls a removal stale')), 'the log says so once').toHaveLength(1);
+    site.control.answer = () => undefined;
+    await makeDue(id);
+    await site.dispatcher.poll();
+    await expect.poll(async () => (await see(id))?.state, { interval: 10 }).toBe('Terminated');
+    expect(await workAdministration({ db: site.db } as never).of(id)).toBeNull();
+    await expectInvariants(site);
+  });
+
+  it('removes a VM whose node has the highest generation there is, as after its journal was damaged', async () => {
+    const id = await create();
+    await site.settled();
+    const { vms } = site.control.node(1);
+    const vm = vms.get(id);
+    if (vm === undefined) throw new Error('it runs');
+    vms.set(id, { ...vm, generation: 2 ** 31 - 1 });
+    await site.manager.leases.end(site.alice, [id], '');
+    await site.settled();
+    expect((await see(id))?.state).toBe('Terminated');
+    await expectInvariants(site);
   });
 
   it('finds what a crash left between the commit and the hand-over', async () => {
@@ -218,7 +307,7 @@ describe('the dispatcher', () => {
 });
 
 /** A second dispatcher on the same site, as after a restart. */
-function dispatcherOn(s: TestSite, imagePath = (file: string): string => file, others: Partial<Pick<DispatcherDeps, 'ctx' | 'db' | 'elsewhere' | 'tellOthers'>> = {}): Dispatcher {
+function dispatcherOn(s: TestSite, imagePath = (file: string): string => file, others: Partial<Pick<DispatcherDeps, 'ctx' | 'db' | 'control' | 'elsewhere' | 'tellOthers'>> = {}): Dispatcher {
   return createDispatcher({
     ctx: s.ctx, db: s.db, config: s.config, control: s.control, recorder: s.manager.work.recorder, imagePath, save: s.saving.save, ...others,
   });

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { GROUP_ID } from '../../lease/ids.ts';
 import { breakdown } from '../../lease/phases.ts';
 import { ec2State, isPastReason } from '../../lease/states.ts';
-import type { BreakdownView } from '../../manager/admin-types.ts';
+import type { BreakdownView, WorkView } from '../../manager/admin-types.ts';
 import type { EventView, LeaseChange, LeaseView } from '../../manager/types.ts';
 import { graceLeftS, waitingText } from '../../manager/waiting.ts';
 import { breakdownText, stepsTable } from '../breakdown.ts';
@@ -89,12 +89,14 @@ Examples:
         return;
       }
       if (GROUP_ID.test(id)) throw new UsageError(`${id} is a group; its times are shown with --breakdown, its leases by: nimbus lease list`);
-      const l = await env.client.get<LeaseView & { events: EventView[] }>(path`/v1/leases/${id}`);
+      const l = await env.client.get<Shown>(path`/v1/leases/${id}`);
       env.say({ ...l, breakdown: breakdown(l.phases) }, describe(env, l));
     });
 }
 
-function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
+type Shown = LeaseView & { readonly events: readonly EventView[]; readonly work?: WorkView | null };
+
+function describe(env: Env, l: Shown): string {
   const now = env.clock.now();
   const waits = standing(l, now);
   const facts: Array<[string, string]> = [
@@ -102,6 +104,7 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
     ['user', l.accountName],
     ['state', `${l.state}${l.reason === null || isPastReason(l.reasonCode, ec2State(l.state, l.runningAt !== null)) ? '' : `: ${l.reason}`}`],
     ...(waits === null ? [] : [[l.waiting === null ? 'grace' : 'waits', waits] as [string, string]]),
+    ...(l.work === null || l.work === undefined ? [] : [['work', workText(l.work)] as [string, string]]),
     ...(l.slot === null ? [] : [['slot', l.slot] as [string, string]]),
     ['image', `${l.imageName} (${l.imageId})`],
     ['type', `${l.type}: ${l.memoryMb} MiB, ${counted(l.cores, 'core')}`],
@@ -117,6 +120,12 @@ function describe(env: Env, l: LeaseView & { events: EventView[] }): string {
   const steps = breakdown(l.phases);
   const head = facts.map(([k, v]) => `${k.padEnd(9)} ${printable(v)}`).join('\n');
   return [head, events(env, l).trimEnd(), ...(steps.length === 0 ? [] : [stepsTable(steps, env.io.width).trimEnd()])].join('\n\n');
+}
+
+/** What its node is to do, and why it has not. */
+function workText({ operation, since, askedAgain, error }: WorkView): string {
+  const again = askedAgain === 0 ? '' : `, asked for again ${counted(askedAgain, 'time')}`;
+  return `${operation} since ${time(since)}${again}${error === null ? '' : `: ${error}`}`;
 }
 
 function endOf(l: LeaseView, now: number): [string, string] {

@@ -2,7 +2,7 @@
 import { isIPv4 } from 'node:net';
 import { isName } from '../../lease/ids.ts';
 import type { Nic } from '../../lease/types.ts';
-import { MAX_GROUP, PUT_CHUNK } from '../protocol.ts';
+import { MAX_GENERATION, MAX_GROUP, PUT_CHUNK } from '../protocol.ts';
 import type { AgentRequest, ImageRef, LeaseOpRequest, Seed, ServiceHello, ServiceLine, VmSpec } from '../protocol.ts';
 import { AgentFault } from './fault.ts';
 import { bad, base64, fieldsOf, flag, integer, list, nullable, oneOf, optional, record, text } from './validate.ts';
@@ -17,7 +17,7 @@ const MAX_IMAGE_BYTES = 2 ** 46;
 const operationId = text(128, /^[\x21-\x7e]+$/);
 /** Becomes the name of a file and a directory. */
 const name: Check<string> = (value, at) => (typeof value === 'string' && isName(value) ? value : bad(at, 'must be a name: letters, digits, ".", "_", "-"'));
-const generation = integer(0, 2 ** 31 - 1);
+const generation = integer(0, MAX_GENERATION);
 const sha256 = text(64, /^[0-9a-f]{64}$/);
 const ipv4: Check<string> = (value, at) => (typeof value === 'string' && isIPv4(value) ? value : bad(at, 'must be an IPv4 address'));
 const absolutePath = text(4096, /^\//);

@@ -87,8 +87,8 @@ export function createControlClient(ctx: Context, options: ControlOptions): Cont
       send(nodeId, [request], { onAck: () => undefined, onProgress: () => undefined, onOutcome: (_id, o) => resolve(o) });
     });
     if ('lost' in outcome) {
-      const busy = outcome.reason.startsWith('Busy');
-      throw new Fault(busy ? 'Busy' : 'NodeUnreachable', `Node ${name} does not answer.`, [`${name}: ${outcome.reason}`]);
+      const [code, what] = outcome.lost === 'busy' ? ['Busy', 'has too much to do'] as const : ['NodeUnreachable', 'does not answer'] as const;
+      throw new Fault(code, `Node ${name} ${what}.`, [`${name}: ${outcome.reason}`]);
     }
     if (outcome.done.ok) return outcome.done;
     const { code, message } = outcome.done.error;

@@ -5,10 +5,11 @@
  */
 import { AGENT_PHASES, type AgentPhase, type AgentRequest, type Done } from '../protocol.ts';
 import type { Clock, Timer } from '../../platform/context.ts';
+import type { Lost } from '../types.ts';
 
 export type Outcome =
   | { readonly done: Done }
-  | { readonly lost: 'unreachable' | 'deadline'; readonly reason: string };
+  | { readonly lost: Lost; readonly reason: string };
 
 export interface RequestHandlers {
   readonly onAck: (ids: readonly string[]) => void;

@@ -1,7 +1,7 @@
 /** Reads what agents say. An agent is not trusted: a line that is not exactly what the protocol allows ends its channel. */
 import { z } from 'zod';
 import { isName } from '../../lease/ids.ts';
-import { ABILITIES, AGENT_PHASES, VM_STATES, type AgentHello, type AgentLine } from '../protocol.ts';
+import { ABILITIES, AGENT_PHASES, MAX_GENERATION, VM_STATES, type AgentHello, type AgentLine } from '../protocol.ts';
 
 const id = z.string().min(1).max(128);
 /** What becomes part of a statement, a command that users are shown or a log line holds nothing that steers any of them. */
@@ -13,7 +13,7 @@ const text = z.string().transform((s) => s.slice(0, 8192));
 /** A moment that Date knows. */
 const stamp = z.number().min(0).max(8.64e15);
 const count = z.int().nonnegative();
-const generation = count.max(2 ** 31 - 1);
+const generation = count.max(MAX_GENERATION);
 const driver = z.enum(['qemu', 'simulated']);
 
 const hello = z.object({

@@ -8,7 +8,7 @@
 import { PROTOCOLS, type AgentHello, type AgentLine, type AgentRequest, type Done, type Protocol, type ServiceLine, type VmEvent } from '../protocol.ts';
 import type { Context, Timer } from '../../platform/context.ts';
 import { VERSION } from '../../platform/version.ts';
-import type { ImageSource } from '../types.ts';
+import type { ImageSource, Lost } from '../types.ts';
 import { encodeLine, lineReader } from '../wire.ts';
 import { encodeGroup } from './encode.ts';
 import { createExchange, type RequestHandlers } from './exchange.ts';
@@ -174,10 +174,10 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
 
   function send(requests: readonly AgentRequest[], handlers: RequestHandlers): void {
     if (ended || protocol === undefined) return lose(requests, handlers, 'the channel is not open');
-    if (link.writable.writableLength > MAX_UNSENT) return lose(requests, handlers, 'Busy: too much waits to be sent to the node');
+    if (link.writable.writableLength > MAX_UNSENT) return lose(requests, handlers, 'too much waits to be sent to the node', 'busy');
     const room = Math.max(0, exchange.room);
     const taken = requests.slice(0, room).filter((r) => exchange.add(r, handlers));
-    lose(requests.slice(room), handlers, `Busy: ${options.maxOutstanding} requests wait for the node already`);
+    lose(requests.slice(room), handlers, `${options.maxOutstanding} requests wait for the node already`, 'busy');
     const { bytes, tooLong } = encodeGroup(taken, protocol);
     if (bytes !== '') writeBytes(bytes);
     for (const r of tooLong) {
@@ -192,6 +192,6 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
   return { get clockOffsetMs() { return liveness?.clockOffsetMs ?? 0; }, send, close: end };
 }
 
-export function lose(requests: readonly AgentRequest[], handlers: RequestHandlers, reason: string): void {
-  for (const r of requests) handlers.onOutcome(r.id, { lost: 'unreachable', reason });
+export function lose(requests: readonly AgentRequest[], handlers: RequestHandlers, reason: string, lost: Lost = 'unreachable'): void {
+  for (const r of requests) handlers.onOutcome(r.id, { lost, reason });
 }

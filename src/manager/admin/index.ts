@@ -11,6 +11,7 @@ import { slotAdministration } from './slots.ts';
 import { usageAdministration } from './usage.ts';
 import { userCertificates } from './certificates.ts';
 import { userAdministration } from './users.ts';
+import { workAdministration } from './work.ts';
 
 export function createAdminManager(deps: AdminDeps): AdminManager {
   return {
@@ -20,6 +21,7 @@ export function createAdminManager(deps: AdminDeps): AdminManager {
     networks: networkAdministration(deps),
     slots: slotAdministration(deps),
     breakdown: breakdownAdministration(deps),
+    work: workAdministration(deps),
     policies: policyAdministration(deps),
     usage: usageAdministration(deps),
     processes: { list: () => deps.processes?.list() ?? Promise.resolve([]) },

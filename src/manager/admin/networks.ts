@@ -7,7 +7,7 @@ import { checkAddresses, checkNetwork, type CheckedAddress } from '../../network
 import type { Queryable } from '../../store/db.ts';
 import {
   addressByIp, addressesInTheWay, addressesOf, addressesOnBridge, deleteAddressesOf, deleteFreeAddress, deleteNetwork, hostsOnBridge, insertAddresses, insertNetwork,
-  liveLeasesOnNetwork, lockNetwork, networksByName, networksWithUse, type AddressRow, type NetworkRow, type NetworkUseRow,
+  liveLeasesOnNetwork, lockBridge, lockNetwork, networksByName, networksWithUse, pooledOnBridge, type AddressRow, type NetworkRow, type NetworkUseRow,
 } from '../../store/networks.ts';
 import type { AddressView, AdminManager, NetworkView } from '../admin-types.ts';
 import type { AdminDeps } from './deps.ts';
@@ -34,8 +34,11 @@ export function networkAdministration({ ctx, db, config }: AdminDeps): AdminMana
   return {
     async add(asked) {
       const n = checkNetwork(asked);
-      const [row] = await db.query(insertNetwork, [n.name, n.kind, n.bridge, n.prefix, n.gateway, n.dns, new Date(ctx.clock.now())]);
-      if (row === undefined) throw new Fault('NetworkExists', `A network named ${n.name} exists already`);
+      await db.transaction(async (tx) => {
+        await refusePooled(tx, n);
+        const [row] = await tx.query(insertNetwork, [n.name, n.kind, n.bridge, n.prefix, n.gateway, n.dns, new Date(ctx.clock.now())]);
+        if (row === undefined) throw new Fault('NetworkExists', `A network named ${n.name} exists already`);
+      });
       const [added] = await db.query(networksWithUse, [n.name]);
       if (added === undefined) throw notFound(n.name);
       return networkView(added);
@@ -80,8 +83,21 @@ export function networkAdministration({ ctx, db, config }: AdminDeps): AdminMana
   };
 }
 
+/** The other way round: nobody's router or name server may be an address that a pool on its bridge gives to guests. */
+async function refusePooled(tx: Queryable, n: Omit<NetworkRow, 'id'>): Promise<void> {
+  if (n.bridge === null) return;
+  await tx.query(lockBridge, [n.bridge]);
+  const pooled = await tx.query(pooledOnBridge, [n.bridge, [...(n.gateway === null ? [] : [n.gateway]), ...n.dns]]);
+  if (pooled.length === 0) return;
+  throw new Fault('ParameterInvalid', `Guests on the bridge ${n.bridge} may get an address that is to be the gateway or a name server of ${n.name}: take it out of its pool, or name another`, pooled.map((a) => {
+    const holder = a.lease_id === null ? '' : `; lease ${a.lease_id} has it and must end before`;
+    return `the ${a.ip === n.gateway ? 'gateway' : 'name server'} ${a.ip} is in the pool of ${a.network}: nimbus network address remove ${a.network} ${a.ip}${holder}`;
+  }));
+}
+
 /** Two guests on one bridge must not have one address, and none that of a router or name server there. */
 async function refuseOverlap(tx: Queryable, network: NetworkRow, addresses: readonly CheckedAddress[]): Promise<void> {
+  await tx.query(lockBridge, [network.bridge]);
   const hosts = await tx.query(hostsOnBridge, [network.id, addresses.map((a) => a.ip)]);
   if (hosts.length > 0) throw new Fault('ParameterInvalid', `Routers and name servers on the bridge ${network.bridge ?? ''} have some of these addresses`, hosts.map((h) => `${h.ip} is the ${h.what} of network ${h.network}`));
   const others = await tx.query(addressesOnBridge, [network.id, addresses.map((a) => a.ip)]);

@@ -104,8 +104,11 @@ describe('a channel', () => {
     const { client, when } = over([fakeNode({}).transport], { maxOutstanding: 2, graceMs: 0 });
     await when(1, isUp);
     const answers = await collect(client, [{ nodeId: 1, requests: [listRequest(50), listRequest(50), listRequest(50)] }]);
-    expect(answers.map((a) => ('lost' in a ? a.lost : 'done'))).toEqual(['unreachable', 'deadline', 'deadline']);
-    expect(answers[0]).toMatchObject({ reason: 'Busy: 2 requests wait for the node already' });
+    expect(answers.map((a) => ('lost' in a ? a.lost : 'done'))).toEqual(['busy', 'deadline', 'deadline']);
+    expect(answers[0]).toMatchObject({ reason: '2 requests wait for the node already' });
+    // None of the three waits any more; two others take their place.
+    void collect(client, [{ nodeId: 1, requests: [listRequest(), listRequest()] }]);
+    await expect(client.ask(1, listRequest())).rejects.toMatchObject({ code: 'Busy', message: 'Node node1 has too much to do.' });
   });
 
   test('a request sent twice is sent once and answered twice', async () => {

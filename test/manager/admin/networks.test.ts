@@ -2,7 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { NewNetwork } from '../../../src/manager/admin-types.ts';
 import { giveOut } from '../../../src/network/addresses.ts';
 import { realRandom } from '../../../src/platform/real.ts';
+import { warnOfPools } from '../../../src/manager/first-start.ts';
+import { statement } from '../../../src/store/db.ts';
 import { networksByName } from '../../../src/store/networks.ts';
+import { testContext } from '../../support/context.ts';
 import { addAccount, addImage, addLease } from '../../support/rows.ts';
 import { openSite, type Site } from './site.ts';
 
@@ -94,6 +97,46 @@ describe('addresses', () => {
     await expect(networks().addAddresses('beside', [{ ip: '198.18.0.2' }, { ip: '198.18.0.1' }])).rejects.toMatchObject({ reasons: ['198.18.0.1 is the gateway of network routed', server] });
     expect([await networks().addresses('routed'), await networks().addresses('beside')]).toEqual([[], []]);
     await expect(networks().addAddresses('elsewhere', [{ ip: '198.18.0.2' }])).resolves.toHaveLength(1);
+  });
+
+  test('a gateway or name server that a pool of the bridge holds is refused, with the pool and what to do; elsewhere it is nobody’s matter', async () => {
+    await networks().add(bridge('early', { bridge: 'br9' }));
+    await networks().addAddresses('early', [{ ip: '198.18.9.1' }, { ip: '198.18.9.2' }, { ip: '198.18.9.3' }]);
+    const [early] = await site.t.db.query(networksByName, [['early']]);
+    const lease = await addLease(site.t.db, { accountId, imageId, networks: ['early'] });
+    await giveOut(site.t.db, early!, [lease]);
+    const asked = { bridge: 'br9', gateway: '198.18.9.1', dns: ['198.18.9.9', '198.18.9.3'] };
+    await expect(networks().add(bridge('late', asked))).rejects.toMatchObject({
+      code: 'ParameterInvalid',
+      message: 'Guests on the bridge br9 may get an address that is to be the gateway or a name server of late: take it out of its pool, or name another',
+      reasons: [
+        `the gateway 198.18.9.1 is in the pool of early: nimbus network address remove early 198.18.9.1; lease ${lease} has it and must end before`,
+        'the name server 198.18.9.3 is in the pool of early: nimbus network address remove early 198.18.9.3',
+      ],
+    });
+    expect((await networks().list()).map((n) => n.name)).not.toContain('late');
+    await expect(networks().add(bridge('other', { ...asked, bridge: 'br10' }))).resolves.toMatchObject({ name: 'other' });
+    await networks().removeAddress('early', '198.18.9.3');
+    await expect(networks().add(bridge('late', { ...asked, gateway: '198.18.9.254' }))).resolves.toMatchObject({ dns: asked.dns });
+  });
+
+  test('of a pool and a gateway with one address that are made at one moment only one is', async () => {
+    for (let i = 1; i <= 20; i += 1) {
+      const [pool, routed, ip] = [`pool-${i}`, `routed-${i}`, `198.18.20.${i}`];
+      await networks().add(bridge(pool, { bridge: 'br20' }));
+      const made = await Promise.allSettled([networks().addAddresses(pool, [{ ip }]), networks().add(bridge(routed, { bridge: 'br20', gateway: ip }))]);
+      expect(made.map((m) => m.status).sort(), ip).toEqual(['fulfilled', 'rejected']);
+    }
+  });
+
+  test('a pool that holds a gateway since before that was refused keeps no site from starting: the log names it', async () => {
+    await networks().add(bridge('old-router', { bridge: 'br11', gateway: '198.18.11.1' }));
+    await networks().add(bridge('old-pool', { bridge: 'br11' }));
+    await site.t.db.query(statement('test-old-pool', "INSERT INTO network_address (network_id, ip, hostname, mac) SELECT id, '198.18.11.1', 'old', '52:54:00:00:11:01' FROM network WHERE name = 'old-pool'"));
+    const ctx = testContext();
+    await warnOfPools({ ctx, db: site.t.db });
+    expect(ctx.lines.filter((l) => l.level === 'warn')).toMatchObject([{ fields: { network: 'old-pool', address: '198.18.11.1', is: 'the gateway of old-router' } }]);
+    await networks().remove('old-pool');
   });
 
   test('thousands at once', async () => {
