@@ -24,7 +24,7 @@ const NEEDS: Record<string, readonly Part[]> = {
 const PROGRAMS: Record<string, readonly string[]> = {
   sh: ['/bin/bash', '-O', 'expand_aliases', '-eu', '-o', 'pipefail'], python: ['/usr/bin/python3', '-W', 'ignore'], js: [process.execPath], perl: ['/usr/bin/perl', '-w'], ruby: ['/usr/bin/ruby', '-W0'],
 };
-const RUN_MS = 110_000;
+const RUN_MS = 180_000;
 
 let serve: Serve;
 let env: NodeJS.ProcessEnv;
@@ -54,7 +54,7 @@ describe('the first VM of each client', () => {
   });
 
   for (const example of EXAMPLES) {
-    it.skipIf(NEEDS[example.name]?.every(hasPart) !== true)(`${example.name}: is leased and ended`, { timeout: RUN_MS + 10_000 }, async () => {
+    it.skipIf(NEEDS[example.name]?.every(hasPart) !== true)(`${example.name}: is leased and ended`, { timeout: 2 * RUN_MS }, async () => {
       const leases = (): Promise<Array<{ id: string; state: string }>> => serve.admin('lease', 'list', '--all');
       const before = new Set((await leases()).map((l) => l.id));
       const [program = '', ...options] = PROGRAMS[example.language] ?? [];
@@ -62,7 +62,7 @@ describe('the first VM of each client', () => {
       const made = (await leases()).filter((l) => !before.has(l.id));
       expect(made).toHaveLength(1);
       expect(stdout).toContain(made[0]?.id);
-      await expect.poll(async () => (await leases()).find((l) => l.id === made[0]?.id)?.state, { timeout: 30_000 }).toBe('Terminated');
+      await expect.poll(async () => (await leases()).find((l) => l.id === made[0]?.id)?.state, { timeout: 60_000 }).toBe('Terminated');
     });
   }
 });

@@ -13,6 +13,7 @@ import { commandEnvironment, localRunner } from '../../src/pilot/lrm/runner.ts';
 import { REALM } from '../../src/pilot/protocol.ts';
 import { configSchema, type Config } from '../../src/platform/config.ts';
 import { realClock } from '../../src/platform/real.ts';
+import { freePort } from '../fixtures/sshd.ts';
 import { testContext } from '../support/context.ts';
 
 const VERSION = '1.2.3';
@@ -151,8 +152,7 @@ describe('notification address', () => {
   test('our listener, another program, nothing', async () => {
     const ours = await listener(401, { 'www-authenticate': `Digest realm="${REALM}", qop="auth-int", nonce="0"` });
     const other = await listener(200, {});
-    const gone = await listener(200, {});
-    await new Promise((resolve) => { servers.pop()?.close(resolve); });
+    const gone = `http://127.0.0.1:${await freePort('127.0.0.1')}`;
     const found = about(await look({ contacts: [ours, other, gone], facts: { nodes: 1 } }), 'notification address');
     expect(found).toEqual([
       `ok: ${ours} answers as the notification listener`,

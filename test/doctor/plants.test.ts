@@ -21,6 +21,7 @@ import { insertSlots } from '../../src/store/slots.ts';
 import type { NodeAdminRow } from '../../src/store/nodes-admin.ts';
 import { echo, fakeNode, succeed } from '../control/client/fake-agent.ts';
 import { overTransports } from '../control/client/setup.ts';
+import { freePort } from '../fixtures/sshd.ts';
 import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -91,7 +92,7 @@ async function image(bytes: number | null): Promise<void> {
 }
 
 async function listener(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
+  const server = createServer().listen(await freePort('127.0.0.1'), '127.0.0.1');
   servers.push(server);
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
@@ -383,9 +384,7 @@ describe('certificates', () => {
     expect((await look({ now: validTo() - 100.5 * DAY, config: tls() })).map(said)).toContain('ok certificates: ec2.tls_certificate is valid for 100 days');
   });
 
-  const validTo = (): number => {
-    return Date.parse(new X509Certificate(readFileSync(certificate)).validTo);
-  };
+  const validTo = (): number => Date.parse(new X509Certificate(readFileSync(certificate)).validTo);
   const otherKey = (): string => {
     const file = join(root, 'other.pem');
     writeFileSync(file, generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }));

@@ -59,7 +59,7 @@ async function findings(rule: boolean): Promise<string[]> {
   }
 }
 
-describe.skipIf(!here)('an agent that is not root', { timeout: 90_000 }, () => {
+describe.skipIf(!here)('an agent that is not root', () => {
   test('without a sudo rule for its helper says so, and the doctor how to mend it', async () => {
     expect(await findings(false)).toEqual([
       'ok VMM nodes: 1 of 1 answers',

@@ -49,12 +49,12 @@ describe.skipIf(!hasPart('awscli'))('the aws command line', () => {
     expect(await aws('terminate-instances', '--instance-ids', id, '--query', 'TerminatingInstances[0].CurrentState.Name')).toBe('shutting-down');
     door.manager.setLease(id, { state: 'Terminated' });
     await aws('wait', 'instance-terminated', '--instance-ids', id);
-  }, 120_000);
+  });
 
   it('shows refusals with code and message', async () => {
     await expect(aws('run-instances', '--image-id', 'guest', '--dry-run')).rejects.toMatchObject({ stderr: expect.stringMatching(/\(DryRunOperation\) when calling the RunInstances operation.*: Request would have succeeded/) });
     await expect(aws('describe-key-pairs', '--key-names', 'none')).rejects.toMatchObject({ stderr: expect.stringContaining('(InvalidKeyPair.NotFound)') });
-  }, 120_000);
+  });
 });
 
 describe.skipIf(!hasPart('boto3'))('boto3', () => {
@@ -65,7 +65,7 @@ describe.skipIf(!hasPart('boto3'))('boto3', () => {
       disks: [['/dev/vda', 'attached', 1, 'in-use'], ['/dev/vda', 'attached', 1, 'in-use']], terminating: ['shutting-down', 'shutting-down'], v2: ['nimbus'], error: ['InvalidInstanceID.NotFound', 400, 36], presigned: 200,
     });
     expect(seen['pages']).toBeGreaterThanOrEqual(1);
-  }, 120_000);
+  });
 });
 
 describe.skipIf(!hasPart('boto2'))('boto 2.49', () => {
@@ -76,7 +76,7 @@ describe.skipIf(!hasPart('boto2'))('boto 2.49', () => {
       tags: [['Name', 'x']], console: expect.stringContaining('banner of'), status: expect.arrayContaining([[expect.stringMatching(/^i-/), 'ok', ['instance-retirement']]]),
       disk: [['/dev/vda', true, 'attached', true], [1, 'in-use', '/dev/vda', true]], groups: ['default'], terminated: ['shutting-down'], error: [400, 'InvalidInstanceID.NotFound'],
     });
-  }, 120_000);
+  });
 });
 
 describe.skipIf(!hasPart('libcloud'))('libcloud', () => {
@@ -88,7 +88,7 @@ describe.skipIf(!hasPart('libcloud'))('libcloud', () => {
       duration: driver === 'nimbus' ? '2h' : '3h', rebooted: true, destroyed: true, disk: [true, 1, 'inuse', '/dev/vda', true], snapshots: [], removed: true, wrong: 'InvalidCredsError',
     });
     expect(door.manager.mutations.findLast((m) => m.what === 'create')?.args).toMatchObject({ userData: Buffer.from('#!/bin/sh\n'), durationS: 7200, tags: { Name: 'a node', role: 'web' } });
-  }, 60_000);
+  });
 });
 
 const perl = async (script: string): Promise<string[]> =>
@@ -101,7 +101,7 @@ describe.skipIf(!hasPart('vmec2'))('VM::EC2', () => {
       'terminated shutting-down', 'error InvalidInstanceID.NotFound', 'deleted 1',
     ]);
     expect(door.manager.mutations.findLast((m) => m.what === 'create')?.args).toMatchObject({ userData: Buffer.from('hello\n') });
-  }, 60_000);
+  });
 });
 
 describe.skipIf(!hasPart('netamazonec2'))('Net::Amazon::EC2', () => {
@@ -110,5 +110,5 @@ describe.skipIf(!hasPart('netamazonec2'))('Net::Amazon::EC2', () => {
       'regions nimbus', 'zones default east', 'material pem', 'running running 10.20.0.2 net-amazon', 'tagged 1', 'tags Name=x y nimbus:duration=3h', 'console banner',
       'rebooted 1', 'terminated shutting-down', 'error InvalidInstanceID.NotFound', 'deleted 1',
     ]);
-  }, 60_000);
+  });
 });

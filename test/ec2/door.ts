@@ -26,9 +26,9 @@ export interface OpenDoor {
   close(): Promise<void>;
 }
 
-export async function openDoor(options: { config?: Partial<Config['ec2']>; now?: number; limits?: ServerOptions; grid?: GridSide } = {}): Promise<OpenDoor> {
+export async function openDoor(options: { config?: Partial<Config['ec2']>; now?: number; monotonic?: () => number; limits?: ServerOptions; grid?: GridSide } = {}): Promise<OpenDoor> {
   const door = { now: options.now ?? Date.UTC(2026, 10, 22, 14, 45) };
-  const clock: Clock = { ...realClock, now: () => door.now };
+  const clock: Clock = { ...realClock, monotonic: options.monotonic ?? (() => realClock.monotonic()), now: () => door.now };
   const ctx = testContext({ clock });
   const manager = fakeManager(() => door.now);
   manager.accounts.set(ALICE.accessKey, alice).set(BOB.accessKey, bob);

@@ -60,7 +60,7 @@ describe('spot requests', () => {
     expect(await tend()).toBe(1);
     const states = await Promise.all([first, second].map(standing));
     expect(states).toEqual([['active', 'fulfilled'], ['open', 'capacity-not-available']]);
-    await waitUntilSpotInstanceRequestFulfilled({ client: door.alice, minDelay: 1, maxDelay: 1, maxWaitTime: 5 }, { SpotInstanceRequestIds: [first] });
+    await waitUntilSpotInstanceRequestFulfilled({ client: door.alice, minDelay: 1, maxDelay: 1, maxWaitTime: 60 }, { SpotInstanceRequestIds: [first] });
     const [r] = await requests([first]);
     expect(r).toMatchObject({ SpotPrice: '0.500000', Type: 'one-time', ProductDescription: 'Linux/UNIX', LaunchedAvailabilityZone: 'default', LaunchSpecification: { ImageId: door.site.imageId, InstanceType: 'm1.small', SecurityGroups: [{ GroupName: 'default' }] } });
     const i = await instance(r?.InstanceId ?? '');

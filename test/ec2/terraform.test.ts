@@ -28,7 +28,7 @@ memory_mb = 512
 cores = 2
 `);
   key = await serve.user('terraform');
-}, 120_000);
+});
 afterAll(() => serve?.stop());
 
 const hex = (data: string): string => createHash('sha256').update(data).digest('hex');

@@ -38,14 +38,14 @@ describe('requests of one account', () => {
 
 describe('at the door', () => {
   let door: OpenDoor;
-  beforeAll(async () => { door = await openDoor({ config: { requests_per_second: 1, request_burst: 3 } }); });
+  // No time passes: nothing may be asked again.
+  beforeAll(async () => { door = await openDoor({ config: { requests_per_second: 1, request_burst: 3 }, monotonic: () => 0 }); });
   afterAll(() => door.close());
 
   it('what is too much is refused before it is read, for that account only, once the signature is proven', async () => {
     const codes: string[] = [];
     for (let i = 0; i < 6; i++) codes.push((await ask(door, { Action: 'DescribeRegions' })).code);
-    expect(codes.slice(0, 3)).toEqual(['', '', '']);
-    expect(codes.slice(3)).toContain('RequestLimitExceeded');
+    expect(codes).toEqual(['', '', '', ...Array.from({ length: 3 }, () => 'RequestLimitExceeded')]);
     expect((await ask(door, { Action: 'DescribeRegions' }, BOB)).status).toBe(200);
     // Strangers take nobody's tokens.
     for (let i = 0; i < 5; i++) expect((await ask(door, { Action: 'DescribeRegions' }, { ...BOB, secret: 'x' })).code).toBe('SignatureDoesNotMatch');

@@ -34,7 +34,7 @@ const HARM: readonly string[] = [
   `UPDATE vmm_node SET memory_used = $1::int, cores_used = $1::int % 16 WHERE id = ${ONE('vmm_node')}`,
 ];
 
-it('whatever was broken, --repair leaves a site that is right', { timeout: 120_000 }, async () => {
+it('whatever was broken, --repair leaves a site that is right', async () => {
   await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.nat(HARM.length - 1), fc.nat(999)), { minLength: 1, maxLength: 6 }), async (harms) => {
     for (const [harm, pick] of harms) await c.break(HARM[harm] ?? '', pick);
     const report = await c.fsck({ repair: true });
@@ -47,7 +47,7 @@ it('whatever was broken, --repair leaves a site that is right', { timeout: 120_0
   }), { numRuns: 40 });
 });
 
-it('what is in flight is no finding: leases come and go while it looks', { timeout: 60_000 }, async () => {
+it('what is in flight is no finding: leases come and go while it looks', async () => {
   const { site } = c;
   let on = true;
   const churn = async (): Promise<number> => {

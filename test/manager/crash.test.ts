@@ -114,7 +114,7 @@ describe('the service', { timeout: deadline(480_000) }, () => {
   });
 });
 
-describe('a node', { timeout: 120_000 }, () => {
+describe('a node', () => {
   it.each(['with its VMs', 'without its VMs'])('may vanish at any message of a life and come back %s', async (how) => {
     nodesVanish = true;
     const all = await moments();

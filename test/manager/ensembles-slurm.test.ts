@@ -1,7 +1,7 @@
 /** An ensemble of unlike groups as one job of a real Slurm: the adapter, the manager and the slot worker are real, the pilots only say which part they are of. */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { commandEnvironment, localRunner } from '../../src/pilot/lrm/runner.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { hasPart } from '../parts.ts';
@@ -9,8 +9,6 @@ import { lrmOf } from '../pilot/lrm/support.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { eventually, startTestSlurm, type TestSlurm } from '../support/slurm.ts';
 import { openPilotSite, wordsLrm, type PilotSite } from './slots/site.ts';
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 describe.skipIf(!hasPart('slurm'))('on a real Slurm', () => {
   let slurm: TestSlurm;

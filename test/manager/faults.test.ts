@@ -76,7 +76,7 @@ async function statementsOfALife(): Promise<number> {
   return db.count - before;
 }
 
-describe('the database', { timeout: 120_000 }, () => {
+describe('the database', () => {
   it('may fail at any statement', async () => {
     const all = await statementsOfALife();
     expect(all).toBeGreaterThan(30);

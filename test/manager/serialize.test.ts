@@ -9,9 +9,10 @@ import { statement } from '../../src/store/db.ts';
 import { checkedSite } from '../fsck/site.ts';
 import { expectInvariants } from '../support/invariants.ts';
 import { openTestSite, type TestSite } from '../support/site.ts';
+import { unanswered } from '../support/unanswered.ts';
 
 /** The monitor hears of a node by itself. */
-const WAIT = { timeout: 30_000, interval: 20 };
+const WAIT = { timeout: 60_000, interval: 20 };
 
 let site: TestSite;
 beforeAll(async () => {
@@ -155,6 +156,7 @@ describe('a node', () => {
     const reached = site.control.reached((_, r) => r.op === 'serialize');
     await change(lease.number, 'serialize');
     await reached;
+    await unanswered(site);
     site.control.answer = () => undefined;
     await returns();
     await vi.waitFor(async () => expect((await seen(lease.number)).state).toBe('Serialized'), WAIT);

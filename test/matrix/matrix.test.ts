@@ -19,8 +19,8 @@ import { differences, section, withSection } from './page.ts';
 
 const run = promisify(execFile);
 const PAGE = join(import.meta.dirname, '../../docs/clients.md');
-const SESSION_MS = 240_000;
-const SSH_OPTIONS = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=5', 'IdentitiesOnly=yes'];
+const SESSION_MS = 480_000;
+const SSH_OPTIONS = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'IdentitiesOnly=yes'];
 const SERVICE = `
 [[local_nodes]]
 name = "n1"
@@ -45,7 +45,7 @@ beforeAll(async () => {
     AWS_DEFAULT_REGION: 'nimbus', INSTANCE_TYPE: 'm1.small', ...await certificates(), AWS_EC2_METADATA_DISABLED: 'true', AWS_MAX_ATTEMPTS: '1',
   };
   if (entered) await serve.admin('image', 'add', 'tiny-linux', linuxGuest());
-}, 180_000);
+}, 600_000);
 afterAll(async () => {
   expect(await serve.stop()).toBe(0);
   await bridge?.close();
@@ -125,9 +125,10 @@ describe.skipIf(!entered)('a Linux guest, with key, user data and way in as the 
       const { id, address, command: way = `ssh -p 22 root@${address}`, userData } = step?.saw as Record<string, string>;
       expect(address).toMatch(client.wired === true ? /^10\.77\.0\.\d\d$/ : /^127\.0\.0\.1$/);
       const [, port = '', at = ''] = /^ssh -p (\d+) (\S+@[\d.]+)$/.exec(way) ?? [];
-      const say = async (what: string): Promise<string> =>
-        (await run(...command('ssh', [...SSH_OPTIONS.flatMap((o) => ['-o', o]), '-i', keyFile(client), '-p', port, at, what]), { timeout: 30_000 })).stdout;
-      await expect.poll(() => say('cat /seed/meta-data').catch(() => ''), { timeout: 150_000, interval: 500 }).toContain(id);
+      // `patience`: seconds for the connection; a guest that is not up yet does not answer at all.
+      const say = async (what: string, patience = 50): Promise<string> =>
+        (await run(...command('ssh', ['-o', `ConnectTimeout=${patience}`, ...SSH_OPTIONS.flatMap((o) => ['-o', o]), '-i', keyFile(client), '-p', port, at, what]), { timeout: 60_000 })).stdout;
+      await expect.poll(() => say('cat /seed/meta-data', 5).catch(() => ''), { timeout: 300_000, interval: 500 }).toContain(id);
       expect((await say('cat /seed/user-data')).trimEnd()).toBe(userData?.trimEnd());
       const exited = once(child, 'exit');
       child.stdin.end();

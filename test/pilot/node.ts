@@ -51,7 +51,7 @@ async function startProcess(program: string, args: readonly string[], cwd: strin
   started.push(child);
   await once(child, 'spawn');
   const { pid = 0 } = child;
-  const deadline = clock.monotonic() + 10_000;
+  const deadline = clock.monotonic() + 60_000;
   while (lease !== null && !(await listVms()).some((vm) => vm.pid === pid)) {
     if (clock.monotonic() > deadline) throw new Error(`QEMU of ${lease} does not come up`);
     await sleep(clock, 5);

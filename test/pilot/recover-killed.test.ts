@@ -1,14 +1,15 @@
 /** Pilots as processes that are killed with SIGKILL, and the same program as `--recover` and `--killnine` after them. */
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { realClock as clock, sleep } from '../../src/control/agent/clock.ts';
+import type { NodeLock } from '../../src/pilot/program/lock.ts';
 import { hasPart } from '../parts.ts';
+import { holdHugePages, HUGE_PAGES } from '../support/huge-pages.ts';
 import { FakeXl } from './memory/fake-xl.ts';
 import { bundlePilot, Node, SLOT } from './program/pilot.ts';
 import type { Pilot, Sections } from './program/pilot.ts';
 
-const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
 let program: string;
 let node: Node;
 beforeAll(async () => { program = await bundlePilot(mkdtempSync(`${tmpdir()}/bundle-`)); });
@@ -18,7 +19,7 @@ afterEach(() => node.remove());
 const recover = (config: Sections): Pilot => node.start(['--recover', '-p', node.config(config)], undefined, { SLURMD_NODENAME: 'node7', SLURM_JOB_NAME: SLOT });
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = clock.monotonic() + 15_000;
+  const deadline = clock.monotonic() + 60_000;
   while (!holds()) {
     if (clock.monotonic() > deadline) throw new Error(`not in time: ${what}`);
     await sleep(clock, 5);
@@ -102,7 +103,10 @@ describe('a pilot that is killed with SIGKILL on a Xen host', () => {
 
 describe.skipIf(!hasPart('hugepages'))('a pilot with huge pages of this machine', () => {
   const config: Sections = { memory: { mechanism: 'hugepages' }, xen: { minmem: 64 } };
-  const pages = (): number => Number(readFileSync(POOL, 'utf8'));
+  let pool: NodeLock;
+  beforeAll(async () => { pool = await holdHugePages(); });
+  afterAll(() => pool.release());
+  const pages = (): number => Number(readFileSync(HUGE_PAGES, 'utf8'));
 
   it('takes them, gives them back, and is recovered when it is killed', async () => {
     const before = pages();

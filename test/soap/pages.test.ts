@@ -110,5 +110,5 @@ describe('client stacks', () => {
     } finally {
       rmSync(scratch, { recursive: true, force: true });
     }
-  }, 120_000);
+  });
 });

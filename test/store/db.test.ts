@@ -8,7 +8,7 @@ import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const killMyself = statement<never>('kill-myself', 'SELECT pg_terminate_backend(pg_backend_pid())');
 const backend = statement<{ pid: number }>('my-backend', 'SELECT pg_backend_pid() AS pid');
-const kill = statement<never>('kill-backend', 'SELECT pg_terminate_backend($1, 5000)');
+const kill = statement<never>('kill-backend', 'SELECT pg_terminate_backend($1, 60000)');
 
 let database: TestDatabase;
 beforeAll(async () => { database = await openTestDatabase({ max: 2 }); });

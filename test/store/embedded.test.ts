@@ -13,9 +13,6 @@ import { testContext } from '../support/context.ts';
 import { lostByPowerCut } from '../support/power-cut.ts';
 import { hasPart } from '../parts.ts';
 
-// Several clusters are made one after the other, each synced to a disk that other tests write to.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
 let root: string;
 let dataDir: string;
 const running: Embedded[] = [];
@@ -187,16 +184,16 @@ describe('a PostgreSQL that outlived its service', () => {
     await (await start()).stop();
     const { uid, gid } = statSync(join(dataDir, 'pg'));
     // A zombie: its parent does not fetch it. The shell would, so it is killed when there is no shell any more.
-    const parent = spawn('/bin/sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'], uid, gid });
+    const parent = spawn('/bin/sh', ['-c', 'sleep 600 & echo $!; exec sleep 600'], { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'], uid, gid });
     const [line] = await once(parent.stdout, 'data') as [Buffer];
     const zombie = Number(line.toString());
-    await vi.waitUntil(() => readFileSync(`/proc/${parent.pid ?? 0}/comm`, 'utf8').trim() === 'sleep', { timeout: 10_000 });
+    await vi.waitUntil(() => readFileSync(`/proc/${parent.pid ?? 0}/comm`, 'utf8').trim() === 'sleep', { timeout: 60_000 });
     process.kill(zombie, 'SIGKILL');
-    await vi.waitUntil(() => !isAlive(zombie), { timeout: 10_000 });
+    await vi.waitUntil(() => !isAlive(zombie), { timeout: 60_000 });
     writeFileSync(join(dataDir, 'pg', 'postmaster.pid'), `${zombie}\n/proc/self/fd/3\n0\n5432\n/proc/self/fd/4\n\n`);
     const context = testContext();
     const begun = startEmbedded(context, { dataDir });
-    await vi.waitUntil(() => context.lines.some((l) => l.message.includes('still there')), { timeout: 20_000 });
+    await vi.waitUntil(() => context.lines.some((l) => l.message.includes('still there')), { timeout: 60_000 });
     parent.kill('SIGKILL');
     const embedded = await begun;
     running.push(embedded);

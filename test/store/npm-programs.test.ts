@@ -1,14 +1,12 @@
-import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { npmNative, prepareNpmPrograms, removeCopy } from '../../src/store/embedded/npm-programs.ts';
 import { run } from '../../src/store/embedded/run.ts';
 import { startEmbedded } from '../../src/store/embedded/start.ts';
 import { testContext } from '../support/context.ts';
 import { hasPart } from '../parts.ts';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 const native = npmNative();
 const NOBODY = { uid: 65534, gid: 65534 };
@@ -31,7 +29,7 @@ describe.skipIf(native === undefined)('PostgreSQL from the npm package', () => {
     const programs = prepareNpmPrograms(place, null);
     expect(programs).toEqual({ bin: join(place, 'bin'), copy: null });
     for (const { target } of links(place)) expect(existsSync(join(place, '..', target))).toBe(true);
-    expect(await run(join(programs.bin, 'postgres'), ['--version'], { identity: null, deadlineMs: 10_000 })).toMatch(/PostgreSQL\) 18/);
+    expect(await run(join(programs.bin, 'postgres'), ['--version'], { identity: null, deadlineMs: 60_000 })).toMatch(/PostgreSQL\) 18/);
   });
 
   test.skipIf(!hasPart('root'))('where its user cannot reach it, works from a copy that can be removed', async () => {
@@ -39,9 +37,9 @@ describe.skipIf(native === undefined)('PostgreSQL from the npm package', () => {
     chmodSync(root, 0o700);
     const programs = prepareNpmPrograms(place, NOBODY);
     expect(programs.copy).not.toBeNull();
-    expect(await run(join(programs.bin, 'postgres'), ['--version'], { identity: NOBODY, deadlineMs: 10_000 })).toMatch(/PostgreSQL\) 18/);
+    expect(await run(join(programs.bin, 'postgres'), ['--version'], { identity: NOBODY, deadlineMs: 60_000 })).toMatch(/PostgreSQL\) 18/);
     removeCopy(programs.copy ?? '');
-    expect(readdirSync(tmpdir()).filter((f) => f.startsWith('nimbus-postgres-'))).toEqual([]);
+    expect(existsSync(programs.copy ?? '')).toBe(false);
   });
 
   test('opens a cluster of its version although another version is found first', async () => {

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 export const NIMBUS = fileURLToPath(new URL('../../bin/nimbus.mjs', import.meta.url));
-const READY_MS = 60_000;
-const STOP_MS = 30_000;
+const READY_MS = 120_000;
+const STOP_MS = 60_000;
 /** Benches leave thousands of simulated leases, which are no processes. */
 const MOST_ENDED = 100;
 const run = promisify(execFile);
@@ -61,7 +61,8 @@ export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(),
       if (options.keep !== true) await endLeases(admin);
       child.kill('SIGTERM');
       await ended();
-      if (options.keep !== true) rmSync(root, { recursive: true, force: true });
+      // Agents and VMs of a test that failed may still write their last words.
+      if (options.keep !== true) rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
       return child.exitCode;
     },
     async kill() {

@@ -7,7 +7,7 @@ import { realClock } from '../../src/platform/real.ts';
 import { startPrivateSlurm, type PrivateSlurm, type PrivateSlurmOptions } from '../../src/demo/slurm/index.ts';
 
 const POLL_MS = 50;
-const JOB_MS = 30_000;
+const JOB_MS = 90_000;
 
 /** `root` is for the test's own files and goes with the Slurm. */
 export interface TestSlurm extends PrivateSlurm {

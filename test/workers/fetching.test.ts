@@ -57,7 +57,7 @@ const stateOf = async () => (await site.manager.leases.describe(site.alice, { id
 const sent = (op: AgentRequest['op']) => site.control.node(1).seen.filter((r) => r.op === op && 'lease' in r && r.lease === lease);
 /** Nothing is under way, and what is open says why. */
 const putOff = async (why: string): Promise<void> => {
-  await expect.poll(async () => [site.dispatcher.underWay, ...await site.db.query(open, [lease])], { interval: 10, timeout: 10_000 }).toEqual([0, { error: expect.stringContaining(why) as string }]);
+  await expect.poll(async () => [site.dispatcher.underWay, ...await site.db.query(open, [lease])], { interval: 10, timeout: 60_000 }).toEqual([0, { error: expect.stringContaining(why) as string }]);
 };
 const again = async (): Promise<void> => {
   await site.db.query(makeDue, [lease]);
@@ -65,14 +65,14 @@ const again = async (): Promise<void> => {
 };
 /** The image is there with its bytes, also when nothing is under way any more, and the VM runs. */
 async function expectMade(id: string): Promise<void> {
-  await expect.poll(async () => [(await imageOf(id))?.state, await stateOf()], { interval: 10, timeout: 10_000 }).toEqual(['available', 'Running']);
+  await expect.poll(async () => [(await imageOf(id))?.state, await stateOf()], { interval: 10, timeout: 60_000 }).toEqual(['available', 'Running']);
   await site.settled();
   const [row] = await site.db.query(imageById, [id]);
   expect(readFileSync(site.saving.repository.path(row?.file ?? '')).equals(SAVED_DISK)).toBe(true);
 }
 /** The image has failed for this reason, and the VM runs. */
 async function expectFailed(id: string, why: RegExp): Promise<void> {
-  await expect.poll(async () => [(await imageOf(id))?.state, await stateOf()], { interval: 10, timeout: 10_000 }).toEqual(['failed', 'Running']);
+  await expect.poll(async () => [(await imageOf(id))?.state, await stateOf()], { interval: 10, timeout: 60_000 }).toEqual(['failed', 'Running']);
   expect((await imageOf(id))?.reason).toMatch(why);
 }
 const breaksInTheMiddle = (_: number, r: AgentRequest) => (r.op === 'read-saved' && r.offset > 0 ? 'silent' as const : undefined);
@@ -167,7 +167,7 @@ describe.each([['copied while it runs', true], ['shut down for it', false]])('th
       return undefined;
     };
     const id = await order(live);
-    await expect.poll(async () => (await imageOf(id))?.state, { interval: 10, timeout: 10_000 }).toBe('available');
+    await expect.poll(async () => (await imageOf(id))?.state, { interval: 10, timeout: 60_000 }).toBe('available');
     // That it was to be started again was not heard of either: the poll finds it.
     await again();
     await expectMade(id);

@@ -136,11 +136,13 @@ describe('a sink that does not take events', () => {
   it('gets them again, the same and in the same order, ever more seldom, and says so', async () => {
     await start();
     let failures = 4;
-    take = () => { if (failures-- > 0) throw new OutsideFailed('the ledger is closed'); };
-    await live();
     const times: number[] = [];
+    take = () => {
+      times.push(clock.now());
+      if (failures-- > 0) throw new OutsideFailed('the ledger is closed');
+    };
+    await live();
     await until(async () => {
-      if (got.length > times.length) times.push(clock.now());
       const [s] = await sinks();
       if (got.length === 1 && s?.attempts === 1) expect(s).toMatchObject({ backlog: 5, lastError: 'the ledger is closed', delivered: 0 });
       return s?.backlog === 0;

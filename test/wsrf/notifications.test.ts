@@ -65,16 +65,16 @@ describe('a subscription to the current state', () => {
     const number = await lease();
     expect((await subscribe(number)).status).toBe(200);
     await change(number, 'pause');
-    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused']), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused']), { timeout: 60_000 });
     await wsrf.site.settled();
     await change(number, 'start');
-    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Paused>Running']), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Paused>Running']), { timeout: 60_000 });
     const [first] = received;
     const header = childOf(first as XmlElement, '{http://schemas.xmlsoap.org/soap/envelope/}Header') as XmlElement;
     expect(textOf(childOf(header, clark(GLOBUS_CORE, 'NotificationConsumerKey')) as XmlElement)).toBe('the-consumer');
     expect(textOf(childOf(header, '{http://schemas.xmlsoap.org/ws/2004/03/addressing}Action') as XmlElement)).toBe('http://docs.oasis-open.org/wsn/2004/06/wsn-WS-BaseNotification/Notify');
     await change(number, 'end');
-    await vi.waitFor(() => expect(told().at(-1)).toBe('Running>Cancelled'), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told().at(-1)).toBe('Running>Cancelled'), { timeout: 60_000 });
   });
 
   it('is told again what its consumer did not take', async () => {
@@ -82,7 +82,7 @@ describe('a subscription to the current state', () => {
     answers = [500, 503];
     await subscribe(number);
     await change(number, 'pause');
-    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused']), { timeout: 20_000 });
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused']), { timeout: 60_000 });
     await change(number, 'end');
   });
 
@@ -97,7 +97,7 @@ describe('a subscription to the current state', () => {
     answers = [202, 503];
     await manager(key, `<ResumeSubscription xmlns="${NOTIFICATION}"/>`);
     await change(number, 'end');
-    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Paused>Running', 'Running>Cancelled']), { timeout: 20_000 });
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Paused>Running', 'Running>Cancelled']), { timeout: 60_000 });
   });
 
   it('is told nothing while it is paused, and all of it when it goes on; nothing after its end', async () => {
@@ -109,22 +109,22 @@ describe('a subscription to the current state', () => {
     await change(number, 'pause');
     await change(other, 'pause');
     // What another is told is told after: there was time for both.
-    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused']), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused']), { timeout: 60_000 });
     await manager(key, `<ResumeSubscription xmlns="${NOTIFICATION}"/>`);
-    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Running>Paused']), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told()).toEqual(['Running>Paused', 'Running>Paused']), { timeout: 60_000 });
     expect((await manager(key, `<Destroy xmlns="${LIFETIME}"/>`)).status).toBe(200);
     expect((await manager(key, `<Destroy xmlns="${LIFETIME}"/>`)).text).toContain('ResourceUnknownFault');
     await wsrf.site.settled();
     await change(number, 'start');
     await change(other, 'start');
-    await vi.waitFor(() => expect(told()).toHaveLength(3), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told()).toHaveLength(3), { timeout: 60_000 });
     for (const n of [number, other]) await change(n, 'end');
   });
 
   it('is told once, by one of two services', async () => {
     const { site, descriptions, base } = wsrf;
     const policy = createAddressPolicy(['127.0.0.0/8']);
-    const second = createNotifier(site.ctx, site.db, { deadlineMs: 5_000, deliver: (s, news) => notify({ ctx: site.ctx, codec: descriptions.codec, policy, base: () => base, deadlineMs: 5_000 }, s, news) });
+    const second = createNotifier(site.ctx, site.db, { deadlineMs: 60_000, deliver: (s, news) => notify({ ctx: site.ctx, codec: descriptions.codec, policy, base: () => base, deadlineMs: 60_000 }, s, news) });
     second.start();
     const number = await lease();
     await subscribe(number);
@@ -133,7 +133,7 @@ describe('a subscription to the current state', () => {
       await site.settled();
     }
     const all = ['Running>Paused', 'Paused>Running', 'Running>Paused', 'Paused>Running', 'Running>Cancelled'];
-    await vi.waitFor(() => expect(told()).toEqual(all), { timeout: 10_000 });
+    await vi.waitFor(() => expect(told()).toEqual(all), { timeout: 60_000 });
     await second.stop();
     expect(told()).toEqual(all);
   });
@@ -144,10 +144,10 @@ describe('a subscription to the end', () => {
     const number = await lease();
     const key = keyOf(await subscribe(number, 'ResourceTermination', LIFETIME));
     await change(number, 'end');
-    await vi.waitFor(() => expect(received).toHaveLength(1), { timeout: 10_000 });
+    await vi.waitFor(() => expect(received).toHaveLength(1), { timeout: 60_000 });
     expect(JSON.stringify(received[0], (k, v: unknown) => (k === 'scope' ? undefined : v))).toContain(clark(LIFETIME, 'TerminationNotification'));
     await wsrf.site.settled();
-    await vi.waitFor(async () => expect((await manager(key, `<GetResourceProperty xmlns="${NOTIFICATION.replace('wsn/2004/06/wsn-WS-BaseNotification', 'wsrf/2004/06/wsrf-WS-ResourceProperties')}" xmlns:n="${NOTIFICATION}">n:UseNotify</GetResourceProperty>`)).text).toContain('ResourceUnknownFault'), { timeout: 10_000 });
+    await vi.waitFor(async () => expect((await manager(key, `<GetResourceProperty xmlns="${NOTIFICATION.replace('wsn/2004/06/wsn-WS-BaseNotification', 'wsrf/2004/06/wsrf-WS-ResourceProperties')}" xmlns:n="${NOTIFICATION}">n:UseNotify</GetResourceProperty>`)).text).toContain('ResourceUnknownFault'), { timeout: 60_000 });
   });
 });
 
@@ -179,7 +179,7 @@ describe('who subscribes', () => {
     const redirecting = createServer((_, response) => response.writeHead(307, { location: address() }).end());
     await new Promise<void>((resolve) => redirecting.listen(0, '127.0.0.1', resolve));
     try {
-      const tell = (policy: typeof open, url: string): Promise<void> => notify({ ctx: closed.site.ctx, codec: closed.descriptions.codec, policy, base: () => closed.base, deadlineMs: 5_000 },
+      const tell = (policy: typeof open, url: string): Promise<void> => notify({ ctx: closed.site.ctx, codec: closed.descriptions.codec, policy, base: () => closed.base, deadlineMs: 60_000 },
         { number: 1, topic: 'currentState', consumer: { address: url, properties: [] }, wrapped: true }, [{ at: 0, before: 'Running', after: 'Paused', why: '' }])
         .catch((e: unknown) => { refused.push(String(e)); });
       // The subscription was taken: nobody could know then where the name would lead.

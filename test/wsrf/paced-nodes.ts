@@ -1,4 +1,5 @@
 /** Fake nodes that do what they are asked when a conversation says that they had: until then the lease is where its clients saw it. */
+import { expect } from 'vitest';
 import { statement } from '../../src/store/db.ts';
 import type { TestSite } from '../support/site.ts';
 
@@ -32,6 +33,8 @@ export class PacedNodes {
 
   async #goOn(): Promise<void> {
     this.#held = false;
+    // That they did not answer is written down first: it would be put off again after that.
+    await expect.poll(() => this.#site.dispatcher.underWay, { interval: 5 }).toBe(0);
     await this.#site.db.query(makeDue);
     await this.#site.dispatcher.poll();
     await this.#site.settled();

@@ -39,7 +39,7 @@ describe('one agent', () => {
     expect(await agent.leave()).toBe(0);
     const next = serve();
     await next.open();
-    expect(vmOf(await next.ask({ op: 'info', id: opId(), lease: LEASE, deadlineMs: 5000 }))).toMatchObject({ state: 'running', generation: 1 });
+    expect(vmOf(await next.ask({ op: 'info', id: opId(), lease: LEASE, deadlineMs: 60_000 }))).toMatchObject({ state: 'running', generation: 1 });
     expect(await next.leave()).toBe(0);
   });
 
@@ -90,7 +90,7 @@ describe('one agent', () => {
     await agent.open();
     agent.send({ ping: 7 });
     expect(await agent.wait((l) => ('pong' in l ? l : undefined))).toMatchObject({ pong: 7, at: expect.any(Number) });
-    agent.send({ do: [{ op: 'start', id: 'x' }, { op: 'list', id: 'y', deadlineMs: 1000 }] });
+    agent.send({ do: [{ op: 'start', id: 'x' }, { op: 'list', id: 'y', deadlineMs: 60_000 }] });
     expect(codeOf(await agent.answer('x'))).toBe('BadRequest');
     expect(codeOf(await agent.answer('y'))).toBe('ok');
     agent.child.stdin.write('{"do":\n');
@@ -133,7 +133,7 @@ describe('several agents on one directory', () => {
     const request = start('i-7', 1, image);
     const [a, b] = await Promise.all([agents[0]?.ask(request), agents[1]?.ask(request)]);
     expect(a).toEqual(b);
-    const list = await agents[2]?.ask({ op: 'list', id: opId(), deadlineMs: 5000 });
+    const list = await agents[2]?.ask({ op: 'list', id: opId(), deadlineMs: 60_000 });
     expect(list?.ok === true && 'vms' in list.result ? list.result.vms.length : 0).toBe(4);
   });
 
@@ -160,7 +160,7 @@ describe('several agents on one directory', () => {
     expect(relay.stderr).toContain('connect again');
     const next = serve();
     expect((await next.open()).pid).toBe(next.child.pid);
-    expect(vmOf(await next.ask({ op: 'info', id: opId(), lease: LEASE, deadlineMs: 5000 })).state).toBe('running');
+    expect(vmOf(await next.ask({ op: 'info', id: opId(), lease: LEASE, deadlineMs: 60_000 })).state).toBe('running');
     expect(codeOf(await next.ask(leaseOp('remove', LEASE, 1)))).toBe('StaleGeneration');
   });
 
@@ -180,7 +180,7 @@ describe('several agents on one directory', () => {
     expect(await bye(older)).toContain('1.1.0-rc.1');
     expect(await older.ended).toBe(0);
     expect(await passing.ended).toBe(4);
-    const list = await newer.ask({ op: 'list', id: opId(), deadlineMs: 5000 });
+    const list = await newer.ask({ op: 'list', id: opId(), deadlineMs: 60_000 });
     expect(list).toMatchObject({ ok: true, result: { vms: [{ lease: 'i-1', state: 'running' }, { lease: 'i-2', state: 'running' }] } });
     const equal = serve({}, program);
     expect((await equal.open()).version).toBe('1.1.0-rc.1');
@@ -231,7 +231,7 @@ describe('the ground it stands on', () => {
     appendFileSync(join(state, 'leases.journal'), 'root:x:0:0\n{"format":1}\n{"lease":"i-2","form');
     const next = serve();
     await next.open();
-    const status = await next.ask({ op: 'status', id: opId(), deadlineMs: 5000 });
+    const status = await next.ask({ op: 'status', id: opId(), deadlineMs: 60_000 });
     expect(status.ok && 'status' in status.result ? status.result.status : undefined).toMatchObject({
       vms: 1, missing: [expect.stringContaining('leases.journal.damaged')],
     });

@@ -106,9 +106,9 @@ async function serviceOf(agent: Agent): Promise<Service> {
 }
 
 const lease = (n: number): string => `i-${String(n).padStart(17, '0')}`;
-const release = (id = opId()): AgentRequest => ({ op: 'release', id, deadlineMs: 5_000, why: 'the last lease has ended' });
+const release = (id = opId()): AgentRequest => ({ op: 'release', id, deadlineMs: 60_000, why: 'the last lease has ended' });
 const list = async (service: Service): Promise<readonly VmInfo[]> => {
-  const done = await service.ask({ op: 'list', id: opId(), deadlineMs: 5_000 });
+  const done = await service.ask({ op: 'list', id: opId(), deadlineMs: 60_000 });
   if (!done.ok || !('vms' in done.result)) throw new Error('no list');
   return done.result.vms;
 };
@@ -179,7 +179,7 @@ describe('an agent in a pilot', () => {
     await agent.notice('this node ends in 8 s');
     const events = await service.exits(2);
     expect(events.map((e) => e.lease).sort()).toEqual([lease(1), lease(2)]);
-    const done = await service.ask({ op: 'console', id: opId(), lease: lease(1), maxBytes: 4096, deadlineMs: 5_000 });
+    const done = await service.ask({ op: 'console', id: opId(), lease: lease(1), maxBytes: 4096, deadlineMs: 60_000 });
     expect(done.ok && 'console' in done.result ? Buffer.from(done.result.console, 'base64').toString() : '').toContain('this node ends in 8 s');
     expect(agent.vms()).toBe(1); // the paused one: a guest that stands still hears nothing
     await service.leave();
@@ -205,7 +205,7 @@ describe('a saved disk', () => {
   const pieces = async (service: Service, name: string, maxBytes: number): Promise<Buffer> => {
     const parts: Buffer[] = [];
     for (let offset = 0, total = 1; offset < total; offset += maxBytes) {
-      const done = await service.ask({ op: 'read-saved', id: opId(), lease: name, offset, maxBytes, deadlineMs: 5_000 });
+      const done = await service.ask({ op: 'read-saved', id: opId(), lease: name, offset, maxBytes, deadlineMs: 60_000 });
       if (!done.ok || !('saved' in done.result)) throw new Error(codeOf(done));
       total = done.result.totalBytes;
       parts.push(Buffer.from(done.result.saved, 'base64'));
@@ -342,7 +342,7 @@ describe('a removal with grace', () => {
     expect(vmOf(await service.ask(graceful(1, 5))).state).toBe('removed');
     // More grace than the deadline allows is cut, and the answer is still the VM's end.
     await service.ask(start(lease(2), 1, makeImage(tmp.dir)));
-    expect(vmOf(await service.ask(graceful(2, 3_600_000, 500))).state).toBe('removed');
+    expect(vmOf(await service.ask(graceful(2, 3_600_000, 4_000))).state).toBe('removed');
     expect(service.lines.filter((l) => 'event' in l)).toEqual([]);
     await service.leave();
   });

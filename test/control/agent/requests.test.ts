@@ -104,7 +104,7 @@ describe('connections', () => {
     };
   }
 
-  it('whatever bytes a peer sends, every line out is JSON and the end is orderly', { timeout: 60_000 }, async () => {
+  it('whatever bytes a peer sends, every line out is JSON and the end is orderly', async () => {
     const hello = JSON.stringify({ hello: { program: 'nimbus', version: '1', protocol: 2 } });
     const line = fc.oneof(
       fc.constant(hello), fc.string(), fc.json(), fc.constant('{"ping":1}'),

@@ -30,5 +30,5 @@ describe.skipIf(!hasPart('sea-parts'))('the self-contained executable', () => {
     const created = await run(program, ['create', 'web', '--memory', '1', '--image', makeImage(tmp.dir).path, ...state], options);
     expect(JSON.parse(created.stdout)).toMatchObject({ vm: { lease: 'web', state: 'running' } });
     expect(JSON.parse((await run(program, ['remove', 'web', ...state], options)).stdout)).toMatchObject({ vm: { state: 'removed' } });
-  }, 60_000);
+  });
 });

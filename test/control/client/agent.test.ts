@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createTransports } from '../../../src/control/client/transports.ts';
 import type { AgentRequest, ImageRef } from '../../../src/control/protocol.ts';
 import { installIdentities } from '../../../src/control/ssh/identities.ts';
@@ -14,7 +14,6 @@ import { hasPart } from '../../parts.ts';
 import { bundle } from '../agent/program.ts';
 import { collect, ctx, imageOf, isDown, isUp, listRequest, nodeRef, startRequest, watched, type Watched } from './setup.ts';
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 const bytes = Buffer.alloc(2_000_000, 'a guest');
 const image: ImageRef = imageOf(bytes);
 

@@ -63,12 +63,14 @@ describe('a channel', () => {
   test('forgives what a shell prints before the hello, and quotes it when no hello comes', async () => {
     const good = fakeNode({ hello: null });
     const bad = fakeNode({ hello: null });
-    const { when } = over([good.transport, bad.transport], { helloMs: 300 });
+    const clock = manualClock();
+    const { when } = over([good.transport, bad.transport], { helloMs: 300 }, { ...ctx, clock });
     await expect.poll(() => good.agents.length + bad.agents.length).toBe(2);
     good.agents[0]?.sayRaw('Welcome to node7\n');
     good.agents[0]?.say({ hello: { program: 'workspace-control', version: '1', protocols: [2], node: 'n', bootId: 'b', pid: 1, driver: 'qemu', at: 0 } });
     bad.agents[0]?.sayRaw('This account is currently not available.\n');
     await when(1, isUp);
+    await clock.advance(300);
     expect((await when(2, isDown)).reason).toMatch(/no hello within 300 ms; the node says "This account is currently not available\."/);
   });
 
@@ -314,11 +316,13 @@ describe('images', () => {
   test('an agent that never acknowledges ends the transfer, one that goes away loses the request', async () => {
     const stuck = storingNode(() => undefined);
     const gone = storingNode((_put, a) => a.hang('gone'));
-    const { client, when } = over([stuck.node.transport, gone.node.transport], { imageSource: source, uploadStallMs: 100 });
-    await Promise.all([when(1, isUp), when(2, isUp)]);
-    const [first, second] = await Promise.all([1, 2].map((nodeId) => collect(client, [{ nodeId, requests: [startRequest(image)] }])));
-    expect(first).toMatchObject([{ done: { ok: false, error: { code: 'DeadlineExceeded' } } }]);
-    expect(second).toMatchObject([{ lost: 'unreachable', reason: 'gone' }]);
+    const start = async (node: typeof stuck.node, uploadStallMs?: number): ReturnType<typeof collect> => {
+      const { client, when } = over([node.transport], { imageSource: source, ...(uploadStallMs === undefined ? {} : { uploadStallMs }) });
+      await when(1, isUp);
+      return collect(client, [{ nodeId: 1, requests: [startRequest(image)] }]);
+    };
+    expect(await start(stuck.node, 100)).toMatchObject([{ done: { ok: false, error: { code: 'DeadlineExceeded' } } }]);
+    expect(await start(gone.node)).toMatchObject([{ lost: 'unreachable', reason: 'gone' }]);
   });
 });
 

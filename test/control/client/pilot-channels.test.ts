@@ -22,8 +22,6 @@ import { HELLO } from './fake-agent.ts';
 import { manualClock } from './manual-clock.ts';
 import { collect, ctx, isDown, isUp, listRequest, nodeRef, quietLog, watched, type Watched } from './setup.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
-
 const KEY: ChannelKey = { slot: 'sl-0123456789ab', host: 'c7', pilot: 'aaaaaaaaaaaaaaaa' };
 const NEXT_LIFE: ChannelKey = { ...KEY, pilot: 'bbbbbbbbbbbbbbbb' };
 const access = ({ slot, host, pilot }: ChannelKey) => ({ transport: 'pilot', slot, host, pilot }) as const;
@@ -290,6 +288,6 @@ describe('with a real agent', () => {
     await dial(channels);
     await w.when(1, isUp);
     await w.client.release(1, 'scancel said:\n\u001b[31mnode is wanted');
-    await vi.waitFor(() => expect(released).toEqual(['scancel said: [31mnode is wanted']), { interval: 1, timeout: 10_000 });
+    await vi.waitFor(() => expect(released).toEqual(['scancel said: [31mnode is wanted']), { interval: 1, timeout: 60_000 });
   });
 });

@@ -13,7 +13,7 @@ import { guestImage } from '../../../src/images/builtin/guest.ts';
 import type { Agent } from '../agent/program.ts';
 import { opId } from '../agent/rig.ts';
 
-export const WAIT_MS = 30_000;
+export const WAIT_MS = 60_000;
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -131,7 +131,7 @@ async function expectBoots(job: Job, lease: string, mark: string): Promise<strin
   const file = join(job.stateDir, 'copy.qcow2');
   await writeFile(file, await savedOf(job.agent, lease));
   await run(qemuIo, ['-r', '-f', 'qcow2', '-c', `read -P ${mark} 1M 64k`, file], { ms: 30_000 });
-  expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 10_000 }))).not.toHaveProperty('backing-filename');
+  expect(JSON.parse(await run(qemuImg, ['info', '--output=json', file], { ms: 30_000 }))).not.toHaveProperty('backing-filename');
   const again = await job.start(await readFile(file), 'qcow2');
   await until('the guest again', async () => (await says(job.agent, again.lease)).includes(POWER_GUEST_SAYS));
   return file;

@@ -11,12 +11,13 @@ import { hasPart } from '../../parts.ts';
 import { atEnd, newNode, temporaryDir, until, userNic } from './fixture.ts';
 
 const run = promisify(execFile);
-const TEST_MS = 180_000;
+const TEST_MS = 600_000;
 
-async function sshWith(key: string, reach: Reach, command: string): Promise<string> {
-  const options = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=5', 'IdentitiesOnly=yes'];
+/** `patience`: seconds for the connection; a guest that is not up yet does not answer at all. */
+async function sshWith(key: string, reach: Reach, command: string, patience: number): Promise<string> {
+  const options = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', `ConnectTimeout=${patience}`, 'IdentitiesOnly=yes'];
   const args = [...options.flatMap((o) => ['-o', o]), '-i', key, '-p', `${reach.sshPort}`, `root@${reach.host}`, command];
-  return (await run('ssh', args, { timeout: 30_000 })).stdout;
+  return (await run('ssh', args, { timeout: 60_000 })).stdout;
 }
 
 describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () => {
@@ -42,11 +43,11 @@ describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () 
     const reasons: string[] = [];
     driver.watch(place, (reason) => reasons.push(reason));
 
-    const say = (command: string): Promise<string> => {
+    const say = (command: string, patience = 50): Promise<string> => {
       if (reach === null) throw new Error('no reach');
-      return sshWith(key, reach, command);
+      return sshWith(key, reach, command, patience);
     };
-    const hostname = await until('an answer of sshd', () => say('hostname').catch(() => null), 120_000);
+    const hostname = await until('an answer of sshd', () => say('hostname', 5).catch(() => null), 120_000);
     expect(hostname).toBe('guest-77\n');
     expect(await say('cat /seed/user-data')).toBe(userData);
     expect(await say('sed -n "s/^instance-id: //p" /seed/meta-data')).toBe(`"${place.lease}"\n`);
@@ -68,7 +69,7 @@ describe.skipIf(!hasPart('qemu') || !hasPart('linuxguest'))('a Linux guest', () 
     expect(await driver.find(place)).toBeNull();
     ({ reach } = await memory.restore(place, spec, never));
     driver.watch(place, (reason) => reasons.push(reason));
-    expect(await until('the guest', () => say(alive).catch(() => null), 60_000)).toBe(before);
+    expect(await until('the guest', () => say(alive, 5).catch(() => null), 120_000)).toBe(before);
     expect(reasons).toEqual([]);
 
     await say('poweroff -f').catch(() => undefined);

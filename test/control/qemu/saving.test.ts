@@ -18,7 +18,7 @@ const qemuIo = findProgram('qemu-io') ?? 'qemu-io';
 const SAVE_MS = 120_000;
 const copiesIn = async (dir: string): Promise<string[]> => (await readdir(dir)).filter((name) => /^(cop|saved)/.test(name));
 
-describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', { timeout: 90_000 }, () => {
+describe.skipIf(!hasPart('qemu'))('a disk whose agent was killed', () => {
   it('while it was saved, or when it was: the next agent is asked again and has it', async () => {
     const dir = await temporaryDir();
     const program = await bundle(dir);

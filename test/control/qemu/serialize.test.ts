@@ -50,7 +50,7 @@ async function counts(driver: Driver, place: VmPlace): Promise<string> {
 const save = ({ driver, place, spec }: Counting, signal = never, ms = WAIT_MS): Promise<void> => memoryOf(driver).save(place, spec.memoryMb, ms, signal);
 const files = async (place: VmPlace): Promise<string[]> => (await readdir(place.dir)).filter((name) => name.startsWith('memory')).sort();
 
-describe.skipIf(!hasPart('qemu'))('a VM that is serialized', { timeout: 90_000 }, () => {
+describe.skipIf(!hasPart('qemu'))('a VM that is serialized', () => {
   it('has no process and goes on where it was stopped, time after time', async () => {
     const c = await counting();
     let { pid } = c.vm;
@@ -110,7 +110,7 @@ describe.skipIf(!hasPart('qemu'))('a VM that is serialized', { timeout: 90_000 }
   });
 });
 
-describe.skipIf(!hasPart('qemu'))('a VM that cannot be serialized runs on', { timeout: 90_000 }, () => {
+describe.skipIf(!hasPart('qemu'))('a VM that cannot be serialized runs on', () => {
   it('when that is broken off, whenever that is', async () => {
     const c = await counting();
     for (const steps of [0, 5, 20, 60]) {
@@ -149,7 +149,7 @@ describe.skipIf(!hasPart('qemu'))('a VM that cannot be serialized runs on', { ti
   });
 });
 
-describe.skipIf(!hasPart('qemu'))('memory that is kept', { timeout: 90_000 }, () => {
+describe.skipIf(!hasPart('qemu'))('memory that is kept', () => {
   it('is not used when it is damaged, and stays', async () => {
     const c = await counting();
     await save(c);

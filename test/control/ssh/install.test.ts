@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Client } from 'ssh2';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectSsh, pinnedTo } from '../../../src/control/ssh/connect.ts';
 import { readPin } from '../../../src/control/ssh/hostkeys.ts';
 import { installIdentities } from '../../../src/control/ssh/identities.ts';
@@ -15,7 +15,6 @@ import { sshdSet, type Sshd, type SshdSet } from '../../fixtures/sshd.ts';
 import { hasPart } from '../../parts.ts';
 import { ctx } from '../client/setup.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
 const AGENT = fileURLToPath(new URL('../../fixtures/pipe-agent.cjs', import.meta.url));
 
 describe.skipIf(!hasPart('sshd'))('adding a node over SSH', () => {

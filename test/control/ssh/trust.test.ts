@@ -13,7 +13,6 @@ import { run, sshdSet, type Sshd, type SshdSet } from '../../fixtures/sshd.ts';
 import { hasPart } from '../../parts.ts';
 import { ctx } from '../client/setup.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
 const ED = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl';
 
 describe('known_hosts', () => {

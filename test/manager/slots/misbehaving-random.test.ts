@@ -133,7 +133,7 @@ async function everythingIsGivenBack(): Promise<void> {
   await expectSlotsSettled(w.site);
 }
 
-it('ends with everything given back', { timeout: 120_000 }, async () => {
+it('ends with everything given back', async () => {
   await fc.assert(fc.asyncProperty(fc.array(event, { minLength: 5, maxLength: 30 }), async (events) => {
     for (const e of events) {
       await happen(e);

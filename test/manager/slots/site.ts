@@ -74,7 +74,7 @@ export async function openPilotSite(config: object = {}, lrm = wordsLrm(), over:
   const pilotOf = (slotId: string, host: string): string => Buffer.from(`${slotId.slice(-6)}${host.slice(-2)}`.padEnd(8)).toString('hex');
 
   async function until<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
-    const end = performance.now() + 10_000;
+    const end = performance.now() + 60_000;
     for (;;) {
       const value = await read();
       if (holds(value)) return value;

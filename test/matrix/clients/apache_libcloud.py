@@ -35,7 +35,7 @@ class Libcloud:
 
     def wait(self, ids, state):
         if state == 'running':
-            return [node.state for node, _ in self.driver.wait_until_running(self.nodes(ids), wait_period=0.25, timeout=90)]
+            return [node.state for node, _ in self.driver.wait_until_running(self.nodes(ids), wait_period=0.25, timeout=240)]
         until(lambda: all(n.state == state for n in self.nodes(ids)))
         return [n.state for n in self.nodes(ids)]
 

@@ -5,7 +5,7 @@ from botocore.config import Config
 
 from session import ENDPOINT, INSTANCE_TYPE, play
 
-WAITER = {'Delay': 1, 'MaxAttempts': 90}
+WAITER = {'Delay': 1, 'MaxAttempts': 240}
 
 
 class Boto3:

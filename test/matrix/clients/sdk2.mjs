@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { ENDPOINT, INSTANCE_TYPE, play, SIGNATURE } from './session.mjs';
 
 const AWS = createRequire(new URL('../../clients/package.json', import.meta.url))('aws-sdk');
-const $waiter = { delay: 1, maxAttempts: 90 };
+const $waiter = { delay: 1, maxAttempts: 240 };
 
 class Sdk2 {
   version = AWS.VERSION;

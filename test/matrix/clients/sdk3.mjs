@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import * as sdk from '@aws-sdk/client-ec2';
 import { ENDPOINT, INSTANCE_TYPE, play } from './session.mjs';
 
-const WAIT = { maxWaitTime: 90, minDelay: 1, maxDelay: 1 };
+const WAIT = { maxWaitTime: 240, minDelay: 1, maxDelay: 1 };
 const { version } = createRequire(import.meta.url)('@aws-sdk/client-ec2/package.json');
 
 class Sdk3 {

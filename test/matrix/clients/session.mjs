@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 export const [MODE, ENDPOINT, IMAGE, ROW, KEY_FILE, SIGNATURE] = process.argv.slice(2);
 export const { INSTANCE_TYPE } = process.env;
 const USER_DATA = `user data of ${ROW}\n`;
-const WAIT_MS = 90_000;
+const WAIT_MS = 240_000;
 
 /** The client has no such thing; the text says why. */
 export class NotOffered extends Error {}

@@ -12,7 +12,7 @@ MODE, ENDPOINT, IMAGE, ROW, KEY_FILE = sys.argv[1:6]
 INSTANCE_TYPE = os.environ['INSTANCE_TYPE']
 SIGNATURE = sys.argv[6] if len(sys.argv) > 6 else None
 USER_DATA = 'user data of %s\n' % ROW
-WAIT_S = 90
+WAIT_S = 240
 
 
 class NotOffered(Exception):

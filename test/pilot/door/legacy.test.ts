@@ -138,7 +138,7 @@ passwords = u.HTTPPasswordMgrWithDefaultRealm()
 passwords.add_password('pilotrealm', url, 'pilotaccount', secret)
 opener = u.build_opener(u.HTTPDigestAuthHandler(passwords))
 print([opener.open(url, data=body.encode()).read().decode() for _ in range(2)])`;
-    const { stdout } = await run('/usr/bin/python3', ['-c', script, `${door.url}${LEGACY_NOTIFY_PATH}`, ACCOUNT.legacy_secret, lines(slot, 'n1', 'pilot-unreserving', 0)], { timeout: 20_000 });
+    const { stdout } = await run('/usr/bin/python3', ['-c', script, `${door.url}${LEGACY_NOTIFY_PATH}`, ACCOUNT.legacy_secret, lines(slot, 'n1', 'pilot-unreserving', 0)], { timeout: 60_000 });
     expect(stdout.trim()).toBe('[\'OK\', \'OK\']');
     expect(await messagesOf(database.db, slot)).toHaveLength(1);
   });
@@ -153,7 +153,7 @@ h = lambda s: hashlib.sha256(s.encode()).hexdigest()
 response = h(':'.join([h(user + ':nimbus-pilot:' + secret), nonce, '00000001', 'python', 'auth-int', h('POST:' + path + ':' + h(body))]))
 header = 'Digest username="%s", realm="nimbus-pilot", nonce="%s", uri="%s", algorithm=SHA-256, qop=auth-int, nc=00000001, cnonce="python", response="%s"' % (user, nonce, path, response)
 print(u.urlopen(u.Request(url + path, body.encode(), {'Authorization': header})).read().decode())`;
-    const { stdout } = await run('/usr/bin/python3', ['-c', script, door.url, '/pilot_notification/v02/', slot.id, slot.secret, slot.nonce, JSON.stringify(notification(slot))], { timeout: 20_000 });
+    const { stdout } = await run('/usr/bin/python3', ['-c', script, door.url, '/pilot_notification/v02/', slot.id, slot.secret, slot.nonce, JSON.stringify(notification(slot))], { timeout: 60_000 });
     expect(JSON.parse(stdout)).toMatchObject({ do: 'stay' });
     expect(await messagesOf(database.db, slot)).toHaveLength(1);
   });
@@ -161,7 +161,7 @@ print(u.urlopen(u.Request(url + path, body.encode(), {'Authorization': header}))
   it.skipIf(!hasPart('curl'))('curl --digest, for the line form', async () => {
     door = await openDoor(database.db, { config: ACCOUNT });
     const slot = await addSlot(database.db);
-    const { stdout } = await run('curl', ['--silent', '--digest', '--user', `pilotaccount:${ACCOUNT.legacy_secret}`, '--data-binary', lines(slot, 'n1', 'pilot-unreserving', 0), `${door.url}${LEGACY_NOTIFY_PATH}`], { timeout: 20_000 });
+    const { stdout } = await run('curl', ['--silent', '--digest', '--user', `pilotaccount:${ACCOUNT.legacy_secret}`, '--data-binary', lines(slot, 'n1', 'pilot-unreserving', 0), `${door.url}${LEGACY_NOTIFY_PATH}`], { timeout: 60_000 });
     expect(stdout).toBe('OK');
     expect(await messagesOf(database.db, slot)).toHaveLength(1);
   });
@@ -171,8 +171,8 @@ print(u.urlopen(u.Request(url + path, body.encode(), {'Authorization': header}))
     const slot = await addSlot(database.db);
     const headers = ['Connection: Upgrade', 'Upgrade: nimbus-control', 'Nimbus-Node: n1', 'Nimbus-Pilot: 0123456789abcdef'].flatMap((h) => ['--header', h]);
     // The channel stays open: curl is ended from this side as soon as it is offered.
-    const curl = run('curl', ['--silent', '--include', '--http1.1', '--digest', '--user', `${slot.id}:${slot.secret}`, ...headers, `${door.url}${CHANNEL_PATH}`], { timeout: 20_000 });
-    await expect.poll(() => door.offered.length, { interval: 10, timeout: 10_000 }).toBe(1);
+    const curl = run('curl', ['--silent', '--include', '--http1.1', '--digest', '--user', `${slot.id}:${slot.secret}`, ...headers, `${door.url}${CHANNEL_PATH}`], { timeout: 60_000 });
+    await expect.poll(() => door.offered.length, { interval: 10, timeout: 60_000 }).toBe(1);
     door.offered[0]?.stream.destroy();
     const { stdout } = await curl.catch((e: unknown) => e as { stdout: string });
     expect(stdout).toContain('HTTP/1.1 101 Switching Protocols');

@@ -9,8 +9,6 @@ import { hasPart } from '../../parts.ts';
 import { eventually, startTestSlurm, submit, type TestSlurm } from '../../support/slurm.ts';
 import { jobRequest, listed, lrmOf } from './support.ts';
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
 /** Writes what it reads and which signals come, and ends 0.3 s after the first SIGTERM. */
 const PILOT = `#!/bin/sh
 log="$1/$SLURMD_NODENAME"
@@ -73,14 +71,14 @@ async function noJobs(): Promise<void> {
 describe.skipIf(!hasPart('slurm'))('Slurm', () => {
   let lrm: Lrm;
   beforeAll(async () => {
-    await startSlurm({ nodes: 4, cpusPerNode: 4, killWaitS: 5 });
+    await startSlurm({ nodes: 4, cpusPerNode: 4, killWaitS: 20 });
     lrm = lrmFor('');
   });
   afterEach(noJobs);
   afterAll(() => slurm.stop());
 
   test('facts', async () => {
-    expect(await lrm.facts()).toMatchObject({ flavour: 'slurm', version: expect.stringMatching(/^\d+\.\d+/), graceS: 5, nodes: 4, shrinks: true, heterogeneous: true, epilogue: null });
+    expect(await lrm.facts()).toMatchObject({ flavour: 'slurm', version: expect.stringMatching(/^\d+\.\d+/), graceS: 20, nodes: 4, shrinks: true, heterogeneous: true, epilogue: null });
   });
 
   test.each([['one node', [1]], ['four nodes', [4]], ['unlike parts', [1, 2]]])('%s: every pilot reads the credentials, hears SIGTERM once, and is waited for', async (_name, nodes) => {
@@ -160,7 +158,7 @@ describe.skipIf(!hasPart('slurm'))('Slurm', () => {
     await slurm.stopDaemon('slurmctld');
     const quick = lrmFor('[pilot]\ncommand_deadline = 3\n');
     try {
-      await vi.waitFor(async () => expect(await quick.list()).toMatchObject({ kind: 'unavailable' }), { timeout: 20_000 });
+      await vi.waitFor(async () => expect(await quick.list()).toMatchObject({ kind: 'unavailable' }), { timeout: 60_000 });
       expect(await quick.submit(job([1]))).toMatchObject({ kind: 'unknown' });
       expect(await quick.cancel('1')).toMatchObject({ kind: 'unknown' });
     } finally {
@@ -191,7 +189,7 @@ describe.skipIf(!hasPart('slurm'))('Slurm', () => {
 });
 
 describe.skipIf(!hasPart('slurm'))('Slurm that preempts', () => {
-  beforeAll(() => startSlurm({ nodes: 2, preempt: { graceS: 4 } }));
+  beforeAll(() => startSlurm({ nodes: 2, preempt: { graceS: 15 } }));
   afterEach(noJobs);
   afterAll(() => slurm.stop());
 
@@ -211,14 +209,14 @@ describe.skipIf(!hasPart('slurm'))('Slurm that preempts', () => {
 describe.skipIf(!hasPart('slurm-torque'))('Torque\'s commands on Slurm', () => {
   let lrm: Lrm;
   beforeAll(async () => {
-    await startSlurm({ nodes: 4, cpusPerNode: 4, killWaitS: 5 });
+    await startSlurm({ nodes: 4, cpusPerNode: 4, killWaitS: 20 });
     lrm = lrmFor('[pilot]\nlrm = "pbs"\n[pbs]\nppn = 4\n');
   });
   afterEach(noJobs);
   afterAll(() => slurm.stop());
 
   test('facts', async () => {
-    expect(await lrm.facts()).toMatchObject({ lrm: 'pbs', flavour: 'slurm-torque', graceS: 5, nodes: 4, heterogeneous: false, shrinks: false });
+    expect(await lrm.facts()).toMatchObject({ lrm: 'pbs', flavour: 'slurm-torque', graceS: 20, nodes: 4, heterogeneous: false, shrinks: false });
   });
 
   test.each([[1], [3]])('%i nodes: every pilot reads the credentials and hears SIGTERM once', async (nodes) => {

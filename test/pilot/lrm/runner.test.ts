@@ -13,16 +13,16 @@ import { processesWith } from '../../support/processes.ts';
 const dir = mkdtempSync(join(tmpdir(), 'lrm-runner-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const here = localRunner(realClock, commandEnvironment(process.env));
-const gone = (mark: string): Promise<void> => vi.waitFor(() => expect(processesWith(mark)).toEqual([]), { timeout: 10_000 });
+const gone = (mark: string): Promise<void> => vi.waitFor(() => expect(processesWith(mark)).toEqual([]), { timeout: 60_000 });
 
 describe('commands on this machine', () => {
   test('standard input, both outputs, the exit code', async () => {
-    const ran = await here.run(['sh', '-c', 'cat; echo no >&2; exit 3'], { input: 'said\n', timeoutMs: 10_000 });
+    const ran = await here.run(['sh', '-c', 'cat; echo no >&2; exit 3'], { input: 'said\n', timeoutMs: 60_000 });
     expect(ran).toMatchObject({ code: 3, stdout: 'said\n', stderr: 'no\n', failure: null });
   });
 
   test('words are no shell\'s', async () => {
-    expect((await here.run(['printf', '%s|', '$HOME', '`id`', 'a b'], { timeoutMs: 10_000 })).stdout).toBe('$HOME|`id`|a b|');
+    expect((await here.run(['printf', '%s|', '$HOME', '`id`', 'a b'], { timeoutMs: 60_000 })).stdout).toBe('$HOME|`id`|a b|');
   });
 
   test('commands get what they need of the environment, not the rest', () => {
@@ -31,8 +31,8 @@ describe('commands on this machine', () => {
   });
 
   test('a program that is not there, and input that nobody reads', async () => {
-    expect(await here.run(['/no/such/program'], { timeoutMs: 10_000 })).toMatchObject({ code: null, failure: '/no/such/program cannot be run: there is no such program' });
-    expect(await here.run(['true'], { input: 'x'.repeat(1_000_000), timeoutMs: 10_000 })).toMatchObject({ code: 0 });
+    expect(await here.run(['/no/such/program'], { timeoutMs: 60_000 })).toMatchObject({ code: null, failure: '/no/such/program cannot be run: there is no such program' });
+    expect(await here.run(['true'], { input: 'x'.repeat(1_000_000), timeoutMs: 60_000 })).toMatchObject({ code: 0 });
   });
 
   test('out of time: it and what it started end, even those that ignore SIGTERM', async () => {
@@ -94,25 +94,25 @@ describe.skipIf(!hasPart('sshd'))('commands on a login node', () => {
         const many = await Promise.all(Array.from({ length: 20 }, (_, i) => runner.run(['sh', '-c', 'cat; echo "$0" >&2; exit 4', `it's ${i} $HOME`], { input: `in ${i}\n`, timeoutMs: 30_000 })));
         expect(many.map((r) => [r.code, r.stdout, r.stderr, r.failure])).toEqual(many.map((_, i) => [4, `in ${i}\n`, `it's ${i} $HOME\n`, null]));
 
-        expect(await runner.run(['/no/such/program'], { timeoutMs: 10_000 })).toMatchObject({ code: 127, failure: null });
+        expect(await runner.run(['/no/such/program'], { timeoutMs: 60_000 })).toMatchObject({ code: 127, failure: null });
 
         const mark = join(dir, 'remote');
         expect(await runner.run(['sh', '-c', 'while :; do sleep 0.1; done', mark], { timeoutMs: 1_500 })).toMatchObject({ code: null });
         await gone(mark);
 
         await sshd.stop();
-        expect(await runner.run(['true'], { timeoutMs: 10_000 })).toMatchObject({ code: null, failure: expect.stringContaining(`${sshd.user}@127.0.0.1`) });
+        expect(await runner.run(['true'], { timeoutMs: 60_000 })).toMatchObject({ code: null, failure: expect.stringContaining(`${sshd.user}@127.0.0.1`) });
         await sshd.start();
-        expect(await runner.run(['echo', 'again'], { timeoutMs: 10_000 })).toMatchObject({ code: 0, stdout: 'again\n' });
+        expect(await runner.run(['echo', 'again'], { timeoutMs: 60_000 })).toMatchObject({ code: 0, stdout: 'again\n' });
       } finally {
         runner.close();
       }
       const other = sshRunner(testContext(), { ...node, hostKey: readFileSync(`${key.privateFile}.pub`, 'utf8') });
-      expect(await other.run(['true'], { timeoutMs: 10_000 })).toMatchObject({ code: null, failure: expect.stringContaining('host key changed') });
+      expect(await other.run(['true'], { timeoutMs: 60_000 })).toMatchObject({ code: null, failure: expect.stringContaining('host key changed') });
       other.close();
       expect(() => sshRunner(testContext(), { ...node, hostKey: '' })).toThrow(/login_node\.host_key.*ssh-keyscan/);
     } finally {
       await set.close();
     }
-  }, 60_000);
+  });
 });

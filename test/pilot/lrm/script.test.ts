@@ -99,10 +99,10 @@ describe('Torque and OpenPBS', () => {
     try {
       child.stdin?.end(script);
       const ended = once(child, 'exit');
-      await vi.waitFor(() => readFileSync(join(dir, 'ready')), { timeout: 10_000 });
+      await vi.waitFor(() => readFileSync(join(dir, 'ready')), { timeout: 60_000 });
       // As pbs_mom does: every process of the job.
       process.kill(-(child.pid ?? 0), 'SIGTERM');
-      await vi.waitFor(() => expect(launchers()).toEqual([]), { timeout: 10_000 });
+      await vi.waitFor(() => expect(launchers()).toEqual([]), { timeout: 60_000 });
       expect(child.exitCode).toBeNull();
       writeFileSync(join(dir, 'go'), '');
       await ended;

@@ -20,11 +20,18 @@ afterAll(() => {
   }
 });
 
-const run = (argv: readonly string[], ms = 10_000, input?: string): Promise<string> =>
-  runCommand(argv, { clock, signal: within(ms), ...(input === undefined ? {} : { input }) });
+const run = (argv: readonly string[], signal = within(60_000), input?: string): Promise<string> =>
+  runCommand(argv, { clock, signal, ...(input === undefined ? {} : { input }) });
+
+/** A signal that fires when the program has said in a file that it is under way. */
+function onceWritten(name: string): AbortSignal {
+  const controller = new AbortController();
+  void pidIn(name).then(() => controller.abort());
+  return controller.signal;
+}
 
 async function ended(pid: number): Promise<boolean> {
-  const deadline = clock.monotonic() + 5_000;
+  const deadline = clock.monotonic() + 60_000;
   while ((await startTicksOf(pid)) !== null) {
     if (clock.monotonic() > deadline) return false;
     await sleep(clock, 5);
@@ -33,7 +40,7 @@ async function ended(pid: number): Promise<boolean> {
 }
 
 async function pidIn(name: string): Promise<number> {
-  const deadline = clock.monotonic() + 5_000;
+  const deadline = clock.monotonic() + 60_000;
   for (;;) {
     try {
       const text = readFileSync(join(dir, name), 'utf8');
@@ -52,7 +59,7 @@ async function pidIn(name: string): Promise<number> {
 describe('a program of the node', () => {
   it('gives its output and takes input; its words are arguments, not shell', async () => {
     expect(await run(['/bin/echo', '$HOME; false', '`id`'])).toBe('$HOME; false `id`\n');
-    expect(await run(['/usr/bin/tee', join(dir, 'out')], 10_000, '42\n')).toBe('42\n');
+    expect(await run(['/usr/bin/tee', join(dir, 'out')], undefined, '42\n')).toBe('42\n');
     expect(readFileSync(join(dir, 'out'), 'utf8')).toBe('42\n');
   });
 
@@ -67,14 +74,14 @@ describe('a program of the node', () => {
 
   it('is ended with its children when the time is over', async () => {
     const script = `sleep 600 & echo $! > ${dir}/child; echo $$ > ${dir}/shell; wait`;
-    await expect(run(['/bin/sh', '-c', script], 300)).rejects.toThrow('did not end in time and was ended');
+    await expect(run(['/bin/sh', '-c', script], onceWritten('shell'))).rejects.toThrow('did not end in time and was ended');
     expect(await ended(await pidIn('shell'))).toBe(true);
     expect(await ended(await pidIn('child'))).toBe(true);
   });
 
   it('is killed when it ignores SIGTERM', async () => {
     const script = `trap '' TERM; echo $$ > ${dir}/deaf; while :; do sleep 0.05; done`;
-    const failure = await run(['/bin/sh', '-c', script], 300).catch((e: unknown) => e as CommandError);
+    const failure = await run(['/bin/sh', '-c', script], onceWritten('deaf')).catch((e: unknown) => e as CommandError);
     expect(failure).toBeInstanceOf(CommandError);
     expect((failure as CommandError).gone).toBeUndefined();
     expect(await ended(await pidIn('deaf'))).toBe(true);

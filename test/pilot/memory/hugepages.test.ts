@@ -2,14 +2,14 @@
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createHugepages } from '../../../src/pilot/program/memory/hugepages.ts';
 import { readMemInfo } from '../../../src/pilot/program/memory/none.ts';
 import type { NodeSettings } from '../../../src/pilot/program/types.ts';
+import type { NodeLock } from '../../../src/pilot/program/lock.ts';
 import { hasPart } from '../../parts.ts';
+import { holdHugePages, HUGE_PAGES as POOL } from '../../support/huge-pages.ts';
 import { settingsIn, testContext, within } from './fake-xl.ts';
-
-const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
 
 function standIn(pages: number): { file: string; settings: NodeSettings } {
   const sysDir = mkdtempSync(join(tmpdir(), 'huge-'));
@@ -21,8 +21,14 @@ function standIn(pages: number): { file: string; settings: NodeSettings } {
 const pagesIn = (file: string): number => Number(readFileSync(file, 'utf8'));
 
 describe.skipIf(!hasPart('hugepages'))('the kernel of this machine', () => {
-  const before = hasPart('hugepages') ? pagesIn(POOL) : 0;
+  let pool: NodeLock;
+  let before = 0;
+  beforeAll(async () => {
+    pool = await holdHugePages();
+    before = pagesIn(POOL);
+  });
   afterEach(() => writeFileSync(POOL, `${before}`));
+  afterAll(() => pool.release());
 
   it('reserves huge pages and takes them back', async () => {
     const mechanism = createHugepages({ ...settingsIn('/nowhere'), become: [] }, testContext);

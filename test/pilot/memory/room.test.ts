@@ -205,7 +205,7 @@ describe('several pilots on a node', () => {
       expect(node.hostMb()).toBe(node.baselineMb);
       expect(readdirSync(node.settings.stateBase)).toEqual([]);
     }), { numRuns: 25 });
-  }, 120_000);
+  });
 });
 
 const firstOfEach = (batch: readonly Step[]): Step[] => batch.filter((s, i) => batch.findIndex((t) => t.pilot === s.pilot) === i);

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../../src/control/agent/clock.ts';
 import { createXl, parseList } from '../../../src/pilot/program/memory/xl.ts';
 import type { MemoryMechanism } from '../../../src/pilot/program/types.ts';
-import { FakeXl, settingsIn, testContext as ctx, within } from './fake-xl.ts';
+import { afterCalls, FakeXl, settingsIn, testContext as ctx, within } from './fake-xl.ts';
 import type { XlState } from './fake-xl.ts';
 
 const TARGET = { mb: 512, beforeMb: 2007, afterMb: 1495 };
@@ -82,8 +82,8 @@ describe('a Xen host', () => {
   });
 
   it('is not restored when dom0 does not come back in time', async () => {
-    const { mechanism } = host({ dom0: { mb: 1495, target: 1495 }, mbPerSecond: 0 });
-    await expect(mechanism.restore(TARGET, within(500))).rejects.toThrow('dom0 was not brought back to 2007 MB');
+    const { xl, mechanism } = host({ dom0: { mb: 1495, target: 1495 }, mbPerSecond: 0 });
+    await expect(mechanism.restore(TARGET, afterCalls(xl, 'list', 2))).rejects.toThrow('dom0 was not brought back to 2007 MB');
   });
 
   it('never takes from dom0 what it has beyond the target', async () => {

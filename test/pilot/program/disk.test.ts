@@ -60,7 +60,7 @@ describe.skipIf(!hasPart('mounts'))('a full disk', () => {
     const base = tiny();
     const service = new Service(SLOT);
     await service.start();
-    const pilot = node.reserve({ credentials: service.credentials, grace: 4, config: { other: { statedir: base } } });
+    const pilot = node.reserve({ credentials: service.credentials, grace: 60, config: { other: { statedir: base } } });
     await pilot.says('the service knows');
     fill(base);
     pilot.signal('SIGTERM');

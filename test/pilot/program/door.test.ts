@@ -41,7 +41,7 @@ it('every message is taken once, the channel is handed over, and the end is know
   const slot = await addSlot(database.db);
   const pilot = begin(slot, ['--credentials', '-'], credentials(slot, true));
   await pilot.says('the channel to the service is open');
-  await expect.poll(() => door.offered.length, { interval: 5, timeout: 10_000 }).toBe(1);
+  await expect.poll(() => door.offered.length, { interval: 5, timeout: 60_000 }).toBe(1);
   expect(door.offered[0]?.key).toMatchObject({ slot: slot.id, host: 'node7' });
   pilot.signal('SIGTERM');
   expect(await pilot.ended).toBe(5);

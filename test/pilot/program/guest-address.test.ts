@@ -69,7 +69,7 @@ it.skipIf(!canMount)('that is loopback by the node’s own /etc/hosts, though it
   const looked = spawnSync('unshare', [
     '-m', 'sh', '-ec', 'mount --bind "$0" /etc/hosts; exec "$@"', hosts, process.execPath, node.program,
     '--reserveslot', '-m', '64', '-d', '600', '-g', '20', '-i', SLOT, '-p', config, '-s', '-v', '--evaluate',
-  ], { encoding: 'utf8', timeout: 20_000 });
+  ], { encoding: 'utf8', timeout: 60_000 });
   const why = '[other] guestaddress: node7.example.org is 127.0.1.1 on this node, where users elsewhere do not get; name an address, or mend /etc/hosts here';
   expect([looked.status, looked.stdout.split('\n').filter((line) => line.startsWith('WRONG'))]).toEqual([3, [`WRONG  ${why}`]]);
 });

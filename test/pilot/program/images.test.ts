@@ -87,7 +87,7 @@ it('no more is kept than cacheMb says: what no slot uses goes', async () => {
 it.skipIf(!hasPart('qemu'))('what QEMU is faster with is measured once', async () => {
   const measured = (): string | undefined => (existsSync(join(cacheDir(), 'accelerator.json')) ? readFileSync(join(cacheDir(), 'accelerator.json'), 'utf8') : undefined);
   const first = await pilot(1, config('qemu'));
-  await expect.poll(measured, { timeout: 30_000 }).toBeDefined();
+  await expect.poll(measured, { timeout: 60_000 }).toBeDefined();
   const before = measured();
   first.signal('SIGTERM');
   await first.ended;

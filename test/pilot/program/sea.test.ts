@@ -31,5 +31,5 @@ describe.skipIf(!hasPart('sea-parts'))('the self-contained executable', () => {
     expect(stdout).toContain('room is made');
     expect(stdout).toContain('left=0');
     expect(existsSync(join(dir, 'state')) ? readdirSync(join(dir, 'state')).filter((f) => f.startsWith('sl-')) : []).toEqual([]);
-  }, 60_000);
+  });
 });

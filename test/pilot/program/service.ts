@@ -6,8 +6,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Credentials, MessageState, Notification, PilotMessage } from '../../../src/pilot/protocol.ts';
+import { freePort } from '../../fixtures/sshd.ts';
 
 export type Behaviour = 'answer' | 'hang' | 'cut' | 'release' | { readonly status: number; readonly body?: string; readonly headers?: Record<string, string> };
 
@@ -57,8 +58,8 @@ class Wire {
       socket.on('error', () => undefined).once('close', () => this.#sockets.delete(socket));
     });
     if (onUpgrade !== undefined) server.on('upgrade', (request, socket) => onUpgrade(request, socket as Socket));
+    this.#port ||= await freePort('127.0.0.1');
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(this.#port, '127.0.0.1', resolve));
-    this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
   }
 

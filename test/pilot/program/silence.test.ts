@@ -29,7 +29,7 @@ beforeEach(async () => {
 afterEach(async () => {
   channel?.close();
   await service.stop();
-  await vi.waitFor(() => expect(processesWith(mark())).toEqual([]), { timeout: 10_000 });
+  await vi.waitFor(() => expect(processesWith(mark())).toEqual([]), { timeout: 60_000 });
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -62,5 +62,5 @@ it('is given up when nothing has come for a minute, and opened again', async () 
   await manual.advance(15_000);
   expect(first.destroyed).toBe(true);
   expect((await served(1)).destroyed).toBe(false);
-  await vi.waitFor(() => expect(processesWith(mark())).toHaveLength(1), { timeout: 10_000 });
+  await vi.waitFor(() => expect(processesWith(mark())).toHaveLength(1), { timeout: 60_000 });
 });
