@@ -7,7 +7,7 @@ import { realClock } from '../../src/platform/real.ts';
 import { startPrivateSlurm, type PrivateSlurm, type PrivateSlurmOptions } from '../../src/demo/slurm/index.ts';
 
 const POLL_MS = 50;
-const JOB_MS = 30_000;
+const JOB_MS = 90_000;
 
 /** `root` is for the test's own files and goes with the Slurm. */
 export interface TestSlurm extends PrivateSlurm {
@@ -16,7 +16,7 @@ export interface TestSlurm extends PrivateSlurm {
 
 export async function startTestSlurm(options: Omit<PrivateSlurmOptions, 'dir'> = {}): Promise<TestSlurm> {
   const root = mkdtempSync(join(tmpdir(), 'slurm-'));
-  const remove = (): void => rmSync(root, { recursive: true, force: true });
+  const remove = (): void => rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   try {
     const slurm = await startPrivateSlurm({ ...options, dir: join(root, 's') });
     return { ...slurm, root, stop: () => slurm.stop().finally(remove) };
