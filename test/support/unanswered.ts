@@ -6,6 +6,6 @@ import type { TestSite } from './site.ts';
 const open = statement<{ error: string | null }>('test-open-errors', "SELECT error FROM intent WHERE state = 'open'");
 
 export async function unanswered({ db, dispatcher }: Pick<TestSite, 'db' | 'dispatcher'>): Promise<void> {
-  await expect.poll(async () => [...new Set((await db.query(open)).map((i) => i.error))], { interval: 5, timeout: 10_000 }).toEqual(['no answer']);
-  await expect.poll(() => dispatcher.underWay, { interval: 5, timeout: 10_000 }).toBe(0);
+  await expect.poll(async () => [...new Set((await db.query(open)).map((i) => i.error))], { interval: 5, timeout: 60_000 }).toEqual(['no answer']);
+  await expect.poll(() => dispatcher.underWay, { interval: 5, timeout: 60_000 }).toBe(0);
 }
