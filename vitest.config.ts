@@ -9,7 +9,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     // None waits for so long where all is well: a machine may be busy, and a test says itself what does not come.
-    testTimeout: 240_000,
+    testTimeout: 300_000,
     hookTimeout: 300_000,
     expect: { poll: { timeout: 60_000 } },
     teardownTimeout: 30_000,

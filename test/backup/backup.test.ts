@@ -139,7 +139,7 @@ describe('a round', () => {
     await site.close();
   });
 
-  it('carries any text', { timeout: 120_000 }, async () => {
+  it('carries any text', { timeout: 360_000 }, async () => {
     await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 40 }), async (text) => {
       const value = text.replaceAll('\0', '').replace(/[\uD800-\uDFFF]/g, '');
       await keep.db.query(statement('test-clear', 'TRUNCATE account CASCADE'));
@@ -302,7 +302,7 @@ describe('a restoration that fails leaves everything as it was', () => {
     await restoredNow();
   });
 
-  it('whichever statement the connection is lost at: nothing has changed, or all has', { timeout: 170_000 }, async () => {
+  it('whichever statement the connection is lost at: nothing has changed, or all has', { timeout: 480_000 }, async () => {
     const real = pg.Client.prototype.query as (...args: unknown[]) => unknown;
     let said = 0;
     let lostAt = Infinity;
@@ -354,7 +354,7 @@ describe('a restoration that fails leaves everything as it was', () => {
     await holder.query('BEGIN');
     await holder.query('LOCK TABLE lease IN ACCESS SHARE MODE');
     const failed = expect(tried()).rejects.toThrow(/what was there before is as it was: canceling statement due to user request$/);
-    await expect.poll(async () => (await watcher.query("SELECT FROM pg_stat_activity WHERE application_name = 'nimbus-restore' AND wait_event_type = 'Lock'")).rowCount, { timeout: 30_000 }).toBe(1);
+    await expect.poll(async () => (await watcher.query("SELECT FROM pg_stat_activity WHERE application_name = 'nimbus-restore' AND wait_event_type = 'Lock'")).rowCount, { timeout: 60_000 }).toBe(1);
     await watcher.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'nimbus-restore'");
     await failed;
     await Promise.all([holder.end(), watcher.end()]);

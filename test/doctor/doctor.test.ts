@@ -13,7 +13,7 @@ import { commandEnvironment, localRunner } from '../../src/pilot/lrm/runner.ts';
 import { REALM } from '../../src/pilot/protocol.ts';
 import { configSchema, type Config } from '../../src/platform/config.ts';
 import { realClock } from '../../src/platform/real.ts';
-import { freePort } from '../fixtures/sshd.ts';
+import { freePort } from '../support/ports.ts';
 import { testContext } from '../support/context.ts';
 
 const VERSION = '1.2.3';

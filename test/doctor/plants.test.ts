@@ -21,7 +21,7 @@ import { insertSlots } from '../../src/store/slots.ts';
 import type { NodeAdminRow } from '../../src/store/nodes-admin.ts';
 import { echo, fakeNode, succeed } from '../control/client/fake-agent.ts';
 import { overTransports } from '../control/client/setup.ts';
-import { freePort } from '../fixtures/sshd.ts';
+import { freePort } from '../support/ports.ts';
 import { hasPart } from '../parts.ts';
 import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';

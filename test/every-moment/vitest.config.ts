@@ -11,9 +11,9 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     reporters: ['verbose'],
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
-    expect: { poll: { timeout: 20_000 } },
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 60_000 } },
     teardownTimeout: 30_000,
   },
 });

@@ -27,7 +27,7 @@ async function nimbus(...args: string[]): Promise<Ran> {
     .then((r) => ({ code: 0, ...r }), (e: unknown) => e as Ran);
 }
 const state = async (id: string): Promise<string> => (await serve.admin<{ state: string }>('lease', 'show', id)).state;
-const becomes = (id: string, what: string): Promise<void> => vi.waitFor(async () => expect(await state(id)).toBe(what), { timeout: 20_000 });
+const becomes = (id: string, what: string): Promise<void> => vi.waitFor(async () => expect(await state(id)).toBe(what), { timeout: 60_000 });
 
 async function lease(zone: string): Promise<string> {
   const { body } = await askAs(serve, keys)({ 'Action': 'RunInstances', 'ImageId': 'nimbus-guest', 'MinCount': '1', 'MaxCount': '1', 'Placement.AvailabilityZone': zone });
@@ -96,12 +96,12 @@ describe('events', () => {
       await vi.waitFor(async () => {
         if (seen.length === 0) first = await lease('n2');
         expect(seen.map((e) => e.lease)).toContain(first);
-      }, { timeout: 25_000 });
+      }, { timeout: 60_000 });
       await serve.stop({ keep: true });
       serve = await startServe(SITE.replace(/\[\[local_nodes\]\]\nname = "n3"[^]*/, ''), serve.root);
       const second = await lease('n2');
       await serve.admin('lease', 'destroy', second);
-      await vi.waitFor(() => expect(seen.filter((e) => e.lease === second).at(-1)?.to).toBe('Terminated'), { timeout: 20_000 });
+      await vi.waitFor(() => expect(seen.filter((e) => e.lease === second).at(-1)?.to).toBe('Terminated'), { timeout: 60_000 });
       expect(seen.filter((e) => e.lease === second).map((e) => e.to)[0]).toBe('Unpropagated');
       expect(new Set(seen.map((e) => e.cursor)).size).toBe(seen.length);
       const { events } = await serve.admin<{ events: unknown[] }>('lease', 'show', second);
@@ -137,7 +137,7 @@ describe('doctor', () => {
     expect(about(down.found, 'service')).toEqual([expect.stringMatching(/^warn: no service answers/)]);
     for (const check of ['schema', 'image directory', 'pools', 'VMM nodes', 'agents']) expect(about(down.found, check)).toEqual(about(running.found, check));
     // What it opened is closed: nothing of it runs, and the service can start.
-    await vi.waitFor(() => expect(processesWith(serve.dataDir)).toEqual([]), { timeout: 20_000 });
+    await vi.waitFor(() => expect(processesWith(serve.dataDir)).toEqual([]), { timeout: 60_000 });
     renameSync(join(serve.root, image), join(file, image));
     serve = await startServe(SITE.replace(/\[\[local_nodes\]\]\nname = "n3"[^]*/, ''), serve.root);
     expect((await findings()).code).toBe(0);

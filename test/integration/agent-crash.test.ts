@@ -22,7 +22,7 @@ import { testContext } from '../support/context.ts';
 import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
 import { deadline, oneIn } from '../support/moments.ts';
-import { processesWith } from '../support/processes.ts';
+import { processesWith, signal } from '../support/processes.ts';
 import { urlOf } from '../support/services.ts';
 
 const AGENT = fileURLToPath(new URL('../../dist/workspace-control.cjs', import.meta.url));
@@ -69,8 +69,8 @@ class Node {
   /** The agent that runs is ended first, so that the next one has the plan and counts from its own start. */
   async plan(at: readonly string[] | null, past: readonly string[] = []): Promise<void> {
     plan(this.root, this.bridge, at, past);
-    for (const p of this.agents()) process.kill(p, 'SIGKILL');
-    await expect.poll(() => readdirSync(join(this.root, 'notes')), { timeout: 30_000 }).toContain('steps');
+    for (const p of this.agents()) signal(p, 'SIGKILL');
+    await expect.poll(() => readdirSync(join(this.root, 'notes')), { timeout: 60_000 }).toContain('steps');
   }
 
   agents = (): number[] => processesWith(this.stateDir).filter((p) => p.argv.includes('mortal-agent.cjs')).map((p) => p.pid);
@@ -83,7 +83,7 @@ class Node {
     const token = `life-${this.lives += 1}`;
     // While its agent is away the node has no room: asked again, with the same token.
     const request = { minCount: 2, maxCount: 2, image: await this.addImage(token), clientToken: token };
-    const ids = (await vi.waitFor(() => leases.create(caller, request), { timeout: 30_000, interval: 20 })).leases.map((l) => l.id).sort();
+    const ids = (await vi.waitFor(() => leases.create(caller, request), { timeout: 60_000, interval: 20 })).leases.map((l) => l.id).sort();
     await this.until(ids, 'Running');
     expect(await this.database.db.query(taken)).toEqual([{ n: 2 }]);
     await leases.reboot(caller, ids);
@@ -111,9 +111,9 @@ class Node {
   }
 
   async until(ids: readonly string[], state: string, reason: string | null = null): Promise<void> {
-    await expect.poll(() => this.database.db.query(states, [ids]), { timeout: 60_000, interval: 10, message: `after a kill at ${this.died() ?? 'no step'}` })
+    await expect.poll(() => this.database.db.query(states, [ids]), { timeout: 120_000, interval: 10, message: `after a kill at ${this.died() ?? 'no step'}` })
       .toEqual(ids.map((id) => ({ id, state, reason })));
-    await expect.poll(() => this.database.db.query(open), { timeout: 30_000, interval: 10 }).toEqual([{ n: 0 }]);
+    await expect.poll(() => this.database.db.query(open), { timeout: 60_000, interval: 10 }).toEqual([{ n: 0 }]);
   }
 
   /** A lease is serialized and goes on. Tells how many steps there were when that was asked for, and when it ran again. */
@@ -121,13 +121,13 @@ class Node {
     const { leases, workspaces } = this.service.manager;
     const caller = callerOf(this.account, { name: CALLER });
     const request = { minCount: 1, maxCount: 1, image, clientToken: `life-${this.lives += 1}` };
-    const ids = (await vi.waitFor(() => leases.create(caller, request), { timeout: 30_000, interval: 20 })).leases.map((l) => l.id);
+    const ids = (await vi.waitFor(() => leases.create(caller, request), { timeout: 60_000, interval: 20 })).leases.map((l) => l.id);
     // Its answer may be the step at which the agent dies.
-    const said = (): Promise<string> => vi.waitFor(async () => (await leases.console(caller, ids[0] ?? '')).bytes.toString(), { timeout: 30_000, interval: 20 });
+    const said = (): Promise<string> => vi.waitFor(async () => (await leases.console(caller, ids[0] ?? '')).bytes.toString(), { timeout: 60_000, interval: 20 });
     await this.until(ids, 'Running');
     const [workspace] = await workspaces.list(caller);
     const change = (to: 'serialize' | 'start'): Promise<void> => workspaces.change(caller, { number: workspace?.number ?? 0 }, { to });
-    await expect.poll(said, { timeout: 30_000 }).not.toBe('');
+    await expect.poll(said, { timeout: 60_000 }).not.toBe('');
     const from = this.steps().length;
     await change('serialize');
     await this.until(ids, 'Serialized');
@@ -137,7 +137,7 @@ class Node {
     const to = this.steps().length;
     const after = `what it said after a kill at ${this.died() ?? 'no step'}`;
     if (image === COUNTING) {
-      await expect.poll(async () => (await said()).length, { timeout: 30_000, message: after }).toBeGreaterThan(before.length + 2);
+      await expect.poll(async () => (await said()).length, { timeout: 60_000, message: after }).toBeGreaterThan(before.length + 2);
       expect(countedOn(await said()), `${after}: ${await said()}`).toBe(true);
     } else {
       expect(await said(), after).toBe(before);
@@ -215,8 +215,8 @@ async function walk(driver: 'simulated' | 'qemu', every: number): Promise<void> 
 }
 
 describe('an agent may be killed', () => {
-  it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walk('simulated', 1));
-  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: deadline(300_000) }, () => walk('qemu', oneIn(9)));
+  it('at each of its steps, with simulated VMs', { timeout: 600_000 }, () => walk('simulated', 1));
+  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: deadline(600_000) }, () => walk('qemu', oneIn(9)));
 });
 
 /** What happens between is the agent's and QEMU's: the VM goes on, with its memory, whenever the agent dies. */
@@ -235,6 +235,6 @@ async function walkSerializing(driver: 'simulated' | 'qemu', every: number): Pro
 }
 
 describe('an agent may be killed while a VM is serialized and goes on', () => {
-  it('at each of its steps, with simulated VMs', { timeout: 300_000 }, () => walkSerializing('simulated', 1));
-  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: deadline(300_000) }, () => walkSerializing('qemu', oneIn(3)));
+  it('at each of its steps, with simulated VMs', { timeout: 600_000 }, () => walkSerializing('simulated', 1));
+  it.skipIf(!hasPart('qemu') || !hasPart('root'))('at its steps with QEMU', { timeout: deadline(600_000) }, () => walkSerializing('qemu', oneIn(3)));
 });

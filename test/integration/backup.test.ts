@@ -35,7 +35,7 @@ function program({ config = 'nimbus.toml', dieAt }: { config?: string; dieAt?: s
   const named = ['fsck', 'backup', 'restore'].includes(args[0] ?? '') ? ['--config', join(root, config)] : [];
   const before = dieAt === undefined ? [] : ['--import', DIE_AT];
   return new Promise((resolve) => {
-    execFile(process.execPath, [...before, NIMBUS, ...args, '--data', dataDir, '--json', ...named], { timeout: 100_000, maxBuffer: 2 ** 26, env: { ...process.env, DIE_AT: dieAt } }, (e, stdout, err) => {
+    execFile(process.execPath, [...before, NIMBUS, ...args, '--data', dataDir, '--json', ...named], { timeout: 240_000, maxBuffer: 2 ** 26, env: { ...process.env, DIE_AT: dieAt } }, (e, stdout, err) => {
       resolve({ code: e === null ? 0 : typeof e.code === 'number' ? e.code : e.signal ?? -1, out: stdout === '' ? null : JSON.parse(stdout), err });
     });
   });
@@ -56,7 +56,7 @@ const run = async (count: number): Promise<string[]> => {
 };
 const states = async (): Promise<Map<string, string>> => new Map((await (serve as Serve).admin<LeaseView[]>('lease', 'list', '--all')).map((l) => [l.id, l.state]));
 async function until(ids: readonly string[], state: string): Promise<void> {
-  const end = performance.now() + 30_000;
+  const end = performance.now() + 120_000;
   for (;;) {
     const now = await states();
     if (ids.every((id) => now.get(id) === state)) return;
@@ -65,7 +65,7 @@ async function until(ids: readonly string[], state: string): Promise<void> {
 }
 const clean = async (): Promise<void> => expect(await nimbus('fsck')).toMatchObject({ code: 0, out: { problems: [] }, err: '' });
 
-it('an old backup: VMs since are removed, leases whose VMs are gone end, generations catch up', { timeout: 170_000 }, async () => {
+it('an old backup: VMs since are removed, leases whose VMs are gone end, generations catch up', { timeout: 480_000 }, async () => {
   await start();
   await connect();
   const [kept = '', ended = '', moved = ''] = await run(3);
@@ -108,7 +108,7 @@ it('an old backup: VMs since are removed, leases whose VMs are gone end, generat
   await clean();
 });
 
-it('a lost data directory: a new one from the backup, with the same keys and users', { timeout: 120_000 }, async () => {
+it('a lost data directory: a new one from the backup, with the same keys and users', { timeout: 360_000 }, async () => {
   await start();
   await connect();
   const file = join((serve as Serve).root, 'site.backup');
@@ -125,7 +125,7 @@ it('a lost data directory: a new one from the backup, with the same keys and use
   await clean();
 });
 
-it('a restoration that is killed: before its commit what was there is there and serves, after it the next start finishes', { timeout: 240_000 }, async () => {
+it('a restoration that is killed: before its commit what was there is there and serves, after it the next start finishes', { timeout: 600_000 }, async () => {
   await start();
   await connect();
   const { root, dataDir } = serve as Serve;
@@ -163,11 +163,11 @@ it('a restoration that is killed: before its commit what was there is there and 
   await until([first], 'Running');
   expect((await states()).size).toBe(1);
   // What was added since is shown, and stays.
-  await expect.poll(async () => ((await nimbus('fsck', '--repair')).out as FsckReport).problems.map((p) => [p.rule, p.of]), { timeout: 30_000 }).toEqual([['image-unknown', `ada/${thesis.id}.raw`]]);
+  await expect.poll(async () => ((await nimbus('fsck', '--repair')).out as FsckReport).problems.map((p) => [p.rule, p.of]), { timeout: 60_000 }).toEqual([['image-unknown', `ada/${thesis.id}.raw`]]);
   expect(readFileSync(join(dataDir, 'images', 'ada', `${thesis.id}.raw`)).equals(Buffer.alloc(1024, 3))).toBe(true);
 });
 
-it('a private database moves to a server of the site', { timeout: 170_000 }, async () => {
+it('a private database moves to a server of the site', { timeout: 480_000 }, async () => {
   const own = await openEmptyDatabase();
   await own.db.close();
   const { user = '', password = '', database = '', host = '' } = own.address;
@@ -196,7 +196,7 @@ it('a private database moves to a server of the site', { timeout: 170_000 }, asy
   }
 });
 
-it('an image directory of another database: no start, no restoration, no look', { timeout: 120_000 }, async () => {
+it('an image directory of another database: no start, no restoration, no look', { timeout: 360_000 }, async () => {
   await start();
   const { root, dataDir } = serve as Serve;
   const file = join(root, 'site.backup');
@@ -216,7 +216,7 @@ it('an image directory of another database: no start, no restoration, no look', 
   await clean();
 });
 
-it('fsck without a service asks the agents itself, mends, and leaves the work to the next service', { timeout: 120_000 }, async () => {
+it('fsck without a service asks the agents itself, mends, and leaves the work to the next service', { timeout: 360_000 }, async () => {
   await start();
   await connect();
   const ids = await run(2);

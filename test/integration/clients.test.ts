@@ -27,14 +27,14 @@ const env = (): NodeJS.ProcessEnv => ({
 async function python(script: string): Promise<string> {
   const file = join(mkdtempSync(join(tmpdir(), 'py-')), 'script.py');
   writeFileSync(file, script);
-  return (await run('/usr/bin/python3', [file, serve.ec2], { env: env(), timeout: 110_000 })).stdout;
+  return (await run('/usr/bin/python3', [file, serve.ec2], { env: env(), timeout: 240_000 })).stdout;
 }
 
 describe.skipIf(!hasPart('awscli'))('aws command line', () => {
   const aws = async (...args: string[]): Promise<string> =>
-    (await run('/usr/bin/aws', ['ec2', ...args, '--endpoint-url', serve.ec2], { env: env(), timeout: 110_000 })).stdout;
+    (await run('/usr/bin/aws', ['ec2', ...args, '--endpoint-url', serve.ec2], { env: env(), timeout: 240_000 })).stdout;
 
-  it('sees zones, regions, types, images, key pairs and tags', { timeout: 60_000 }, async () => {
+  it('sees zones, regions, types, images, key pairs and tags', { timeout: 600_000 }, async () => {
     expect(JSON.parse(await aws('describe-availability-zones'))).toMatchObject({ AvailabilityZones: [{ ZoneName: 'default', State: 'available', RegionName: 'nimbus' }] });
     expect(JSON.parse(await aws('describe-regions'))).toMatchObject({ Regions: [{ RegionName: 'nimbus' }] });
     const types = JSON.parse(await aws('describe-instance-types')) as { InstanceTypes: Array<{ InstanceType: string }> };
@@ -51,7 +51,7 @@ describe.skipIf(!hasPart('awscli'))('aws command line', () => {
 });
 
 describe.skipIf(!hasPart('boto3'))('boto3', () => {
-  it('leases through the resource interface and its waiters', { timeout: 120_000 }, async () => {
+  it('leases through the resource interface and its waiters', { timeout: 360_000 }, async () => {
     const out = await python(`
 import sys, boto3
 from botocore.exceptions import ClientError

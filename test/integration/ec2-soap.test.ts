@@ -16,7 +16,7 @@ import { NIMBUS, startServe, type Serve } from '../support/serve.ts';
 const run = promisify(execFile);
 const dir = mkdtempSync(join(tmpdir(), 'ec2-soap-'));
 const CLIENTS = join(import.meta.dirname, '../clients');
-const TIMES = { timeout: 110_000, maxBuffer: 2 ** 24 };
+const TIMES = { timeout: 240_000, maxBuffer: 2 ** 24 };
 
 let serve: Serve;
 let files: string[] = [];
@@ -35,7 +35,7 @@ beforeAll(async () => {
   writeFileSync(other[0], stranger.certificate);
   writeFileSync(other[1], stranger.key);
   files = [made.certificate, made.key, ...other];
-}, 120_000);
+}, 360_000);
 afterAll(async () => {
   expect(await serve.stop()).toBe(0);
   rmSync(dir, { recursive: true, force: true });
@@ -49,18 +49,18 @@ const whatIsSeen = (version: string): Record<string, unknown> => ({
 });
 
 describe.skipIf(!hasPart('xmlsec'))('zeep with xmlsec', () => {
-  it.each(SOAP_VERSIONS)('leases through version %s', { timeout: 120_000 }, async (version) => {
+  it.each(SOAP_VERSIONS)('leases through version %s', { timeout: 360_000 }, async (version) => {
     const { stdout } = await run('/usr/bin/python3', ['-W', 'ignore', join(CLIENTS, 'zeep/ec2.py'), serve.ec2, version, 'nimbus-guest', ...files], TIMES);
     expect(JSON.parse(stdout)).toEqual({ ...whatIsSeen(version), running: [true, 2] });
   });
 
-  it('leases with a certificate of the grid’s authority, once its name is the user’s', { timeout: 120_000 }, async () => {
+  it('leases with a certificate of the grid’s authority, once its name is the user’s', { timeout: 360_000 }, async () => {
     const session = (): Promise<{ stdout: string }> => run('/usr/bin/python3', ['-W', 'ignore', join(CLIENTS, 'zeep/ec2.py'), serve.ec2, '2009-08-15', 'nimbus-guest', grid.certificate, grid.key, ...files.slice(2)], TIMES);
     await expect(session()).rejects.toMatchObject({ stderr: expect.stringContaining(`No user of this site has the certificate ${grid.dn}`) });
     await serve.admin('user', 'dn', 'ada', '--add', grid.dn);
     // That a name is unknown is remembered for a second.
     let stdout = '';
-    await expect.poll(() => session().then((done) => { stdout = done.stdout; return ''; }, (e: { stderr: string }) => e.stderr), { timeout: 100_000 }).toBe('');
+    await expect.poll(() => session().then((done) => { stdout = done.stdout; return ''; }, (e: { stderr: string }) => e.stderr), { timeout: 120_000 }).toBe('');
     expect(JSON.parse(stdout)).toMatchObject({ running: [true, 2], deleted: true });
   });
 });

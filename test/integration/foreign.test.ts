@@ -46,7 +46,7 @@ beforeAll(async () => {
   await alice({ 'Action': 'CreateTags', 'ResourceId.1': own.lease, 'Tag.1.Key': 'secret-plan', 'Tag.1.Value': 'x' });
   await vi.waitFor(async () => {
     expect((await alice({ Action: 'DescribeInstances' })).body.split('<name>running<')).toHaveLength(7);
-  }, { timeout: 20_000 });
+  }, { timeout: 60_000 });
   own.page = first((await alice({ Action: 'DescribeInstances', MaxResults: '5' })).body, 'nextToken');
   contents = await openContents(serve.dataDir);
 });

@@ -25,7 +25,7 @@ describe.skipIf(!hasPart('sshd'))('the operating key', () => {
       await serve.admin('node', 'add', sshd.host, '--name', `n${i + 1}`, '--user', sshd.user, '--port', String(sshd.port), '--host-key', sshd.hostKey,
         '--install-key', admin.privateFile, '--memory', '512', '--cores', '2', '--driver', 'simulated');
     }
-  }, 120_000);
+  }, 360_000);
   afterEach(async () => { await serve.stop(); });
 
   const key = (suffix = ''): string => join(serve.dataDir, 'keys', `operate_ed25519${suffix}`);
@@ -43,12 +43,12 @@ describe.skipIf(!hasPart('sshd'))('the operating key', () => {
   /** The service's connections are new ones. */
   async function reconnected(): Promise<void> {
     for (const sshd of sshds) await sshd.stop();
-    await expect.poll(reachable, { timeout: 30_000 }).toEqual([false, false]);
+    await expect.poll(reachable, { timeout: 60_000 }).toEqual([false, false]);
     for (const sshd of sshds) await sshd.start();
-    await expect.poll(reachable, { timeout: 30_000 }).toEqual([true, true]);
+    await expect.poll(reachable, { timeout: 60_000 }).toEqual([true, true]);
   }
 
-  it('is replaced on every node, and the service goes on with the new one', { timeout: 120_000 }, async () => {
+  it('is replaced on every node, and the service goes on with the new one', { timeout: 360_000 }, async () => {
     const [before, owner] = [publicKey(), statSync(key()).uid];
     const ran = await rotate();
     expect(ran).toMatchObject({ code: 0, err: '' });
@@ -65,7 +65,7 @@ describe.skipIf(!hasPart('sshd'))('the operating key', () => {
     await reconnected();
   });
 
-  it('stays what it is when a node cannot be changed; the command is typed again, or leaves that node out', { timeout: 150_000 }, async () => {
+  it('stays what it is when a node cannot be changed; the command is typed again, or leaves that node out', { timeout: 480_000 }, async () => {
     const before = publicKey();
     await at(1).stop();
     const failed = await rotate();
@@ -86,7 +86,7 @@ describe.skipIf(!hasPart('sshd'))('the operating key', () => {
     expect(await rotate('--without', 'n9')).toMatchObject({ code: 2, err: expect.stringContaining('no node over SSH is named n9') as string });
   });
 
-  it('goes on where it was broken off after the switch: only the old key is taken away', { timeout: 120_000 }, async () => {
+  it('goes on where it was broken off after the switch: only the old key is taken away', { timeout: 360_000 }, async () => {
     const [oldKey, oldLine] = [readFileSync(key()), keysOn(at(0))[0] ?? ''];
     expect(await rotate()).toMatchObject({ code: 0 });
     const now = publicKey();

@@ -17,7 +17,7 @@ import { openTestDatabase, type TestDatabase } from '../support/database.ts';
 import { expectTablesAgree } from '../support/invariants.ts';
 import { deadline, oneIn } from '../support/moments.ts';
 import { startPgProxy, type PgProxy } from '../support/pg-proxy.ts';
-import { processesWith } from '../support/processes.ts';
+import { processesWith, signal } from '../support/processes.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 import { groupsByToken, untilAnswered } from '../support/services.ts';
 
@@ -37,7 +37,7 @@ let keys: { accessKey: string; secretKey: string };
 let client: SignedClient;
 let bridge: Bridge | undefined;
 let nodeHome: string;
-let lives = 0;
+let tokens = 0;
 
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'service-crash-'));
@@ -61,7 +61,7 @@ beforeAll(async () => {
       '--install-key', admin.privateFile, '--memory', '1024', '--cores', '8');
     nodeHome = sshd.home;
   }
-}, 120_000);
+}, 360_000);
 afterAll(async () => {
   client.close();
   await serve.stop({ keep: true });
@@ -101,11 +101,11 @@ async function untilState(ids: readonly string[], state: string, what: string): 
   await expect.poll(async () => {
     await alive();
     return (await database.db.query(stateOf, [ids])).map((l) => l.state);
-  }, { timeout: 60_000, interval: 20, message: what }).toEqual(ids.map(() => state));
+  }, { timeout: 120_000, interval: 20, message: what }).toEqual(ids.map(() => state));
 }
 
 const vmProcesses = (id: string) => processesWith(id).filter((p) => p.argv.includes('qemu'));
-const endAgents = (): void => { for (const p of processesWith(nodeHome)) if (p.argv.includes('serve') && !p.argv.includes('qemu-system')) process.kill(p.pid, 'SIGKILL'); };
+const endAgents = (): void => { for (const p of processesWith(nodeHome)) if (p.argv.includes('serve') && !p.argv.includes('qemu-system')) signal(p.pid, 'SIGKILL'); };
 
 /** Two VMs under a token; a node that is not heard of yet has no room, and is asked again. */
 async function runTwo(token: string): Promise<string[]> {
@@ -115,12 +115,12 @@ async function runTwo(token: string): Promise<string[]> {
     const body = await ask(run);
     ids = [...body.matchAll(/<instanceId>(i-[0-9a-f]+)</g)].map((m) => m[1] ?? '');
     return ids.length === 2 ? '' : body;
-  }, { timeout: 30_000, interval: 50 }).toBe('');
+  }, { timeout: 120_000, interval: 50 }).toBe('');
   return ids;
 }
 
 async function live2(what: string, disturb: (ids: readonly string[]) => void = () => undefined): Promise<void> {
-  const token = `crash-${lives += 1}`;
+  const token = `crash-${tokens += 1}`;
   const ids = await runTwo(token);
   await untilState(ids, 'Running', what);
   await ask({ Action: 'CreateTags', 'ResourceId.1': ids[0] ?? '', 'Tag.1.Key': 'nimbus:duration', 'Tag.1.Value': '2h' });
@@ -148,20 +148,18 @@ function killAt(n: number, when: 'before' | 'after'): void {
   const at = proxy.count + n;
   proxy[when] = (count) => {
     if (count !== at) return;
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It had ended by itself.
-    }
+    signal(pid, 'SIGKILL');
   };
 }
 const killNoMore = (): void => { proxy.before = proxy.after = () => undefined; };
 
 describe(`a service with ${real ? 'QEMU behind sshd' : 'simulated VMs'}`, () => {
-  it('may be killed at statements of a life', { timeout: deadline(400_000) }, async () => {
-    const begun = proxy.count;
+  it('may be killed at statements of a life', { timeout: deadline(900_000) }, async () => {
+    // The first one has the image copied, and what the service says by itself in that time.
+    await live2('with a new image');
+    let begun = proxy.count;
     await live2('without a kill');
-    const statements = proxy.count - begun;
+    let statements = proxy.count - begun;
     expect(statements).toBeGreaterThan(20);
     // Two moments each, before and after it. The last may be none of the next life's: what a service does by itself is different each time.
     // An odd step takes both by turns.
@@ -169,26 +167,29 @@ describe(`a service with ${real ? 'QEMU behind sshd' : 'simulated VMs'}`, () => 
     for (let moment = 2; moment < 2 * (statements + 1); moment += oneIn(21)) {
       const [n, when] = [Math.floor(moment / 2), moment % 2 === 0 ? 'before' as const : 'after' as const];
       const { pid } = serve;
+      begun = proxy.count;
       killAt(n, when);
       await live2(`after a kill ${when} statement ${n} of ${statements}`);
       lives += 1;
       if (serve.pid !== pid) kills += 1;
+      // Shorter than the one that was counted, on a machine that was busier then: the rest of the moments are none of a life's.
+      else statements = Math.min(statements, proxy.count - begun);
       killNoMore();
     }
     expect(kills).toBeGreaterThan(lives / 2);
   });
 
-  it('and an agent that is killed find its VMs again', { timeout: 120_000 }, async () => {
+  it('and an agent that is killed find its VMs again', { timeout: 360_000 }, async () => {
     await live2('after the agent was killed', () => endAgents());
   });
 
-  it.skipIf(!real)('ends leases whose VMs have vanished with their node', { timeout: 120_000 }, async () => {
+  it.skipIf(!real)('ends leases whose VMs have vanished with their node', { timeout: 360_000 }, async () => {
     const ids = await runTwo('vanishing');
     await untilState(ids, 'Running', 'before the node vanished');
     // As a machine that loses its power: the agent and every VM at once, while nobody looks.
     await serve.kill();
     endAgents();
-    for (const id of ids) for (const p of vmProcesses(id)) process.kill(p.pid, 'SIGKILL');
+    for (const id of ids) for (const p of vmProcesses(id)) signal(p.pid, 'SIGKILL');
     await untilState(ids, 'Terminated', 'after the node vanished');
     expect(await database.db.query(openUsage)).toEqual([{ n: 0 }]);
     await expectTablesAgree(database.db, 'after the node vanished');

@@ -14,7 +14,7 @@ import { processesWith } from '../support/processes.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
 const run = promisify(execFile);
-const SSH_OPTIONS = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=5', 'IdentitiesOnly=yes'];
+const SSH_OPTIONS = ['BatchMode=yes', 'StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'ConnectTimeout=20', 'IdentitiesOnly=yes'];
 
 describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))('a node over SSH', () => {
   let set: SshdSet;
@@ -32,7 +32,7 @@ describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))(
       '--install-key', admin.privateFile, '--memory', '1024', '--cores', '4', '--zone', 'rack2');
     const keys = await serve.user('ada');
     client = new EC2Client({ endpoint: serve.ec2, region: 'nimbus', credentials: { accessKeyId: keys.accessKey, secretAccessKey: keys.secretKey } });
-  }, 120_000);
+  }, 360_000);
   afterAll(async () => {
     client.destroy();
     await serve.stop();
@@ -43,11 +43,10 @@ describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))(
     (await client.send(new DescribeInstancesCommand({ InstanceIds: [id] }))).Reservations?.[0]?.Instances?.[0];
 
   it('is listed as reachable, with its driver', async () => {
-    const [node] = await serve.admin<Array<{ name: string; transport: string; reachable: boolean; driver: string; zone: string }>>('node', 'list');
-    expect(node).toMatchObject({ name: 'far', transport: 'ssh', reachable: true, driver: 'qemu', zone: 'rack2' });
+    await expect.poll(() => serve.admin<unknown[]>('node', 'list'), { timeout: 60_000 }).toMatchObject([{ name: 'far', transport: 'ssh', reachable: true, driver: 'qemu', zone: 'rack2' }]);
   });
 
-  it.each(['ed25519', 'rsa'] as const)('runs a Linux guest that its user reaches by ssh with a created %s key', { timeout: 240_000 }, async (KeyType) => {
+  it.each(['ed25519', 'rsa'] as const)('runs a Linux guest that its user reaches by ssh with a created %s key', { timeout: 600_000 }, async (KeyType) => {
     if ((await serve.admin<Array<{ name: string }>>('image', 'list')).every((i) => i.name !== 'tiny-linux')) {
       await serve.admin('image', 'add', 'tiny-linux', linuxGuest());
     }
@@ -66,13 +65,13 @@ describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))(
     if (KeyType === 'ed25519') {
       // The guest powers itself off, which cuts the session.
       await entered('poweroff -f').catch(() => '');
-      await becomes(id, 'stopped', 60_000);
+      await becomes(id, 'stopped', 120_000);
       await client.send(new ModifyInstanceAttributeCommand({ InstanceId: id, UserData: { Value: Buffer.from('what came later') } }));
       await client.send(new StartInstancesCommand({ InstanceIds: [id] }));
       expect(await (await enter(id, keyFile))('cat /seed/user-data')).toBe('what came later');
     }
     await client.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
-    await becomes(id, 'terminated', 30_000);
+    await becomes(id, 'terminated', 120_000);
     expect(processesWith(id)).toEqual([]);
   });
 
@@ -80,15 +79,15 @@ describe.skipIf(!hasPart('sshd') || !hasPart('qemu') || !hasPart('linuxguest'))(
 
   /** The way in that the instance's tags tell, once the guest answers. */
   async function enter(id: string, keyFile: string): Promise<(what: string) => Promise<string>> {
-    await becomes(id, 'running', 60_000);
+    await becomes(id, 'running', 120_000);
     const instance = await describe1(id);
     const command = instance?.Tags?.find((t) => t.Key === 'nimbus:ssh')?.Value ?? '';
     const [, port, at] = /^ssh -p (\d+) (\S+)$/.exec(command) ?? [];
     expect(instance?.PublicIpAddress).toBe(sshd.host);
     expect(at?.split('@')[1]).toBe(sshd.host);
     const say = async (what: string): Promise<string> =>
-      (await run('ssh', [...SSH_OPTIONS.flatMap((o) => ['-o', o]), '-i', keyFile, '-p', port ?? '', at ?? '', what], { timeout: 30_000 })).stdout;
-    await expect.poll(() => say('hostname').catch(() => ''), { timeout: 120_000, interval: 500 }).not.toBe('');
+      (await run('ssh', [...SSH_OPTIONS.flatMap((o) => ['-o', o]), '-i', keyFile, '-p', port ?? '', at ?? '', what], { timeout: 120_000 })).stdout;
+    await expect.poll(() => say('hostname').catch(() => ''), { timeout: 300_000, interval: 500 }).not.toBe('');
     return say;
   }
 });

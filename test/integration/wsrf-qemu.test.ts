@@ -15,7 +15,7 @@ import { processesWith } from '../support/processes.ts';
 import { askAs, newUser, type Ask } from '../support/query.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
-const WAIT = { timeout: 60_000, interval: 20 };
+const WAIT = { timeout: 120_000, interval: 20 };
 /** So many letters more of another guest: the time in which one that runs would have said some too. */
 const A_WHILE = 6;
 
@@ -49,7 +49,7 @@ ${gridService(dir, alice)}`;
   const image = join(dir, 'counting.raw');
   writeFileSync(image, countingGuestImage());
   await serve.admin('image', 'add', 'counting', image);
-}, 120_000);
+}, 360_000);
 afterAll(async () => {
   await serve?.stop();
   rmSync(dir, { recursive: true, force: true });
@@ -92,7 +92,7 @@ const visible = async ({ key }: Made): Promise<string> => {
 };
 const processes = (id: string): number => processesWith(id).filter((p) => p.argv.includes('qemu')).length;
 
-describe.skipIf(!here)('a real VM', { timeout: 240_000 }, () => {
+describe.skipIf(!here)('a real VM', { timeout: 600_000 }, () => {
   it('that a grid client pauses stands still, and goes on when it is started', async () => {
     const [one, other] = [await create(), await create()];
     await shutdown(one, 'Pause');

@@ -6,11 +6,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startEmbedded, type Embedded } from '../../src/store/embedded/start.ts';
 import { testContext } from '../support/context.ts';
 import { startPgProxy, type PgProxy } from '../support/pg-proxy.ts';
+import { signal } from '../support/processes.ts';
 import { startServe, type Serve } from '../support/serve.ts';
 
-const PATIENCE = { timeout: 60_000, interval: 50 };
+const PATIENCE = { timeout: 120_000, interval: 50 };
 /** Far above what the door gives the database, and far below what a statement or a connection may take. */
-const DEADLINE_MS = 9_000;
+const DEADLINE_MS = 20_000;
 
 let dir: string;
 let database: Embedded;
@@ -24,24 +25,31 @@ beforeAll(async () => {
   proxy = await startPgProxy(database.address);
   serve = await startServe(`[database]\nurl = "${proxy.url}"\n[[local_nodes]]\nname = "n1"\ndriver = "simulated"\nmemory_mb = 1024\ncores = 8\n`);
   url = (JSON.parse(readFileSync(join(serve.root, 'ready.json'), 'utf8')) as { monitoring: string }).monitoring;
-}, 120_000);
+}, 360_000);
 afterAll(async () => {
   expect(await serve?.stop()).toBe(0);
   await proxy?.close();
   await database?.stop();
-  rmSync(dir, { recursive: true, force: true });
+  rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 });
 
-/** The server with all its processes. */
-function processes(): number[] {
-  const parent = (pid: string): number => {
-    try {
-      return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[1]);
-    } catch {
-      return 0;
-    }
-  };
-  return [database.pid, ...readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && parent(pid) === database.pid).map(Number)];
+/** '' of a process that has ended meanwhile. */
+function ofProcess(pid: number | string, file: 'stat' | 'cmdline'): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+const childrenOf = (parent: number): number[] =>
+  readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(ofProcess(pid, 'stat').replace(/^.*\) /s, '').split(' ')[1]) === parent).map(Number);
+
+/** The server with all its processes: one that is stopped itself starts no other. */
+function stopAll(): number[] {
+  signal(database.pid, 'SIGSTOP');
+  const all = [database.pid, ...childrenOf(database.pid)];
+  for (const pid of all) signal(pid, 'SIGSTOP');
+  return all;
 }
 
 const ask = async (path: string): Promise<{ status: number; text: string }> => {
@@ -57,20 +65,19 @@ async function isNotReady(): Promise<void> {
   expect((await ask('/healthz')).status, 'the process itself is well').toBe(200);
 }
 
-it('a server that is stopped, and holds its connections, is not waited for', { timeout: 180_000 }, async () => {
+it('a server that is stopped, and holds its connections, is not waited for', { timeout: 480_000 }, async () => {
   await isReady();
-  const stopped = processes();
-  expect(stopped.length, 'with the connections of the service').toBeGreaterThan(5);
-  for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+  const stopped = stopAll();
   try {
+    expect(stopped.length, 'with the connections of the service').toBeGreaterThan(5);
     await isNotReady();
   } finally {
-    for (const pid of stopped) process.kill(pid, 'SIGCONT');
+    for (const pid of stopped) signal(pid, 'SIGCONT');
   }
   await isReady();
 });
 
-it('a server that was shut down is missed, and taken again when it is back', { timeout: 180_000 }, async () => {
+it('a server that was shut down is missed, and taken again when it is back', { timeout: 480_000 }, async () => {
   await isReady();
   await database.stop();
   await isNotReady();
@@ -78,12 +85,14 @@ it('a server that was shut down is missed, and taken again when it is back', { t
   await isReady();
 });
 
-it('a server that was told to end, and has when nobody was connected any more, is taken again when it is back', { timeout: 180_000 }, async () => {
+it('a server that was told to end, and has when nobody was connected any more, is taken again when it is back', { timeout: 480_000 }, async () => {
   const { pid } = database;
-  // A smart shutdown: nobody new is let in. Connections are lost now and then, and those of this service are now.
+  // A smart shutdown: nobody new is let in. Connections are lost now and then, and those of this service are now, also one that came just before.
   process.kill(pid, 'SIGTERM');
-  for (const p of processes()) if (p !== pid && /postgres: nimbus nimbus/.test(readFileSync(`/proc/${p}/cmdline`, 'utf8'))) process.kill(p, 'SIGTERM');
   // The keeper starts it again as soon as it has gone.
-  await expect.poll(() => database.pid, PATIENCE).not.toBe(pid);
+  await expect.poll(() => {
+    for (const p of childrenOf(pid)) if (/postgres: nimbus nimbus/.test(ofProcess(p, 'cmdline'))) signal(p, 'SIGTERM');
+    return database.pid;
+  }, PATIENCE).not.toBe(pid);
   await isReady();
 });

@@ -46,16 +46,19 @@ export interface Bridge {
 export async function openBridge({ reachable = false } = {}): Promise<Bridge> {
   const holder = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', 'sh', '-ec', SET_UP], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(holder.stdout, 'data');
+  // Other runs of the tests may have links of their own on this machine.
+  const net = ((holder.pid ?? 0) % 2 ** 14) * 4;
+  const end = (n: number): string => `10.78.${(net + n) >> 8}.${(net + n) & 255}`;
   const within = ['nsenter', '--target', String(holder.pid), '--net', '--mount', '--'];
   if (reachable) {
     const link = `nl${holder.pid}`;
     run('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'outside', 'netns', String(holder.pid)]);
-    run('ip', ['address', 'add', '10.78.0.1/24', 'dev', link]);
+    run('ip', ['address', 'add', `${end(1)}/30`, 'dev', link]);
     run('ip', ['link', 'set', link, 'up']);
-    run('nsenter', [...within.slice(1), 'sh', '-ec', 'ip address add 10.78.0.2/24 dev outside && ip link set outside up']);
+    run('nsenter', [...within.slice(1), 'sh', '-ec', `ip address add ${end(2)}/30 dev outside && ip link set outside up`]);
   }
   return {
-    within, host: '10.78.0.2',
+    within, host: end(2),
     taps: () => readFileSync(`/proc/${holder.pid}/net/dev`, 'utf8').split('\n').flatMap((line) => /^\s*(nb[0-9a-f]{10}\.\d+):/.exec(line)?.[1] ?? []),
     async close() {
       holder.stdin.end();

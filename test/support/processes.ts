@@ -17,3 +17,12 @@ export function processesWith(text: string): ProcessLine[] {
     }
   });
 }
+
+/** For processes that were found and come and go by themselves: one that has ended meanwhile is past it. */
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== 'ESRCH') throw e;
+  }
+}

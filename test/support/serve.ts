@@ -6,10 +6,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { createAdminClient } from '../../src/cli/client.ts';
+import { sleep } from '../../src/platform/deadline.ts';
+import { realClock } from '../../src/platform/real.ts';
 
 export const NIMBUS = fileURLToPath(new URL('../../bin/nimbus.mjs', import.meta.url));
-const READY_MS = 120_000;
-const STOP_MS = 60_000;
+const READY_MS = 150_000;
+const STOP_MS = 120_000;
+const NODES_MS = 60_000;
+const LOOK_MS = 100;
+/** The service's own words when nodes were not there within its patience. */
+const WITHOUT_NODES = 'starting without them';
 /** Benches leave thousands of simulated leases, which are no processes. */
 const MOST_ENDED = 100;
 const run = promisify(execFile);
@@ -33,9 +40,9 @@ export interface Serve {
 
 /**
  * `root`: a directory that an earlier service left, to start on its data again. `within`: a command that runs another, such
- * as `nsenter`, before the service's own.
+ * as `nsenter`, before the service's own. `lacking`: some of its nodes are not there, and are not waited for.
  */
-export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-')), within: readonly string[] = []): Promise<Serve> {
+export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(), 'serve-')), within: readonly string[] = [], lacking = false): Promise<Serve> {
   const [config, dataDir, readyFile, logFile] = [join(root, 'nimbus.toml'), join(root, 'data'), join(root, 'ready.json'), join(root, 'service.log')];
   const listen = toml.includes('[ec2]') ? '' : '[ec2]\nlisten = "127.0.0.1:0"\n';
   const monitoring = toml.includes('[monitoring]') ? '' : '[monitoring]\nlisten = "127.0.0.1:0"\n';
@@ -43,11 +50,14 @@ export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(),
   rmSync(readyFile, { force: true });
   // A process group of its own, so that a test can end exactly this group.
   const [program = '', ...before] = [...within, process.execPath];
+  const log = (): string => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
+  const said = log().length;
   const child = spawn(program, [...before, NIMBUS, 'serve', '--config', config, '--data', dataDir, '--ready-file', readyFile], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => { stderr = (stderr + chunk.toString()).slice(-20_000); });
   await fileAppears(readyFile, child, () => stderr);
   const { ec2, pid } = JSON.parse(readFileSync(readyFile, 'utf8')) as { ec2: string; pid: number };
+  if (!lacking && log().slice(said).includes(WITHOUT_NODES)) await nodesAnswer(dataDir);
   const admin = async <T>(...args: string[]): Promise<T> =>
     JSON.parse((await run(process.execPath, [NIMBUS, ...args, '--data', dataDir, '--json'], { maxBuffer: 2 ** 28 })).stdout) as T;
   const ended = async (): Promise<void> => {
@@ -55,13 +65,13 @@ export async function startServe(toml: string, root = mkdtempSync(join(tmpdir(),
   };
   return {
     ec2, pid, process: child, root, dataDir, admin,
-    log: () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
+    log,
     user: (name) => admin('user', 'add', name),
     async stop(options = {}) {
       if (options.keep !== true) await endLeases(admin);
       child.kill('SIGTERM');
       await ended();
-      // Agents and VMs of a test that failed may still write their last words.
+      // Its agents end a moment after it, with a last word to their logs.
       if (options.keep !== true) rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
       return child.exitCode;
     },
@@ -82,6 +92,14 @@ async function endLeases(admin: Serve['admin']): Promise<void> {
     // A failure shows in the next look.
     if (open.length > 0) await admin('lease', 'destroy', ...open).catch(() => undefined);
   }
+}
+
+/** On a machine under load agents may need longer than the service waits for them; who asks for leases at once has nodes then. */
+async function nodesAnswer(dataDir: string): Promise<void> {
+  const deadline = realClock.monotonic() + NODES_MS;
+  // Of one that has ended meanwhile its caller hears by the next request.
+  const nodes = (): Promise<Array<{ reachable: boolean }>> => createAdminClient(dataDir).get<Array<{ reachable: boolean }>>('/v1/nodes').catch(() => []);
+  while ((await nodes()).some((n) => !n.reachable) && realClock.monotonic() < deadline) await sleep(realClock, LOOK_MS);
 }
 
 /** Resolves when the ready file is there; it is renamed into place. */

@@ -9,7 +9,7 @@ import { createSignedClient, type Answer, type SignedClient } from '../../bench/
 import { statement, type Db } from '../../src/store/db.ts';
 import { runningVms } from './agents.ts';
 import { openTestDatabase, type TestDatabase } from './database.ts';
-import { processesWith } from './processes.ts';
+import { processesWith, signal } from './processes.ts';
 import { startServe, type Serve } from './serve.ts';
 
 export interface Service {
@@ -86,7 +86,7 @@ export async function startServices(options: ServicesOptions = {}): Promise<Serv
     agents,
     vms: () => runningVms(names.map(nodeDir)),
     async close() {
-      for (const pid of agents()) process.kill(pid, 'SIGCONT');
+      for (const pid of agents()) signal(pid, 'SIGCONT');
       for (const { serve, client } of all) {
         client.close();
         if (serve.process.exitCode !== null || serve.process.signalCode !== null) continue;

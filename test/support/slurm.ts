@@ -16,7 +16,7 @@ export interface TestSlurm extends PrivateSlurm {
 
 export async function startTestSlurm(options: Omit<PrivateSlurmOptions, 'dir'> = {}): Promise<TestSlurm> {
   const root = mkdtempSync(join(tmpdir(), 'slurm-'));
-  const remove = (): void => rmSync(root, { recursive: true, force: true });
+  const remove = (): void => rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   try {
     const slurm = await startPrivateSlurm({ ...options, dir: join(root, 's') });
     return { ...slurm, root, stop: () => slurm.stop().finally(remove) };

@@ -21,7 +21,7 @@ const ETC = ['passwd', 'group', 'shadow', 'gshadow', 'login.defs', 'default', 'n
 const DIRS = ['usr', 'opt/nimbus', 'proc', 'sys', 'dev', 'run', 'mnt', 'etc/systemd/system', 'var/lib', 'var/log/journal', 'root'];
 const OF_PROJECT = ['bin', 'dist', 'etc', 'node_modules', 'wsdl', 'docs'];
 const COMMAND_MS = 240_000;
-const END_MS = 60_000;
+const END_MS = 150_000;
 const run = promisify(execFile);
 
 export interface Said {

@@ -17,7 +17,7 @@ from zeep.wsse.signature import BinarySignature
 from zeep.wsse.utils import WSU, get_security_header
 
 endpoint, version, image, cert, key, other_cert, other_key = sys.argv[1:]
-DEADLINE = time.monotonic() + 90
+DEADLINE = time.monotonic() + 200
 
 
 class Signed(BinarySignature):

@@ -99,7 +99,7 @@ def state(epr):
 
 
 def until(epr, wanted):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         seen = state(epr)
         if seen == wanted:

@@ -1,7 +1,5 @@
 /** A site whose nodes are a real Slurm's: the batch system, the service in pilot mode, the built pilot, and a look at what is left on the nodes. */
-import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +7,7 @@ import type { PrivateSlurmOptions } from '../../../src/demo/slurm/index.ts';
 import { createAdminClient, type AdminClient } from '../../../src/cli/client.ts';
 import type { FsckReport } from '../../../src/fsck/types.ts';
 import type { LeaseView } from '../../../src/manager/types.ts';
+import { freePort } from '../../support/ports.ts';
 import { startServe, type Serve } from '../../support/serve.ts';
 import { eventually, startTestSlurm, type TestSlurm } from '../../support/slurm.ts';
 
@@ -22,6 +21,8 @@ export interface ClusterOptions {
   /** Lines of the section `[pilot]`. */
   readonly pilot?: string;
   readonly lrm?: 'slurm' | 'pbs';
+  /** After which a pilot is lost; default: longer than a busy machine is silent. */
+  readonly silence?: string;
 }
 
 export interface Cluster {
@@ -62,15 +63,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     },
     // Not the command: a process for every look would keep two cores busy.
     leases: (all = false) => admin().get<LeaseView[]>('/v1/leases', { live: String(!all) }),
-    all: (state, ms = 60_000) => eventually(`all leases ${state}`, async () => {
+    all: (state, ms = 120_000) => eventually(`all leases ${state}`, async () => {
       const leases = await self.leases(true);
       return leases.length > 0 && leases.every((l) => l.state === state) ? leases : undefined;
     }, ms),
     slots: () => admin().get('/v1/slots', { live: 'false' }),
     async clean() {
-      await eventually('an empty queue', async () => ((await slurm.run(['squeue', '--noheader'])).stdout.trim() === '' ? true : undefined), 60_000);
-      await eventually('the end of every slot', async () => ((await self.slots()).every((s) => s.state === 'Ended') ? true : undefined), 60_000);
-      await eventually('clean nodes', () => (remains(stateDir).length === 0 ? true : undefined), 20_000).catch((e: unknown) => {
+      await eventually('an empty queue', async () => ((await slurm.run(['squeue', '--noheader'])).stdout.trim() === '' ? true : undefined), 120_000);
+      await eventually('the end of every slot', async () => ((await self.slots()).every((s) => s.state === 'Ended') ? true : undefined), 120_000);
+      await eventually('clean nodes', () => (remains(stateDir).length === 0 ? true : undefined), 60_000).catch((e: unknown) => {
         throw new Error(`${(e as Error).message}; what is left: ${remains(stateDir).join(', ')}`);
       });
       const { problems } = await admin().get<FsckReport>('/v1/fsck');
@@ -95,21 +96,12 @@ async function makeSite(options: ClusterOptions): Promise<{ slurm: TestSlurm; to
   writeFileSync(conf, `[logging]\nlogfiledir: ${logs}\n[memory]\nmechanism: none\n[systempaths]\nsudo: /usr/bin/sudo\n[other]\nearlywaitratio: 0.5\nlockfile: ${dir}/lock-%h\nstatedir: ${stateDir}\ndriver: ${options.driver ?? 'simulated'}\nheartbeat: 2\n`);
   writeFileSync(epilog, `#!/bin/sh\nexec ${process.execPath} ${PILOT} --recover --configpath ${conf} >>${logs}/epilog.txt 2>&1\n`);
   chmodSync(epilog, 0o755);
-  const slurm = await startTestSlurm({ killWaitS: 8, ...options.slurm, epilog });
+  const slurm = await startTestSlurm({ killWaitS: 20, ...options.slurm, epilog });
   const lrm = options.lrm ?? 'slurm';
   const pbs = lrm === 'slurm' ? '' : '[pbs]\nlauncher = ["srun", "--overlap", "--ntasks-per-node=1", "--input=all"]\nlauncher_stdin = true\n';
-  const toml = `[scheduler]\nmode = "pilot"\n[pilot]\nlrm = "${lrm}"\nprogram = ["${process.execPath}", "${PILOT}"]\nconfig_path = "${conf}"\npoll = "1s"\nsilence = "8s"\nlisten = "127.0.0.1:${await freePort()}"\n${options.pilot ?? ''}\n${pbs}${options.toml ?? ''}`;
+  // Pilots look for a service that was restarted where it was.
+  const toml = `[scheduler]\nmode = "pilot"\n[pilot]\nlrm = "${lrm}"\nprogram = ["${process.execPath}", "${PILOT}"]\nconfig_path = "${conf}"\npoll = "1s"\nsilence = "${options.silence ?? '60s'}"\nlisten = "127.0.0.1:${await freePort()}"\n${options.pilot ?? ''}\n${pbs}${options.toml ?? ''}`;
   return { slurm, toml, stateDir };
-}
-
-/** Pilots look for a service that was restarted where it was. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 interface Process {

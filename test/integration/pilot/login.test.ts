@@ -30,7 +30,7 @@ async function startSite(): Promise<void> {
   writeFileSync(sshd.authorizedKeys, `restrict,${environment} ${key.publicLine}\n`, { mode: 0o600 });
   await says('"message":"batch system"');
 }
-const says = (text: string, after = 0): Promise<true> => eventually(`"${text}" in the log`, () => (c.serve.log().slice(after).includes(text) ? true : undefined), 30_000);
+const says = (text: string, after = 0): Promise<true> => eventually(`"${text}" in the log`, () => (c.serve.log().slice(after).includes(text) ? true : undefined), 90_000);
 
 async function lease(count: number): Promise<string[]> {
   const { accessKey: accessKeyId, secretKey: secretAccessKey } = await c.serve.user('ada');
@@ -44,7 +44,7 @@ async function lease(count: number): Promise<string[]> {
 }
 
 describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('a login node', () => {
-  it('submits, lists and ends a group; what it could not be asked meanwhile changes nothing', { timeout: 180_000 }, async () => {
+  it('submits, lists and ends a group; what it could not be asked meanwhile changes nothing', { timeout: 480_000 }, async () => {
     await startSite();
     const ids = await lease(2);
     await c.all('Running');
@@ -59,7 +59,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('a login node', () => {
     expect((await c.slots()).map((s) => s.nodes.map((n) => n.state))).toEqual([['Returned', 'Returned']]);
   });
 
-  it('lost before the job is submitted: it is submitted once when the login node is back', { timeout: 180_000 }, async () => {
+  it('lost before the job is submitted: it is submitted once when the login node is back', { timeout: 480_000 }, async () => {
     await startSite();
     await sshd.stop();
     const before = c.serve.log().length;

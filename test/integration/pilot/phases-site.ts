@@ -5,14 +5,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAdminClient } from '../../../src/cli/client.ts';
 import type { SlotView } from '../../../src/manager/slots/types.ts';
 import type { LeaseView } from '../../../src/manager/types.ts';
 import { fakeSlurmCommands } from '../../support/fake-lrm.ts';
-import { processesWith } from '../../support/processes.ts';
+import { freePort } from '../../support/ports.ts';
+import { processesWith, signal } from '../../support/processes.ts';
 import { startServe, type Serve } from '../../support/serve.ts';
 import { eventually } from '../../support/slurm.ts';
 import { PILOT } from './cluster.ts';
@@ -28,6 +28,14 @@ export interface FakeJobFile {
   readonly pid: number | null;
 }
 
+/** How long the service waits for a pilot's next word, and a pilot for the service to take its first; default: longer than a busy machine takes to start a service. */
+export interface Patience {
+  readonly silenceS: number;
+  readonly reserveWaitS: number;
+}
+
+/** A pilot's last word has a quarter of it to be taken. */
+const KILL_WAIT_S = 20;
 const NODES = ['a', 'b'];
 
 export class PhasesSite {
@@ -37,11 +45,16 @@ export class PhasesSite {
   /** The batch system's own, for whoever acts behind the service's back. */
   scancel = '';
   #toml = '';
+  readonly #patience: Patience;
   #blocker: ChildProcess | undefined;
 
+  private constructor(patience: Partial<Patience>) {
+    this.#patience = { silenceS: 60, reserveWaitS: 60, ...patience };
+  }
+
   /** @param contact pilots are told, given the port of the service's own listener; default: that listener */
-  static async open(contact: (port: number) => Promise<string> = (port) => Promise.resolve(`http://127.0.0.1:${port}`)): Promise<PhasesSite> {
-    const site = new PhasesSite();
+  static async open(patience: Partial<Patience> = {}, contact: (port: number) => Promise<string> = (port) => Promise.resolve(`http://127.0.0.1:${port}`)): Promise<PhasesSite> {
+    const site = new PhasesSite(patience);
     try {
       await site.#begin(contact);
     } catch (e) {
@@ -53,16 +66,17 @@ export class PhasesSite {
 
   async #begin(contact: (port: number) => Promise<string>): Promise<void> {
     mkdirSync(this.#control);
-    const { settings } = fakeSlurmCommands(this.dir, { nodes: NODES, killWaitS: 8, epilog: '/etc/epilog' });
+    const { settings } = fakeSlurmCommands(this.dir, { nodes: NODES, killWaitS: KILL_WAIT_S, epilog: '/etc/epilog' });
     this.scancel = settings.scancel;
     const [sbatch, scancel] = [this.#holdable('sbatch', settings.sbatch), this.#holdable('scancel', settings.scancel)];
     const conf = join(this.dir, 'pilot.conf');
     mkdirSync(join(this.dir, 'logs'));
-    writeFileSync(conf, `[logging]\nlogfiledir: ${this.dir}/logs\n[memory]\nmechanism: none\n[other]\nearlywaitratio: 0.5\nlockfile: ${this.dir}/lock-%h\nstatedir: ${this.dir}/pilots\nreservewait: 10\ndriver: simulated\nheartbeat: 2\n`);
+    writeFileSync(conf, `[logging]\nlogfiledir: ${this.dir}/logs\n[memory]\nmechanism: none\n[other]\nearlywaitratio: 0.5\nlockfile: ${this.dir}/lock-%h\nstatedir: ${this.dir}/pilots\nreservewait: ${this.#patience.reserveWaitS}\ndriver: simulated\nheartbeat: 2\n`);
     const pilot = this.#program('pilot', `[ "$SLURMD_NODENAME" = b ] && while [ -e '${this.#control}/pilot-b' ]; do sleep 0.05; done\nexec '${process.execPath}' '${PILOT}' "$@"\n`);
+    // Pilots look for a service that was restarted where it was.
     const port = await freePort();
     const commands = Object.entries({ ...settings, sbatch, scancel }).map(([verb, file]) => `${verb} = "${file}"\n`).join('');
-    this.#toml = `[scheduler]\nmode = "pilot"\n[pilot]\nprogram = ["${pilot}"]\nconfig_path = "${conf}"\npoll = "1s"\nsilence = "8s"\nlisten = "127.0.0.1:${port}"\naddress = "${await contact(port)}"\n[slurm]\n${commands}`;
+    this.#toml = `[scheduler]\nmode = "pilot"\n[pilot]\nprogram = ["${pilot}"]\nconfig_path = "${conf}"\npoll = "1s"\nsilence = "${this.#patience.silenceS}s"\nlisten = "127.0.0.1:${port}"\naddress = "${await contact(port)}"\n[slurm]\n${commands}`;
     this.serve = await startServe(this.#toml);
   }
 
@@ -127,7 +141,7 @@ export class PhasesSite {
   leases = (): Promise<LeaseView[]> => createAdminClient(this.serve.dataDir).get<LeaseView[]>('/v1/leases', { live: 'false' });
   slots = (): Promise<SlotView[]> => createAdminClient(this.serve.dataDir).get<SlotView[]>('/v1/slots', { live: 'false' });
 
-  all = (state: string, ms = 40_000): Promise<LeaseView[]> => eventually(`all leases ${state}`, async () => {
+  all = (state: string, ms = 120_000): Promise<LeaseView[]> => eventually(`all leases ${state}`, async () => {
     const leases = await this.leases();
     return leases.length > 0 && leases.every((l) => l.state === state) ? leases : undefined;
   }, ms).catch(async (e: unknown) => {
@@ -141,6 +155,12 @@ export class PhasesSite {
     this.serve = await startServe(this.#toml, this.serve.root);
   }
 
+  /** Whether a pilot that has given its node back could not say so: it waits for the service, and not for long. */
+  lastWordLost(host: string | null): boolean {
+    const logs = join(this.dir, 'logs');
+    return readdirSync(logs).filter((f) => f.endsWith(`.${host}.txt`)).some((f) => readFileSync(join(logs, f), 'utf8').includes('the service does not know that the node is given back'));
+  }
+
   /** Processes of pilots and of what they have started. */
   onNodes = (): string[] => processesWith(`${this.dir}/`).map((p) => p.argv).filter((argv) => !argv.includes(`${this.dir}/state `) && !argv.includes(`${this.dir}/bin/`));
 
@@ -148,17 +168,7 @@ export class PhasesSite {
     for (const hold of ['sbatch-before', 'sbatch-after', 'scancel-before', 'scancel-after', 'pilot-b'] as const) this.letGo(hold);
     await this.unblock();
     await this.serve.stop();
-    for (const { pid } of processesWith(`${this.dir}/`)) process.kill(pid, 'SIGKILL');
-    rmSync(this.dir, { recursive: true, force: true });
+    for (const { pid } of processesWith(`${this.dir}/`)) signal(pid, 'SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
-}
-
-/** Pilots look for a service that was restarted where it was. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -19,7 +19,7 @@ async function aws(...args: string[]): Promise<string> {
   const { serve } = here();
   keys ??= await serve.user('ada');
   const env = { PATH: '/usr/bin:/bin', HOME: serve.root, AWS_ACCESS_KEY_ID: keys.accessKey, AWS_SECRET_ACCESS_KEY: keys.secretKey, AWS_DEFAULT_REGION: 'nimbus', AWS_EC2_METADATA_DISABLED: 'true' };
-  return (await run('/usr/bin/aws', ['ec2', ...args, '--endpoint-url', serve.ec2, '--output', 'text'], { env, timeout: 110_000 })).stdout.trim();
+  return (await run('/usr/bin/aws', ['ec2', ...args, '--endpoint-url', serve.ec2, '--output', 'text'], { env, timeout: 240_000 })).stdout.trim();
 }
 let keys: { accessKey: string; secretKey: string } | undefined;
 afterEach(() => { keys = undefined; });
@@ -34,7 +34,7 @@ const charged = async (): Promise<string[]> =>
 describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a group of four', () => {
   const adapters = [['slurm', 'simulated'], ['pbs', 'simulated'], ['slurm', 'qemu']] as const;
   const here = adapters.filter(([lrm, driver]) => (lrm !== 'pbs' || hasPart('slurm-torque')) && (driver !== 'qemu' || hasPart('qemu')));
-  it.each(here)('is leased, used and ended by the AWS command line through the adapter %s, VMs %s', { timeout: 180_000 }, async (lrm, driver) => {
+  it.each(here)('is leased, used and ended by the AWS command line through the adapter %s, VMs %s', { timeout: 480_000 }, async (lrm, driver) => {
     c = await startCluster({ lrm, driver, slurm: { nodes: 4 } });
     const ids = await runInstances(4);
     expect(ids).toHaveLength(4);
@@ -42,7 +42,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a group of four', () =
     const nodes = (await c.leases()).map((l) => l.node?.split('.')[0]);
     expect(new Set(nodes).size, 'each on a node of its own').toBe(4);
     if (driver === 'qemu') {
-      for (const id of ids) await expect.poll(() => aws('get-console-output', '--instance-id', id), { timeout: 30_000 }).toContain(id);
+      for (const id of ids) await expect.poll(() => aws('get-console-output', '--instance-id', id), { timeout: 60_000 }).toContain(id);
     }
     await aws('terminate-instances', '--instance-ids', ...ids);
     await aws('wait', 'instance-terminated', '--instance-ids', ...ids);
@@ -53,7 +53,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a group of four', () =
 });
 
 describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () => {
-  it('scancel while the VMs run: they end in order, with the reason, and the nodes are clean', { timeout: 120_000 }, async () => {
+  it('scancel while the VMs run: they end in order, with the reason, and the nodes are clean', { timeout: 360_000 }, async () => {
     c = await startCluster({ driver: hasPart('qemu') ? 'qemu' : 'simulated', slurm: { nodes: 2 } });
     await runInstances(2);
     await c.all('Running');
@@ -65,7 +65,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     expect(await charged()).toEqual(ended.map((l) => l.id).sort());
   });
 
-  it.skipIf(!hasPart('qemu'))('a disk that is to be saved outlives its node, and a VM runs from it', { timeout: 180_000 }, async () => {
+  it.skipIf(!hasPart('qemu'))('a disk that is to be saved outlives its node, and a VM runs from it', { timeout: 480_000 }, async () => {
     c = await startCluster({ driver: 'qemu', slurm: { nodes: 2 } });
     const tag = 'ResourceType=instance,Tags=[{Key=nimbus:on-preempt,Value=save}]';
     const first = await aws('run-instances', '--image-id', 'nimbus-guest', '--tag-specifications', tag, '--query', 'Instances[].InstanceId');
@@ -78,13 +78,13 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     await c.clean();
     const second = await aws('run-instances', '--image-id', image, '--query', 'Instances[].InstanceId');
     await aws('wait', 'instance-running', '--instance-ids', second);
-    await expect.poll(() => aws('get-console-output', '--instance-id', second), { timeout: 30_000 }).toContain(second);
+    await expect.poll(() => aws('get-console-output', '--instance-id', second), { timeout: 60_000 }).toContain(second);
     await aws('terminate-instances', '--instance-ids', second);
     await aws('wait', 'instance-terminated', '--instance-ids', second);
     await c.clean();
   });
 
-  it('scancel while it waits: the leases end with the batch system’s word', { timeout: 120_000 }, async () => {
+  it('scancel while it waits: the leases end with the batch system’s word', { timeout: 360_000 }, async () => {
     c = await startCluster({ slurm: { nodes: 2 } });
     for (const node of c.slurm.nodes) await c.slurm.setNode(node, 'drain', 'maintenance');
     await runInstances(2);
@@ -98,8 +98,8 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     expect(await charged(), 'what waited costs nothing').toEqual([]);
   });
 
-  it('kill -9 of a pilot: the epilogue cleans its node, the others’ leases go on', { timeout: 120_000 }, async () => {
-    c = await startCluster({ driver: hasPart('qemu') ? 'qemu' : 'simulated', slurm: { nodes: 2 } });
+  it('kill -9 of a pilot: the epilogue cleans its node, the others’ leases go on', { timeout: 360_000 }, async () => {
+    c = await startCluster({ driver: hasPart('qemu') ? 'qemu' : 'simulated', slurm: { nodes: 2 }, silence: '20s' });
     await runInstances(2);
     const running = await c.all('Running');
     const [host, pid] = [...c.pilots()][0] ?? ['', 0];
@@ -107,11 +107,11 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
     process.kill(pid, 'SIGKILL');
     const lost = running.find((l) => l.node?.startsWith(`${host}.`));
     const other = running.find((l) => l.id !== lost?.id);
-    const gone = await eventually('the end of its lease', async () => (await here().leases(true)).find((l) => l.id === lost?.id && l.state === 'Terminated'), 60_000);
+    const gone = await eventually('the end of its lease', async () => (await here().leases(true)).find((l) => l.id === lost?.id && l.state === 'Terminated'), 120_000);
     expect([gone.reasonCode, gone.reason]).toEqual(['Server.PilotLost', expect.stringContaining(host)]);
     expect((await c.leases()).map((l) => [l.id, l.state])).toEqual([[other?.id, 'Running']]);
     await aws('terminate-instances', '--instance-ids', other?.id ?? '');
-    await c.all('Terminated', 90_000);
+    await c.all('Terminated', 180_000);
     await c.clean();
     expect((await c.slots()).flatMap((s) => s.nodes.map((n) => [n.host === host, n.state])).sort()).toEqual([[false, 'Returned'], [true, 'Lost']]);
     expect(await charged()).toEqual(running.map((l) => l.id).sort());
@@ -119,7 +119,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('behind our back', () =
 });
 
 describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('kill -9 of the service', () => {
-  it('while the job waits: it is found again, runs, and ends', { timeout: 120_000 }, async () => {
+  it('while the job waits: it is found again, runs, and ends', { timeout: 360_000 }, async () => {
     c = await startCluster({ slurm: { nodes: 2 } });
     for (const node of c.slurm.nodes) await c.slurm.setNode(node, 'drain', 'maintenance');
     await runInstances(2);
@@ -133,7 +133,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('kill -9 of the service
     await c.clean();
   });
 
-  it('while the VMs run: pilots come back to the next one, leases go on and end', { timeout: 120_000 }, async () => {
+  it('while the VMs run: pilots come back to the next one, leases go on and end', { timeout: 360_000 }, async () => {
     c = await startCluster({ driver: hasPart('qemu') ? 'qemu' : 'simulated', slurm: { nodes: 2 } });
     await runInstances(2);
     const before = await c.all('Running');
@@ -146,14 +146,14 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('kill -9 of the service
     await c.clean();
   });
 
-  it('while the nodes are given back: they are', { timeout: 120_000 }, async () => {
+  it('while the nodes are given back: they are', { timeout: 360_000 }, async () => {
     c = await startCluster({ slurm: { nodes: 2 } });
     await runInstances(2);
     const leases = await c.all('Running');
     await c.serve.admin('lease', 'destroy', ...leases.map((l) => l.id));
     await c.serve.kill();
     await c.restart();
-    await c.all('Terminated', 90_000);
+    await c.all('Terminated', 180_000);
     await c.clean();
   });
 });

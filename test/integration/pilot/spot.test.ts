@@ -13,7 +13,7 @@ let c: Cluster | undefined;
 afterEach(async () => { await c?.stop(); c = undefined; });
 
 describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a spot instance on a borrowed node', () => {
-  it('gives way to a normal job, says so, and comes again when that is over', { timeout: 240_000 }, async () => {
+  it('gives way to a normal job, says so, and comes again when that is over', { timeout: 600_000 }, async () => {
     const cluster = c = await startCluster({
       slurm: { nodes: 1, preempt: { graceS: 10 } }, toml: '[slurm]\npartition = "high"\n[pilot_spot]\npartition = "low"\ngrace = "10s"\n',
     });
@@ -21,7 +21,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('awscli'))('a spot instance on a b
     const keys = await serve.user('ada');
     const env = { PATH: '/usr/bin:/bin', HOME: serve.root, AWS_ACCESS_KEY_ID: keys.accessKey, AWS_SECRET_ACCESS_KEY: keys.secretKey, AWS_DEFAULT_REGION: 'nimbus', AWS_EC2_METADATA_DISABLED: 'true' };
     const aws = async (...args: string[]): Promise<string> =>
-      (await run('/usr/bin/aws', ['ec2', ...args, '--endpoint-url', serve.ec2, '--output', 'text'], { env, timeout: 110_000 })).stdout.trim();
+      (await run('/usr/bin/aws', ['ec2', ...args, '--endpoint-url', serve.ec2, '--output', 'text'], { env, timeout: 240_000 })).stdout.trim();
     const standing = (id: string): Promise<string> => aws('describe-spot-instance-requests', '--spot-instance-request-ids', id, '--query', 'SpotInstanceRequests[].[State,Status.Code,InstanceId]');
 
     const id = await aws('request-spot-instances', '--spot-price', '1', '--type', 'persistent', '--launch-specification', 'ImageId=nimbus-guest', '--query', 'SpotInstanceRequests[].SpotInstanceRequestId');

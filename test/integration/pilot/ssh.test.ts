@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { EC2Client, RunInstancesCommand } from '@aws-sdk/client-ec2';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NodeView } from '../../../src/manager/admin-types.ts';
-import { freePort, sshdSet, type Sshd, type SshdSet } from '../../fixtures/sshd.ts';
+import { sshdSet, type Sshd, type SshdSet } from '../../fixtures/sshd.ts';
 import { hasPart } from '../../parts.ts';
+import { freePort } from '../../support/ports.ts';
 import { eventually } from '../../support/slurm.ts';
 import { PILOT, startCluster, type Cluster, type ClusterOptions } from './cluster.ts';
 
@@ -26,14 +27,14 @@ const here = (): Cluster => {
 };
 
 /** A site whose nodes are reached at 127.0.1.1, 127.0.1.2, …; `known` makes the site's known_hosts of their real keys. */
-async function startSite(known: ((sshd: Sshd, at: number) => string) | null, options: { sshd?: readonly string[]; toml?: ClusterOptions } = {}): Promise<void> {
+async function startSite(known: ((sshd: Sshd, at: number) => string) | null, options: { sshd?: readonly string[]; toml?: ClusterOptions; startsWithinS?: number } = {}): Promise<void> {
   const port = await freePort('127.0.1.1');
   sshds = [];
   for (let n = 1; n <= NODES; n += 1) sshds.push(await set.make({ host: `127.0.1.${n}`, port, config: options.sshd ?? [] }));
   const file = join(set.dir, 'known_hosts');
   writeFileSync(file, sshds.map((s, at) => (known === null ? '' : `[${s.host}]:${port} ${known(s, at)}\n`)).join(''));
   c = await startCluster({
-    slurm: { nodes: NODES }, toml: '[control]\ntransport = "ssh"\nreconnect_max_ms = 500\nstart_deadline_ms = 10000\n',
+    slurm: { nodes: NODES }, toml: `[control]\ntransport = "ssh"\nreconnect_max_ms = 500\n${options.startsWithinS === undefined ? '' : `start_deadline_ms = ${options.startsWithinS}000\n`}`,
     pilot: `ssh_port = ${port}\nssh_address = "127.0.1.{number}"\n${known === null ? '' : `ssh_known_hosts = ${JSON.stringify(file)}\n`}`, ...options.toml,
   });
   const [, conf = ''] = /^config_path = "(.*)"$/m.exec(c.toml) ?? [];
@@ -54,7 +55,7 @@ async function lease(count: number): Promise<string[]> {
 const nodes = (): Promise<NodeView[]> => here().serve.admin<NodeView[]>('node', 'list');
 
 describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('agents on borrowed nodes, over SSH', () => {
-  it('a group of two is leased, used and ended; an sshd that is killed meanwhile is reached again', { timeout: 180_000 }, async () => {
+  it('a group of two is leased, used and ended; an sshd that is killed meanwhile is reached again', { timeout: 480_000 }, async () => {
     await startSite((s) => s.hostKey, { toml: { driver: hasPart('qemu') ? 'qemu' : 'simulated' } });
     const ids = await lease(2);
     await here().all('Running');
@@ -66,7 +67,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('agents on borrowed nodes
     await first?.start();
     await eventually('both nodes reached', async () => ((await nodes()).every((n) => n.reachable) ? true : undefined));
     expect((await here().leases()).map((l) => l.state)).toEqual(['Running', 'Running']);
-    for (const id of ids) await expect.poll(() => here().serve.admin<{ text: string }>('lease', 'console', id).then((r) => JSON.stringify(r)), { timeout: 20_000 }).toContain(id);
+    for (const id of ids) await expect.poll(() => here().serve.admin<{ text: string }>('lease', 'console', id).then((r) => JSON.stringify(r)), { timeout: 60_000 }).toContain(id);
 
     await here().serve.admin('lease', 'destroy', ...ids);
     await here().all('Terminated');
@@ -74,13 +75,14 @@ describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('agents on borrowed nodes
     expect((await here().slots()).map((s) => s.nodes.map((n) => n.state))).toEqual([['Returned', 'Returned']]);
   });
 
-  it('a node that shows another key than the site knows is not spoken to: its lease says so, and its slot can be given back', { timeout: 120_000 }, async () => {
+  it('a node that shows another key than the site knows is not spoken to: its lease says so, and its slot can be given back', { timeout: 360_000 }, async () => {
     const wrong = set.key('other').publicLine;
-    await startSite((s, at) => (at === 0 ? wrong : s.hostKey));
+    // The other node's lease runs before that is over.
+    await startSite((s, at) => (at === 0 ? wrong : s.hostKey), { startsWithinS: 30 });
     await lease(2);
     const refused = await eventually('a refused node', async () => (await nodes()).find((n) => (n.lastError ?? '').includes('the host key is not known')));
     expect(refused.lastError).toMatch(/127\.0\.1\.1:\d+: the host key is not known: known SHA256:.* shown SHA256:.*pilot\.ssh_known_hosts/);
-    const failed = await eventually('the end of its start', async () => (await here().leases()).find((l) => l.state === 'Corrupted'), 60_000);
+    const failed = await eventually('the end of its start', async () => (await here().leases()).find((l) => l.state === 'Corrupted'), 120_000);
     expect([failed.node, failed.reasonCode, failed.reason]).toEqual([refused.name, 'Server.NodeUnreachable', expect.stringContaining('the host key is not known')]);
     expect((await here().leases()).filter((l) => l.state === 'Running'), 'the other node’s lease').toHaveLength(1);
     await here().serve.admin('slot', 'kill', failed.slot ?? '');
@@ -88,7 +90,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('agents on borrowed nodes
     await here().clean();
   });
 
-  it('a node that the site’s known_hosts has not: nobody is let onto it, and the whole group says why', { timeout: 120_000 }, async () => {
+  it('a node that the site’s known_hosts has not: nobody is let onto it, and the whole group says why', { timeout: 360_000 }, async () => {
     await startSite((s, at) => (at === 0 ? `${s.hostKey}` : '# nothing'));
     await lease(2);
     const why = 'the agent on node2 cannot be reached over SSH: no host key of 127.0.1.2 is known; add it to pilot.ssh_known_hosts';
@@ -96,7 +98,7 @@ describe.skipIf(!hasPart('slurm') || !hasPart('sshd'))('agents on borrowed nodes
     await here().clean();
   });
 
-  it.skipIf(!hasPart('root') || !existsSync(ECDSA))('without known_hosts the node’s own keys count, as its pilot told them', { timeout: 120_000 }, async () => {
+  it.skipIf(!hasPart('root') || !existsSync(ECDSA))('without known_hosts the node’s own keys count, as its pilot told them', { timeout: 360_000 }, async () => {
     await startSite(null, { sshd: [`HostKey ${ECDSA}`, 'HostKeyAlgorithms ecdsa-sha2-nistp256'] });
     const ids = await lease(1);
     await here().all('Running');

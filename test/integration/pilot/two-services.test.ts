@@ -9,7 +9,7 @@ import { afterEach, expect, it } from 'vitest';
 import { statement } from '../../../src/store/db.ts';
 import { fakeSlurmCommands } from '../../support/fake-lrm.ts';
 import { expectTablesAgree } from '../../support/invariants.ts';
-import { processesWith } from '../../support/processes.ts';
+import { processesWith, signal } from '../../support/processes.ts';
 import { runUntilAnswered, startServices, untilAnswered, type Service, type Services } from '../../support/services.ts';
 import { PILOT } from './cluster.ts';
 import type { FakeJobFile } from './phases-site.ts';
@@ -27,19 +27,19 @@ const dir = mkdtempSync(join(tmpdir(), 'two-pilot-'));
 let services: Services | undefined;
 afterEach(async () => {
   await services?.close();
-  for (const { pid } of processesWith(`${dir}/`)) process.kill(pid, 'SIGKILL');
-  rmSync(dir, { recursive: true, force: true });
+  for (const { pid } of processesWith(`${dir}/`)) signal(pid, 'SIGKILL');
+  rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 });
 
 async function open(): Promise<Services> {
-  const { settings } = fakeSlurmCommands(dir, { nodes: NODES, killWaitS: 8, epilog: '/etc/epilog' });
+  const { settings } = fakeSlurmCommands(dir, { nodes: NODES, killWaitS: 20, epilog: '/etc/epilog' });
   mkdirSync(join(dir, 'logs'));
   const conf = join(dir, 'pilot.conf');
-  writeFileSync(conf, `[logging]\nlogfiledir: ${dir}/logs\n[memory]\nmechanism: none\n[other]\nearlywaitratio: 0.5\nlockfile: ${dir}/lock-%h\nstatedir: ${dir}/pilots\nreservewait: 10\ndriver: simulated\nheartbeat: 2\n`);
+  writeFileSync(conf, `[logging]\nlogfiledir: ${dir}/logs\n[memory]\nmechanism: none\n[other]\nearlywaitratio: 0.5\nlockfile: ${dir}/lock-%h\nstatedir: ${dir}/pilots\ndriver: simulated\nheartbeat: 2\n`);
   const commands = Object.entries(settings).map(([verb, file]) => `${verb} = "${file}"\n`).join('');
   return services = await startServices({
     nodes: 0,
-    toml: `[scheduler]\nmode = "pilot"\n[pilot]\nprogram = ["${process.execPath}", "${PILOT}"]\nconfig_path = "${conf}"\npoll = "1s"\nsilence = "12s"\nlisten = "127.0.0.1:0"\n[slurm]\n${commands}`,
+    toml: `[scheduler]\nmode = "pilot"\n[pilot]\nprogram = ["${process.execPath}", "${PILOT}"]\nconfig_path = "${conf}"\npoll = "1s"\nsilence = "60s"\nlisten = "127.0.0.1:0"\n[slurm]\n${commands}`,
   });
 }
 
@@ -55,11 +55,11 @@ const conf = (): string => join(dir, 'pilot.conf');
 async function knowEachOther(site: Services): Promise<void> {
   for (const since of [heard, toldPilots]) {
     const [clock] = await site.db.query(databaseClock);
-    await expect.poll(async () => (await site.db.query(since, [new Date(clock?.now ?? 0)]))[0]?.all, { timeout: 20_000, interval: 100 }).toBe(true);
+    await expect.poll(async () => (await site.db.query(since, [new Date(clock?.now ?? 0)]))[0]?.all, { timeout: 60_000, interval: 100 }).toBe(true);
   }
 }
 
-it('either is killed or stopped, and the other goes on; every node is given back', { timeout: 240_000 }, async () => {
+it('either is killed or stopped, and the other goes on; every node is given back', { timeout: 600_000 }, async () => {
   const site = await open();
   const [first, second] = site.all as [Service, Service];
   const run = async (service: Service, token: string): Promise<string> => {
@@ -68,7 +68,7 @@ it('either is killed or stopped, and the other goes on; every node is given back
     return ids[0] ?? '';
   };
   const inState = (ids: readonly string[], state: string): Promise<void> =>
-    expect.poll(async () => (await site.db.query(states)).filter((l) => ids.includes(l.id)).map((l) => l.state), { timeout: 60_000, interval: 200 }).toEqual(ids.map(() => state));
+    expect.poll(async () => (await site.db.query(states)).filter((l) => ids.includes(l.id)).map((l) => l.state), { timeout: 120_000, interval: 200 }).toEqual(ids.map(() => state));
   const holder = async (): Promise<Service | undefined> => {
     const [duty] = await site.db.query(dutyHolder);
     return site.all.find((s) => s.serve.pid === duty?.pid);
@@ -85,7 +85,7 @@ it('either is killed or stopped, and the other goes on; every node is given back
   const killed = await holder() as Service;
   const other = killed === first ? second : first;
   await killed.serve.kill();
-  await expect.poll(holder, { timeout: 30_000, interval: 100 }).toBe(other);
+  await expect.poll(holder, { timeout: 60_000, interval: 100 }).toBe(other);
   await inState(before, 'Running');
   const meanwhile = await run(other, 'd');
   await inState([meanwhile], 'Running');
@@ -97,17 +97,17 @@ it('either is killed or stopped, and the other goes on; every node is given back
   // Now the other is stopped for longer than a dead one is silent, in the midst of what it has begun, and comes back.
   const late = await run(other, 'e');
   other.serve.process.kill('SIGSTOP');
-  await expect.poll(async () => (await site.db.query(lostLives))[0]?.n, { timeout: 30_000, interval: 50 }).toBe(2);
+  await expect.poll(async () => (await site.db.query(lostLives))[0]?.n, { timeout: 60_000, interval: 50 }).toBe(2);
   const next = await run(killed, 'f');
   await inState([...before.slice(1), meanwhile, late, next], 'Running');
   other.serve.process.kill('SIGCONT');
-  await expect.poll(() => other.serve.log(), { timeout: 20_000, interval: 100 }).toContain('it goes on as another');
+  await expect.poll(() => other.serve.log(), { timeout: 60_000, interval: 100 }).toContain('it goes on as another');
   await inState([...before.slice(1), meanwhile, late, next], 'Running');
 
   for (const [i, id] of [...before.slice(1), meanwhile, late, next].entries()) await end(i % 2 === 0 ? killed : other, id);
   await inState([...before, meanwhile, late, next], 'Terminated');
-  await expect.poll(async () => (await site.db.query(states)).map((l) => `${l.slot_state} ${l.node_state}`), { timeout: 60_000, interval: 200 }).toEqual(Array<string>(6).fill('Ended Returned'));
-  await expect.poll(onNodes, { timeout: 20_000, interval: 200 }).toEqual([]);
+  await expect.poll(async () => (await site.db.query(states)).map((l) => `${l.slot_state} ${l.node_state}`), { timeout: 120_000, interval: 200 }).toEqual(Array<string>(6).fill('Ended Returned'));
+  await expect.poll(onNodes, { timeout: 60_000, interval: 200 }).toEqual([]);
   const slots = (await site.db.query(states)).map((l) => l.slot);
   expect(new Set(jobs().map((j) => j.name))).toEqual(new Set(slots));
   // What a stopped service had begun to submit may be submitted after all when it comes back: that job is cancelled.

@@ -8,7 +8,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Credentials, MessageState, Notification, PilotMessage } from '../../../src/pilot/protocol.ts';
-import { freePort } from '../../fixtures/sshd.ts';
+import { freePort } from '../../support/ports.ts';
 
 export type Behaviour = 'answer' | 'hang' | 'cut' | 'release' | { readonly status: number; readonly body?: string; readonly headers?: Record<string, string> };
 
