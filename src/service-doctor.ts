@@ -11,7 +11,7 @@ import type { Context } from './platform/context.ts';
 import { errorText } from './platform/errors.ts';
 import { VERSION } from './platform/version.ts';
 import type { PilotMode } from './service-pilot.ts';
-import type { Db } from './store/db.ts';
+import { isUnavailable, type Db } from './store/db.ts';
 
 export interface Watched {
   readonly ctx: Context;
@@ -22,10 +22,15 @@ export interface Watched {
   readonly pilotMode: PilotMode | undefined;
 }
 
+/** Users are told to try again; who is to mend it, what the driver or PostgreSQL said. */
+function whyAway(e: unknown): string {
+  return isUnavailable(e) && e.cause instanceof Error ? `the database does not answer: ${e.cause.message}` : errorText(e);
+}
+
 export async function lookAtAll({ ctx, config, db, control, places, pilotMode }: Watched): Promise<Finding[]> {
   const reached = pilotMode?.reached() ?? null;
   // One sentence on a database that is away, not one of each check that needs it.
-  const rows = await ownNodes(db).catch((e: unknown) => ({ missing: errorText(e) }));
+  const rows = await ownNodes(db).catch((e: unknown) => ({ missing: whyAway(e) }));
   const away = 'missing' in rows;
   return examine({
     ctx, config, db: away ? rows : db, places, nodes: away ? [] : await askNodes(ctx, rows, control), version: VERSION, serving: true, local: localRunner(ctx.clock, commandEnvironment(process.env)),

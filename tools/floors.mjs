@@ -31,7 +31,8 @@ const SLOTS = ['src/pilot/protocol.ts', 'src/pilot/states.ts'];
 /** The store runs the migrations. */
 const NEIGHBOURS = new Set(['src/store migrations']);
 /** What runs alone on a node, and what it may import besides Node and itself. */
-const ALONE = ['src/lease/', ...CONTRACT, 'src/pilot/protocol.ts', 'src/platform/version.ts', 'src/platform/make-directory.ts', 'src/platform/durable.ts'];
+const ALONE = ['src/lease/', ...CONTRACT, 'src/pilot/protocol.ts', 'src/platform/version.ts', 'src/platform/make-directory.ts', 'src/platform/durable.ts',
+  'src/platform/socket-file.ts'];
 const PROGRAMS = [
   { name: 'agent', room: 'src/control/agent/', may: ALONE },
   // The agent runs inside the pilot.

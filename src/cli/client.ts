@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../platform/context.ts';
-import { dataDirAt } from '../platform/datadir.ts';
+import { dataDirAt, type DataDir } from '../platform/datadir.ts';
 import { errorCode, errorText } from '../platform/errors.ts';
+import { holderOfDataDir } from '../platform/lock.ts';
 import { realClock } from '../platform/real.ts';
 import { socketDir, type SocketDir } from '../platform/socket-path.ts';
 import { VERSION } from '../platform/version.ts';
@@ -74,33 +75,33 @@ interface Exchange extends AskOptions {
 
 async function exchange(x: Exchange): Promise<unknown> {
   const { run } = dataDirAt(x.dataDir);
-  const place = openSocketDir(run, x.dataDir);
+  const place = await openSocketDir(run, x.dataDir);
   try {
     const answer = await ask(join(place.dir, SOCKET), x);
     if (answer.version !== undefined) x.answered(answer.version);
     return read(answer, join(run, SOCKET));
   } catch (e) {
-    throw asUnreachable(e, join(run, SOCKET), x.dataDir);
+    throw await asUnreachable(e, join(run, SOCKET), x.dataDir);
   } finally {
     place.close();
   }
 }
 
-function openSocketDir(run: string, dataDir: string): SocketDir {
+async function openSocketDir(run: string, dataDir: string): Promise<SocketDir> {
   try {
     statSync(run);
     return socketDir(run, SOCKET);
   } catch (e) {
-    throw asUnreachable(e, join(run, SOCKET), dataDir);
+    throw await asUnreachable(e, join(run, SOCKET), dataDir);
   }
 }
 
-function asUnreachable(e: unknown, socket: string, dataDir: string): unknown {
+async function asUnreachable(e: unknown, socket: string, dataDir: string): Promise<unknown> {
   switch (errorCode(e)) {
     case 'ENOENT':
     case 'ENOTDIR':
     case 'ECONNREFUSED':
-      return new Unreachable(`no nimbus service runs on the data directory ${dataDirAt(dataDir).root}; start it with "nimbus serve", or name its directory with --data or NIMBUS_DATA`, true);
+      return absent(socket, dataDirAt(dataDir));
     case 'EACCES':
     case 'EPERM':
       return new Unreachable(`${socket} belongs to another user; run the command as the user that runs the service (sudo -u USER nimbus …)`);
@@ -113,6 +114,13 @@ function asUnreachable(e: unknown, socket: string, dataDir: string): unknown {
       // What comes is no HTTP (llhttp's errors).
       return errorCode(e)?.startsWith('HPE_') === true ? foreign(socket) : e;
   }
+}
+
+/** A service may have the directory all the same: to say that none runs, and be refused at the start, would send people in a circle. */
+async function absent(socket: string, dir: DataDir): Promise<Unreachable> {
+  const holder = await holderOfDataDir(dir);
+  if (holder === undefined) return new Unreachable(`no nimbus service runs on the data directory ${dir.root}; start it with "nimbus serve", or name its directory with --data or NIMBUS_DATA`, true);
+  return new Unreachable(`a nimbus service${holder} has ${dir.root} and does not listen at ${socket}: it starts or ends just now, or the socket was removed, and is made again within seconds; try again`, true);
 }
 
 const foreign = (socket: string): Unreachable => new Unreachable(`what answers at ${socket} is no nimbus service; name the service's own data directory with --data or NIMBUS_DATA`);

@@ -4,7 +4,7 @@
  * `lock.json` only tells a second service whom it met.
  */
 import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Context } from './context.ts';
@@ -29,6 +29,24 @@ export async function lockDataDir(ctx: Context, dir: DataDir): Promise<DataLock>
       server.close(() => resolve());
     }),
   };
+}
+
+/** Who has the directory, as ` (pid 4711 on adm1)`; undefined when nobody has. Changes nothing. */
+export function holderOfDataDir(dir: DataDir): Promise<string | undefined> {
+  let key: string;
+  try {
+    key = readFileSync(join(dir.keys, 'lock-key'), 'utf8').trim();
+  } catch {
+    return Promise.resolve(undefined);
+  }
+  return new Promise((resolve) => {
+    const socket = connect({ path: `\0nimbus-${key}` });
+    const say = (held: boolean): void => {
+      socket.destroy();
+      resolve(held ? holder(join(dir.run, 'lock.json')) : undefined);
+    };
+    socket.once('connect', () => say(true)).once('error', () => say(false));
+  });
 }
 
 function lockKey(ctx: Context, dir: DataDir): string {

@@ -11,6 +11,7 @@ import type { Context } from '../platform/context.ts';
 import type { DataDir } from '../platform/datadir.ts';
 import { withDeadline } from '../platform/deadline.ts';
 import { newRequestId } from '../platform/ids.ts';
+import { keepSocketFile } from '../platform/socket-file.ts';
 import { socketDir } from '../platform/socket-path.ts';
 import { VERSION } from '../platform/version.ts';
 import { adminRouter, type AdminServices, type Handler } from './routes.ts';
@@ -41,8 +42,13 @@ export async function createAdminServer(options: AdminServerOptions): Promise<Ad
   rmSync(path, { force: true });
   await listen(server, path);
   chmodSync(path, 0o600);
+  const kept = keepSocketFile(ctx.clock, server, path, (why) => {
+    if (why === undefined) ctx.log.warn('the admin socket was removed, and is there again', { path: join(dir.run, ADMIN_SOCKET) });
+    else ctx.log.error('the admin socket was removed, and cannot be made; trying again', { path: join(dir.run, ADMIN_SOCKET), error: why.message });
+  });
   return {
     async close() {
+      kept.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       await withDeadline(ctx.clock, CLOSE_MS, 'answers to administrators', closed).catch(() => server.closeAllConnections());

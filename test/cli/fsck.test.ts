@@ -17,10 +17,10 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 const notHere = (): Promise<never> => Promise.reject(new Error('not here'));
 
-async function nimbus(argv: readonly string[], offline: Partial<WithoutService> = {}) {
+async function nimbus(argv: readonly string[], offline: Partial<WithoutService> = {}, watched = false) {
   const ran = { code: -1, out: '', err: '' };
   const cli = buildCli({
-    io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched: false, ask: () => Promise.resolve(null) },
+    io: { out: (t) => { ran.out += t; }, err: (t) => { ran.err += t; }, width: 80, watched, ask: () => Promise.resolve(null) },
     env: { NIMBUS_DATA: join(root, 'nothing') }, serve: notHere, installer: { install: notHere },
     withoutService: { open: notHere, killJobs: notHere, doctor: notHere, fsck: notHere, backup: notHere, restore: notHere, ...offline },
   });
@@ -43,6 +43,15 @@ test('what is wrong is said with the way out: 1', async () => {
       + 'WRONG   lease i-1 is charged twice\n        look at it\nnote    node n2 was not asked\n\n'
       + '1 lease, 0 slots, 1 image, and the VMs of 1 of 2 nodes: 2 wrong, of which --repair can mend 1\n',
   });
+});
+
+test('a terminal gets lines that fit, programs a line for each sentence', async () => {
+  const long = problem({ what: `the file of image debian has 1048576 bytes instead of 6291456: /srv/nimbus-data/${'x'.repeat(20)}/images/common/ami-1.raw`, mend: 'remove the image and add it again with: nimbus image add', repairs: false });
+  const saw = saying(report({ problems: [long], notes: ['the VMs of node node7 were not looked at: root@node7.example.org:22: nothing listens on the port'] }));
+  const { out } = await nimbus(['fsck'], saw, true);
+  expect(out.split('\n').filter((l) => l.length > 80)).toEqual([]);
+  expect(out).toContain(`WRONG   the file of image debian has 1048576 bytes instead of 6291456:\n        /srv/nimbus-data/`);
+  expect((await nimbus(['fsck'], saw)).out).toContain(`WRONG   ${long.what}\n`);
 });
 
 test('what was mended is 0; options and place reach the command without a service', async () => {

@@ -8,8 +8,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { buildCli } from '../../src/cli/program.ts';
 import type { Clock } from '../../src/platform/context.ts';
+import { dataDirAt } from '../../src/platform/datadir.ts';
+import { lockDataDir } from '../../src/platform/lock.ts';
 import { realClock } from '../../src/platform/real.ts';
 import { VERSION } from '../../src/platform/version.ts';
+import { testContext } from '../support/context.ts';
 import { manualClock, type ManualClock } from '../control/client/manual-clock.ts';
 
 let dir: string;
@@ -253,4 +256,17 @@ describe('a service that takes connections', () => {
     for (const res of held) json(res, 200, [], { 'x-nimbus-version': '0.0.9' });
     expect(await ran).toMatchObject({ code: 0 });
   });
+});
+
+test('a service that has the directory and does not listen is not said to be absent', async () => {
+  mkdirSync(join(dir, 'keys'));
+  const lock = await lockDataDir(testContext(), dataDirAt(dir));
+  try {
+    const { code, err } = await nimbus('user', 'list');
+    expect(code).toBe(3);
+    expect(err).toMatch(new RegExp(`^nimbus: a nimbus service \\(pid ${process.pid} on .*\\) has .*data and does not listen at .*admin\\.sock: .*try again\\n$`));
+  } finally {
+    await lock.release();
+  }
+  expect((await nimbus('user', 'list')).err).toContain('no nimbus service runs');
 });

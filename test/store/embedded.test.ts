@@ -126,6 +126,14 @@ describe('versions', () => {
     expect(readFileSync(join(dataDir, 'pg', 'PG_VERSION'), 'utf8')).toBe('12\n');
   });
 
+  test('that PostgreSQL refuses is refused with its own reason, and with nothing of what it said before', async () => {
+    await (await start()).stop();
+    chmodSync(join(dataDir, 'pg'), 0o755);
+    const why = await start().then(() => '', (e: Error) => e.message);
+    expect(why).toBe(`PostgreSQL in ${dataDir}/pg did not start: it has ended: FATAL: data directory "${dataDir}/pg" has invalid permissions; `
+      + `DETAIL: Permissions should be u=rwx (0700) or u=rwx,g=rx (0750).; its log is ${dataDir}/log/postgresql.log`);
+  });
+
   test('a configured directory without PostgreSQL is named', async () => {
     await expect(start({ bin: '/nowhere' })).rejects.toThrow(/\/nowhere\/postgres cannot be run: ENOENT/);
   });

@@ -1,4 +1,4 @@
-import { mkdtempSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -180,6 +180,15 @@ describe('the socket', () => {
     site.on('users.list', () => []);
     expect((await ask('GET', '/v1/users')).status).toBe(200);
   });
+
+  test('that was removed is there again, and the log says so', async () => {
+    rmSync(site.socket);
+    await expect(ask('GET', '/v1/alive')).rejects.toThrow('ENOENT');
+    await expect.poll(() => existsSync(site.socket), { timeout: 20_000 }).toBe(true);
+    expect(await ask('GET', '/v1/alive')).toMatchObject({ status: 204 });
+    expect(statSync(site.socket).mode & 0o777).toBe(0o600);
+    expect(site.context.lines).toContainEqual(expect.objectContaining({ level: 'warn', message: 'the admin socket was removed, and is there again' }));
+  }, 30_000);
 
   test('says that it lives without asking anybody', async () => {
     expect(await ask('GET', '/v1/alive')).toMatchObject({ status: 204 });

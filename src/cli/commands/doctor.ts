@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Finding, Level } from '../../doctor/types.ts';
 import { dataDirOf, envOf, type CliDeps, type Env } from '../env.ts';
 import { SomeFailed, Unreachable } from '../exit.ts';
+import { wrapped } from '../format.ts';
 import { printable } from '../io.ts';
 
 export function addDoctorCommand(program: Command, deps: CliDeps): void {
@@ -42,17 +43,6 @@ function text(f: Finding, width: number): string {
   // What is indented is to be copied as it stands.
   const mend = f.mend.map(printable).flatMap((m) => (m.startsWith('  ') ? [m] : wrapped(m, width - INDENT.length)));
   return [`${WORD[f.level]}  ${first}`, ...[...rest, ...mend].map((l) => INDENT + l)].map((l) => `${l}\n`).join('');
-}
-
-/** Between words; a longer word stands alone. */
-function wrapped(sentence: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of sentence.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || [...last].length + 1 + [...word].length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }
 
 function total(findings: readonly Finding[]): string {

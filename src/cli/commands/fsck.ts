@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { FsckOptions, FsckReport, Problem } from '../../fsck/types.ts';
 import { dataDirOf, envOf, type CliDeps, type Env } from '../env.ts';
 import { SomeFailed, Unreachable } from '../exit.ts';
-import { counted } from '../format.ts';
+import { counted, wrapped } from '../format.ts';
 import { printable } from '../io.ts';
 import type { Place } from '../without-service.ts';
 
@@ -31,7 +31,7 @@ changed. Exit code 1 when something is wrong and was not mended.`)
     .action(async (o: Options, command: Command) => {
       const env = envOf(command, deps);
       const report = await run(env, { config: o.config, data: dataDirOf(command, deps.env) }, { repair: o.repair === true, deep: o.deep === true });
-      env.say(report, text(report));
+      env.say(report, text(report, env.io.watched ? env.io.width : undefined));
       if (report.problems.length > 0) throw new SomeFailed(`${report.problems.length} problems`);
     });
 }
@@ -48,14 +48,25 @@ async function run(env: Env, place: Place, options: FsckOptions): Promise<FsckRe
   }
 }
 
-function text({ looked, problems, mended, notes }: FsckReport): string {
+const INDENT = '        ';
+
+/** @param width of the terminal; programs and files get each sentence on a line of its own */
+function text({ looked, problems, mended, notes }: FsckReport, width: number | undefined): string {
   const lines = [
     ...mended.flatMap((p) => [`mended  ${p.what}`, `        ${p.mend}`]),
     ...problems.flatMap((p) => [`WRONG   ${p.what}`, `        ${way(p)}`]),
     ...notes.map((n) => `note    ${n}`),
   ];
   const saw = `${counted(looked.leases, 'lease')}, ${counted(looked.slots, 'slot')}, ${counted(looked.images, 'image')}, and the VMs of ${looked.asked} of ${counted(looked.nodes, 'node')}`;
-  return [...lines, ...(lines.length > 0 ? [''] : []), `${saw}: ${total(problems, mended)}`].map((l) => `${printable(l)}\n`).join('');
+  return [...lines, ...(lines.length > 0 ? [''] : []), `${saw}: ${total(problems, mended)}`].flatMap((l) => fitted(printable(l), width)).map((l) => `${l}\n`).join('');
+}
+
+/** What does not fit goes on below the sentence, not below the word before it. */
+function fitted(line: string, width: number | undefined): string[] {
+  if (width === undefined || [...line].length <= width) return [line];
+  const mark = /^(WRONG {3}|mended {2}|note {4}| {8})/.exec(line)?.[0] ?? '';
+  const [first = '', ...rest] = wrapped(line.slice(mark.length), width - INDENT.length);
+  return [mark + first, ...rest.map((l) => (mark === '' ? l : INDENT + l))];
 }
 
 const way = (p: Problem): string => (p.repairs ? `nimbus fsck --repair ${p.mend}` : p.mend);

@@ -6,7 +6,7 @@
  * A line is synced to disk only where that is asked for: what survives a crash of the agent survives in the page cache, and
  * a crash of the machine ends its VMs and the service's channels with it, but for what outlives the VMs.
  */
-import { closeSync, existsSync, fdatasyncSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { syncDirectory } from '../../platform/durable.ts';
 
@@ -68,10 +68,24 @@ export class Journal {
   append(value: unknown): void {
     this.#fd ??= openSync(this.#file, 'a', 0o600);
     const line = Buffer.from(`${this.#torn ? '\n' : ''}${JSON.stringify(value)}\n`);
-    this.#torn = true;
-    for (let from = 0; from < line.length;) from += writeSync(this.#fd, line, from);
+    let written = 0;
+    try {
+      while (written < line.length) written += writeSync(this.#fd, line, written);
+    } catch (e) {
+      this.#takeBack(this.#fd, written);
+      throw e;
+    }
     this.#torn = false;
     this.#bytes += line.length;
+  }
+
+  /** What a full disk took of a line nobody has promised: left there, it would be taken for damage, and people looked for lost VMs. */
+  #takeBack(fd: number, written: number): void {
+    try {
+      if (written > 0) ftruncateSync(fd, fstatSync(fd).size - written);
+    } catch {
+      this.#torn = true;
+    }
   }
 
   /** What was appended is there after a power cut. */

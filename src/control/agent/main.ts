@@ -53,6 +53,7 @@ async function serveStdio(invocation: Invocation): Promise<void> {
     config: configOf(invocation),
     clock: realClock,
     peer: { input: process.stdin, output: process.stdout, name: 'stdio' },
+    onWait: (why) => { process.stderr.write(`workspace-control: ${why}\n`); },
     onMaster: (stop) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) {
         process.once(signal, () => {

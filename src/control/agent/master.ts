@@ -93,7 +93,7 @@ export class Master implements Agent {
   async start(): Promise<void> {
     const { stateDir, driver, records, clock, log } = this.#options;
     await recoverVms({ clock, log, driver, records, vms: this.#vms });
-    this.#socket = await listenAt(stateDir, (socket) => this.serve({ input: socket, output: socket, name: 'relay' }));
+    this.#socket = await listenAt({ stateDir, clock, log }, (socket) => this.serve({ input: socket, output: socket, name: 'relay' }));
     log.info('agent holds the directory', { version: VERSION, driver: driver.name, vms: records.live().length });
     // What the driver measures once per boot (the accelerator) is measured now, not on the first lease's time; whoever
     // opened the agent goes on first.

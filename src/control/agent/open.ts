@@ -11,6 +11,7 @@ import type { Driver } from './driver.ts';
 import { chooseDriver, createDriver } from './drivers/index.ts';
 import { EXIT, Exit } from './exit.ts';
 import { AgentFault } from './fault.ts';
+import { noteHolder } from './holder.ts';
 import { tryLock } from './lock.ts';
 import type { Lock } from './lock.ts';
 import { fileLog } from './log.ts';
@@ -38,6 +39,7 @@ export async function tryOpenAgent(options: AgentOptions): Promise<Agent | undef
 
 async function hold(options: AgentOptions, lock: Lock): Promise<Agent> {
   const { stateDir, config, clock, persistent, onRelease } = options;
+  noteHolder(stateDir, options.inJob === true);
   try {
     const log = options.log ?? fileLog(join(stateDir, 'agent.log'), clock);
     const records = new Records(join(stateDir, 'leases.journal'), clock, log);

@@ -7,10 +7,12 @@ import type { Peer } from './connection.ts';
 import { within } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { EXIT, Exit } from './exit.ts';
+import { hangsExit } from './holder.ts';
 import { encodeLine } from '../wire.ts';
 import { isNewer } from './versions.ts';
 
-const HELLO_MS = 10_000;
+/** Shorter than a service waits for a hello: its sentence is to be this one. */
+export const GREETING_MS = 5_000;
 const LONGEST_HELLO = 4096;
 
 export interface Greeting {
@@ -20,7 +22,7 @@ export interface Greeting {
   readonly bytes: Buffer;
 }
 
-export function readGreeting(clock: Clock, socket: Socket): Promise<Greeting> {
+export function readGreeting(clock: Clock, socket: Socket, stateDir: string): Promise<Greeting> {
   const read = new Promise<Greeting>((resolve) => {
     let bytes = Buffer.alloc(0);
     const end = (): void => {
@@ -33,7 +35,7 @@ export function readGreeting(clock: Clock, socket: Socket): Promise<Greeting> {
     };
     socket.on('data', data).on('close', end).on('end', end).on('error', end);
   });
-  return within(clock, HELLO_MS, read, () => new Exit(EXIT.environment, `the agent that holds the directory did not greet within ${HELLO_MS} ms`));
+  return within(clock, GREETING_MS, read, () => hangsExit(stateDir, `has said nothing for ${GREETING_MS / 1000} s`));
 }
 
 function versionIn(bytes: Buffer): string | undefined {

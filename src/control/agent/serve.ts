@@ -5,9 +5,9 @@ import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
 import type { Peer } from './connection.ts';
 import type { DriverChoice } from './drivers/index.ts';
-import { EXIT, Exit } from './exit.ts';
+import { hangs, hangsExit } from './holder.ts';
 import { tryOpenAgent } from './open.ts';
-import { readGreeting, relay, takeOver } from './relay.ts';
+import { GREETING_MS, readGreeting, relay, takeOver } from './relay.ts';
 import { connectTo } from './socket.ts';
 import { isNewer } from './versions.ts';
 
@@ -21,13 +21,16 @@ export interface ServeOptions {
   readonly config: AgentConfig;
   readonly clock: Clock;
   readonly peer: Peer;
+  /** Told once why nothing happens, when that takes long. */
+  readonly onWait?: (why: string) => void;
   /** Called with how to end it, when this process holds the directory. */
   readonly onMaster?: (stop: (why: string) => Promise<void>) => void;
 }
 
 export async function serve(options: ServeOptions): Promise<void> {
-  const { stateDir, clock, peer, onMaster } = options;
+  const { stateDir, clock, peer, onMaster, onWait } = options;
   const deadline = clock.monotonic() + TAKE_OVER_MS;
+  let said = false;
   for (;;) {
     const agent = await tryOpenAgent(options);
     if (agent !== undefined) {
@@ -37,9 +40,13 @@ export async function serve(options: ServeOptions): Promise<void> {
     }
     const socket = await connectTo(stateDir);
     const left = deadline - clock.monotonic();
-    if (left <= 0) throw new Exit(EXIT.environment, `the agent that holds ${stateDir} does not answer`);
+    if (left <= 0) throw hangsExit(stateDir, 'does not answer');
+    if (socket === undefined && !said && TAKE_OVER_MS - left > GREETING_MS) {
+      said = true;
+      onWait?.(hangs(stateDir, 'takes no connection, and is waited for'));
+    }
     if (socket !== undefined) {
-      const greeting = await readGreeting(clock, socket);
+      const greeting = await readGreeting(clock, socket, stateDir);
       if (greeting.version === undefined) socket.destroy();
       else if (isNewer(VERSION, greeting.version)) await takeOver(clock, socket, VERSION, greeting.version, left);
       else return relay(socket, greeting, peer);

@@ -3,6 +3,9 @@ import { chmodSync, closeSync, constants, openSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
+import { keepSocketFile } from '../../platform/socket-file.ts';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
 
 const NAME = 'agent.sock';
 /** sun_path has 108 bytes with its NUL (unix(7)); beyond this the way leads through the directory's descriptor. */
@@ -20,21 +23,33 @@ function address(stateDir: string): Address {
   return { path: `/proc/self/fd/${fd}/${NAME}`, release: () => closeSync(fd) };
 }
 
+interface Place {
+  readonly stateDir: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
 export interface AgentSocket {
   close(): Promise<void>;
 }
 
 /** Only for the holder of the lock: a socket that lies there is left over. */
-export function listenAt(stateDir: string, onConnection: (socket: Socket) => void): Promise<AgentSocket> {
+export function listenAt({ stateDir, clock, log }: Place, onConnection: (socket: Socket) => void): Promise<AgentSocket> {
   rmSync(join(stateDir, NAME), { force: true });
   const { path, release } = address(stateDir);
   const server: Server = createServer({ allowHalfOpen: true }, onConnection);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, () => {
+      server.removeListener('error', reject);
       chmodSync(path, 0o600);
-        resolve({
+      const kept = keepSocketFile(clock, server, path, (why) => {
+        if (why === undefined) log.warn('the socket was removed, and is there again', { stateDir });
+        else log.error('the socket was removed, and cannot be made; trying again', { stateDir, error: why.message });
+      });
+      resolve({
         close: () => new Promise((done) => {
+          kept.stop();
           server.close(() => undefined);
           release();
           done();

@@ -131,7 +131,8 @@ export function openChannel(ctx: Context, nodeId: number, transport: Transport, 
   return {
     get state() { return state(); },
     send(requests, handlers) {
-      if (session === undefined) lose(requests, handlers, reason ?? 'the channel is not open');
+      // One that was not greeted yet is as good as none: why there was none before is what people want to know.
+      if (session === undefined || hello === null) lose(requests, handlers, reason ?? 'the channel is not open');
       else session.send(requests, handlers);
     },
     settled: () => firstAttempt,

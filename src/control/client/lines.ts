@@ -115,7 +115,7 @@ export function isHello(line: AgentLine): line is { readonly hello: AgentHello }
 const EXCERPT = 120;
 
 /** The beginning of foreign text, safe in a log line and a terminal. */
-export function excerpt(foreign: string): string {
-  const clean = foreign.slice(0, EXCERPT).replace(/[^\x20-\x7e]/g, '?');
-  return foreign.length > EXCERPT ? `"${clean}…"` : `"${clean}"`;
+export function excerpt(foreign: string, most = EXCERPT): string {
+  const clean = foreign.slice(0, most).replace(/[^\x20-\x7e]/g, '?');
+  return foreign.length > most ? `"${clean}…"` : `"${clean}"`;
 }

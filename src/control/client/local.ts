@@ -96,6 +96,7 @@ function linkTo(child: Child, { clock, log }: Context): AgentLink {
     readable: child.stdout,
     writable: child.stdin,
     ended,
+    lastWords: () => stderr.lastWords(),
     close(how) {
       if (closed) return;
       closed = true;

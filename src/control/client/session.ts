@@ -66,7 +66,10 @@ export function startSession(ctx: Context, link: AgentLink, options: SessionOpti
   const noise: string[] = [];
 
   const helloTimer: Timer = clock.after(options.helloMs, () => end(`no hello within ${options.helloMs} ms${heardInstead()}`, 'broken'), true);
-  const heardInstead = (): string => (noise[0] === undefined ? '' : `; the node says ${excerpt(noise[0])} instead`);
+  const heardInstead = (): string => {
+    const [first = link.lastWords?.()] = noise.map((n) => excerpt(n));
+    return first === undefined ? '' : `; the node says ${first} instead`;
+  };
 
   function end(reason: string, how: 'orderly' | 'broken'): void {
     if (ended) return;

@@ -110,6 +110,7 @@ function linkTo(client: Client, channel: ClientChannel, { clock, log }: Context)
     readable: channel,
     writable: channel,
     ended,
+    lastWords,
     close(how) {
       if (closed) return;
       closed = true;

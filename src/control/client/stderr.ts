@@ -10,6 +10,8 @@ import { excerpt } from './lines.ts';
 const MAX_LINES = 100;
 /** So much is read, and then nothing for a while: more than the trace of any crash. */
 const MOST_BYTES = 256 * 1024;
+/** Agents say what to do at the end of a sentence. */
+const MOST_OF_A_LINE = 400;
 const PAUSE_MS = 10_000;
 
 export interface Stderr {
@@ -25,7 +27,7 @@ export function logStderr(stderr: Readable, clock: Clock, log: Log): Stderr {
   let last: string | undefined;
   let pause: Timer | undefined;
   const read = lineReader((line) => {
-    last = excerpt(line);
+    last = excerpt(line, MOST_OF_A_LINE);
     lines += 1;
     if (lines <= MAX_LINES) log.info('agent says', { stderr: last });
     if (lines === MAX_LINES) log.warn('agent says too much; the rest is dropped');

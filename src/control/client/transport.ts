@@ -8,6 +8,8 @@ export interface AgentLink {
   readonly writable: Writable;
   /** Resolves once, when the link is over, with a sentence on why. Never rejects. */
   readonly ended: Promise<string>;
+  /** What the agent said last beside the protocol, for the sentence on why it says nothing else. */
+  lastWords?(): string | undefined;
   /** Lets go of the link at once, without waiting for the far side; `broken`: the agent misbehaved or is silent. Repeatable. */
   close(how: 'orderly' | 'broken'): void;
 }

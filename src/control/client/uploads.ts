@@ -4,6 +4,7 @@
  */
 import { PUT_CHUNK, PUT_WINDOW, type AgentError, type AgentLine, type ImageRef, type ServiceLine } from '../protocol.ts';
 import type { Clock, Timer } from '../../platform/context.ts';
+import { reasonText } from '../../platform/errors.ts';
 import type { ImageSource } from '../types.ts';
 import { createSlots, type Slots } from './slots.ts';
 
@@ -66,7 +67,8 @@ export function createUploads(options: UploadsOptions): Uploads {
       if (past.size > PAST_TRANSFERS && oldest !== undefined) past.delete(oldest);
     });
     void own.use(() => options.slots.use(() => pump(image, transfer, options))).catch((e: unknown) => {
-      transfer.finish({ code: 'ImageMissing', message: `The repository cannot give image ${image.id}: ${messageOf(e)}.` });
+      // The lease's user reads it: where the repository is, `nimbus doctor` says.
+      transfer.finish({ code: 'ImageMissing', message: `The repository cannot give image ${image.id}: ${reasonText(e)}.` });
     });
     return transfer;
   };
@@ -208,8 +210,4 @@ async function* inChunks(source: AsyncIterable<Buffer>, total: number): AsyncGen
   }
   if (given + heldBytes < total) throw new Error(`it has ${given + heldBytes} of the recorded ${total} bytes`);
   if (heldBytes > 0 || total === 0) yield { data: Buffer.concat(held), last: true };
-}
-
-function messageOf(e: unknown): string {
-  return e instanceof Error ? e.message : String(e);
 }

@@ -21,7 +21,7 @@ const KEY_CHANGED = /host key/;
 
 function reached(nodes: readonly NodeLook[]): Finding[] {
   const away = nodes.flatMap(({ row, answer }) => ('missing' in answer && answer.elsewhere === undefined && !KEY_CHANGED.test(answer.missing)
-    ? [fail(CHECK, `${row.name} (${where(row.access)}) does not answer: ${answer.missing}`, ...wayTo(row.access, row.name))] : []));
+    ? [fail(CHECK, `${row.name} (${where(row.access)}) does not answer: ${withoutAddress(answer.missing, where(row.access))}`, ...wayTo(row.access, row.name))] : []));
   const elsewhere = nodes.flatMap(({ row, answer }) => ('missing' in answer && answer.elsewhere !== undefined
     ? [note(CHECK, `${row.name} is beside the service on ${answer.elsewhere}, which looks after it`, `on ${answer.elsewhere}: nimbus doctor`)] : []));
   const up = nodes.filter(answers).length;
@@ -59,6 +59,9 @@ function lacks(nodes: readonly NodeLook[]): Finding[] {
 
 type Access = NodeLook['row']['access'];
 const where = (a: Access): string => (a.transport === 'ssh' ? `${a.user}@${a.host}:${a.port}` : a.transport);
+
+/** Reasons of SSH begin with it. */
+const withoutAddress = (reason: string, address: string): string => (reason.startsWith(`${address}: `) ? reason.slice(address.length + 2) : reason);
 
 function wayTo(a: Access, name: string): string[] {
   if (a.transport !== 'ssh') return ['look at agent.log in its state directory', 'and at the service’s log: agent cannot be reached'];

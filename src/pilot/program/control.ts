@@ -28,7 +28,7 @@ export async function control(said: string | undefined, configPath: string | und
   const socket = await connectTo(stateDir);
   if (socket === undefined) throw new PilotError(EXIT.badEnvironment, `no pilot serves ${stateDir}; its slot is over, or runs on another node`);
   try {
-    await relay(socket, await readGreeting(clock, socket), { input: process.stdin, output: process.stdout, name: 'stdio' });
+    await relay(socket, await readGreeting(clock, socket, stateDir), { input: process.stdin, output: process.stdout, name: 'stdio' });
   } catch (e) {
     throw new PilotError(EXIT.actionFailed, (e as Error).message);
   }

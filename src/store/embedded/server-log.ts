@@ -34,3 +34,24 @@ export function serverLogTail(file: string, bytes = 2000): string {
     closeSync(fd);
   }
 }
+
+export function serverLogSize(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+const MOST_SAID = 8 * 1024;
+/** Time and process, as PostgreSQL's default log_line_prefix writes them. */
+const PREFIX = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[\d+\] /;
+/** What is no reason for its end: how far it came. */
+const PASSING = /^(LOG|NOTICE|WARNING|STATEMENT|CONTEXT): /;
+const LINES_SAID = 6;
+
+/**
+ * Why PostgreSQL ended, in its own words of this start: what it logged since the file had `from` bytes, without what is no reason. Where
+ * there is nothing but that, its last lines.
+ */
+export function reasonInServerLog(file: string, from: number): string {
+  const lines = serverLogTail(file, Math.min(MOST_SAID, Math.max(0, serverLogSize(file) - from))).split('\n').map((l) => l.replace(PREFIX, '').trim()).filter((l) => l !== '');
+  const reasons = lines.filter((l) => !PASSING.test(l));
+  return (reasons.length > 0 ? reasons : lines).slice(-LINES_SAID).map((l) => l.replace(/: +/, ': ')).join('; ');
+}

@@ -20,7 +20,7 @@ import { keepRunning } from './keeper.ts';
 import { removeCopy } from './npm-programs.ts';
 import { endPostmaster, findPostmaster, isAlive, spawnPostmaster, type Child } from './postmaster.ts';
 import { findPrograms } from './programs.ts';
-import { boundServerLog, serverLogTail } from './server-log.ts';
+import { boundServerLog, reasonInServerLog, serverLogSize, serverLogTail } from './server-log.ts';
 
 const PORT = 5432;
 const SOCKET = `.s.PGSQL.${PORT}`;
@@ -124,6 +124,7 @@ async function start(ctx: Context, place: ClusterPlace, identity: Identity | nul
   const programs = await findPrograms({ bin, major: clusterMajor(place.cluster), identity });
   if (programs.copy !== null) writeFileSync(copyNote(place), programs.copy, { mode: 0o600 });
   let child: Child | undefined;
+  const logged = serverLogSize(place.logFile);
   try {
     if (clusterMajor(place.cluster) === undefined) await createCluster(place, programs, identity, address.password ?? '');
     child = await spawnPostmaster(place, programs, identity);
@@ -136,8 +137,9 @@ async function start(ctx: Context, place: ClusterPlace, identity: Identity | nul
     if (child !== undefined) await endPostmaster(ctx.clock, child.pid);
     dropCopy(place);
     if (e instanceof StartError) throw e;
-    const said = child === undefined ? '' : `\n${serverLogTail(place.logFile)}`;
-    throw new StartError(`PostgreSQL in ${place.cluster} did not start: ${errorText(e)}${said}`, { cause: e });
+    // It knows the cluster by a descriptor that nobody else has.
+    const said = child === undefined ? '' : reasonInServerLog(place.logFile, logged).replaceAll(/\/proc\/self\/fd\/3\b/g, place.cluster);
+    throw new StartError(`PostgreSQL in ${place.cluster} did not start: ${errorText(e)}${said === '' ? '' : `: ${said}`}; its log is ${place.logFile}`, { cause: e });
   }
 }
 

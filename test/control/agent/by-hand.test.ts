@@ -1,6 +1,6 @@
 /** The commands as an administrator types them, with and without an agent that serves the directory. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -90,6 +90,28 @@ describe('by hand, beside a service', () => {
     expect(list).toMatchObject({ ok: true, result: { vms: [{ lease: 'web', state: 'running' }] } });
     expect(await agent.leave()).toBe(0);
   });
+
+  it('an agent that hangs is named, with how to end it, to commands and to services', async () => {
+    const agent = new Agent(program, serveArgs(state));
+    await agent.open();
+    agent.child.kill('SIGSTOP');
+    const said = expect.stringMatching(new RegExp(`the agent that holds .*state \\(pid ${agent.child.pid}\\) has said nothing for 5 s; if it hangs, end it, VMs run on: kill -9 ${agent.child.pid}\n`)) as string;
+    const other = new Agent(program, serveArgs(state));
+    expect(await run(['list'])).toMatchObject({ code: 3, err: said });
+    expect([await other.ended, other.stderr]).toEqual([3, said]);
+    await agent.kill();
+    expect((await run(['list'])).code).toBe(0);
+  }, 60_000);
+
+  it('a socket that was removed under an agent is there again', async () => {
+    const agent = new Agent(program, serveArgs(state));
+    await agent.open();
+    rmSync(join(state, 'agent.sock'));
+    expect(await run(['list'])).toMatchObject({ code: 0 });
+    await expect.poll(() => statSync(join(state, 'agent.sock')).mode & 0o777).toBe(0o600);
+    expect(readFileSync(join(state, 'agent.log'), 'utf8')).toContain('the socket was removed, and is there again');
+    expect(await agent.leave()).toBe(0);
+  }, 60_000);
 });
 
 /** Empty when the process has ended, also when its new parent has not noticed yet. */

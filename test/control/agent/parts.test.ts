@@ -1,5 +1,5 @@
 /** Small parts: lanes, versions, output lines, records. */
-import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -11,6 +11,8 @@ import { Records } from '../../../src/control/agent/records.ts';
 import { isNewer } from '../../../src/control/agent/versions.ts';
 import { MAX_LINE } from '../../../src/control/protocol.ts';
 import type { Done } from '../../../src/control/protocol.ts';
+import { hasPart } from '../../parts.ts';
+import { onSmallDisk } from '../../support/small-disk.ts';
 import { scratch } from './rig.ts';
 
 let tmp: ReturnType<typeof scratch>;
@@ -109,6 +111,24 @@ describe('records', () => {
         remove();
       }
     }));
+  });
+
+  it.runIf(hasPart('mounts'))('of which a full disk took one half way are not damaged: it was refused', async () => {
+    await onSmallDisk(join(tmp.dir, 'full'), '64k', () => {
+      const file = join(tmp.dir, 'full', 'leases.journal');
+      const records = new Records(file, realClock, silentLog);
+      let saved = 0;
+      expect(() => { for (; saved < 1000; saved += 1) records.save({ ...records.of(`i-${saved}`), generation: 1, state: 'running' }); }).toThrow(/ENOSPC/);
+      records.close();
+      const text = readFileSync(file, 'utf8');
+      expect(text.slice(-2)).toBe('}\n');
+      writeFileSync(join(tmp.dir, 'copy'), text);
+      const next = new Records(join(tmp.dir, 'copy'), realClock, silentLog);
+      expect(next.problems).toEqual([]);
+      expect(next.live()).toHaveLength(saved);
+      next.close();
+      return Promise.resolve();
+    });
   });
 
   it('are written anew when most of the journal is outdated', () => {

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { open as openFile } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { MAX_GROUP, MAX_LINE, PUT_CHUNK, PUT_WINDOW, type AgentRequest, type ServiceLine } from '../../../src/control/protocol.ts';
 import { encodeGroup } from '../../../src/control/client/encode.ts';
@@ -304,6 +305,7 @@ describe('images', () => {
     ['too few bytes', async function* () { yield bytes.subarray(10); }, /it has \d+ of the recorded/],
     ['too many bytes', async function* () { yield bytes; yield Buffer.from('x'); }, /more than the recorded/],
     ['a failing disk', async function* () { yield bytes.subarray(0, 10); throw new Error('EIO'); }, /EIO/],
+    ['no file, whose place is not its user’s concern', async function* () { yield* []; await openFile('/nowhere/ami-1.raw'); }, /^The repository cannot give image [^/]*: no such file or directory\.$/],
   ])('a source with %s fails the request, not the channel', async (_, broken, reason) => {
     const { node } = storingNode(acknowledge);
     const { client, when } = over([node.transport], { imageSource: broken });

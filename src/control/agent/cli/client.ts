@@ -7,8 +7,11 @@ import type { AgentHello, AgentLine, AgentPhase, AgentRequest, Done, Protocol } 
 import { encodeLine, lineReader } from '../../wire.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { EXIT, Exit } from '../exit.ts';
+import { hangsExit } from '../holder.ts';
+import { GREETING_MS } from '../relay.ts';
 import { connectTo } from '../socket.ts';
 
+/** An agent that is started here may have to wait for one that ends. */
 const HELLO_MS = 150_000;
 /** The agent answers at the deadline; this much later it is not going to. */
 const ANSWER_GRACE_MS = 10_000;
@@ -33,7 +36,7 @@ export async function callAgent(clock: Clock, stateDir: string, own: OwnCommand,
   const link = socket === undefined
     ? startAgent(own, serveArgs)
     : { input: socket, output: socket, ended: new Promise<void>((resolve) => socket.once('close', () => resolve())) };
-  return new Call(clock, link).opened();
+  return new Call(clock, link).opened(socket === undefined ? undefined : { ms: GREETING_MS, late: () => hangsExit(stateDir, `has said nothing for ${GREETING_MS / 1000} s`) });
 }
 
 /** In a session of its own: it may serve others when this command has ended, and the terminal's signals are not for it. */
@@ -42,6 +45,13 @@ function startAgent([program, ...args]: OwnCommand, serveArgs: readonly string[]
   child.on('error', () => child.stdout.destroy());
   return { input: child.stdout, output: child.stdin, ended: new Promise((resolve) => child.once('close', () => resolve())) };
 }
+
+interface Patience {
+  readonly ms: number;
+  readonly late: () => Exit;
+}
+
+const patience = (ms: number, what: string): Patience => ({ ms, late: () => new Exit(EXIT.environment, `the agent did not ${what} within ${ms / 1000} s`) });
 
 class Call implements AgentCall {
   readonly #clock: Clock;
@@ -58,8 +68,8 @@ class Call implements AgentCall {
     link.output.on('error', () => undefined);
   }
 
-  async opened(): Promise<AgentCall> {
-    const hello = await this.#wait<AgentHello>(HELLO_MS, 'greet', (line) => ('hello' in line ? line.hello : undefined));
+  async opened(holder?: Patience): Promise<AgentCall> {
+    const hello = await this.#wait<AgentHello>(holder ?? patience(HELLO_MS, 'greet'), (line) => ('hello' in line ? line.hello : undefined));
     const protocol = [...PROTOCOLS].reverse().find((p) => hello.protocols.includes(p));
     if (protocol === undefined) throw new Exit(EXIT.environment, `the agent, version ${hello.version}, speaks no protocol that version ${VERSION} knows`);
     this.#send({ hello: { program: 'nimbus', version: VERSION, protocol: protocol satisfies Protocol } });
@@ -67,7 +77,7 @@ class Call implements AgentCall {
   }
 
   async ask(request: AgentRequest, onPhase: (phase: AgentPhase) => void = () => undefined): Promise<Done> {
-    const answer = this.#wait<Done>(request.deadlineMs + ANSWER_GRACE_MS, 'answer', (line) => {
+    const answer = this.#wait<Done>(patience(request.deadlineMs + ANSWER_GRACE_MS, 'answer'), (line) => {
       if ('progress' in line) onPhase(line.progress.phase);
       return 'done' in line ? [line.done].flat().find((d) => d.id === request.id) : undefined;
     });
@@ -100,9 +110,9 @@ class Call implements AgentCall {
     this.#onLine(line);
   }
 
-  #wait<T>(ms: number, what: string, pick: (line: AgentLine) => T | undefined): Promise<T> {
+  #wait<T>({ ms, late }: Patience, pick: (line: AgentLine) => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(ms, () => reject(new Exit(EXIT.environment, `the agent did not ${what} within ${ms / 1000} s`)));
+      const timer = this.#clock.after(ms, () => reject(late()));
       this.#onEnd = (why) => {
         timer.cancel();
         reject(new Exit(EXIT.environment, why));
