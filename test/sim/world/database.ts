@@ -28,6 +28,8 @@ export class Database {
   statements = 0;
   /** Called before each statement, and before the answer to a commit: a process may die of it. */
   onStatement: (process: Process, name: string) => void = () => undefined;
+  /** Called when a process has read, or written, what it asked for. */
+  onAnswer: (process: Process, name: string) => void = () => undefined;
   #holder: Process | undefined;
   #inTransaction = false;
   /** What the transaction has written. */
@@ -107,6 +109,7 @@ export class Database {
       else this.#count(written(s));
     }
     this.trace.add('sql', process.name, s.name, rows.length);
+    this.onAnswer(process, s.name);
     this.onStatement(process, 'answered');
     return process.alive ? rows : never<Row[]>();
   }
@@ -165,8 +168,13 @@ export class Database {
 
 const SIGNS_OF_LIFE: ReadonlySet<string> = new Set(['beat-process', 'take-duty']);
 
-/** The statement that changes what nodes have given. It counts as a table of its own: a service that is alone knows what it has written there. */
+/** What nodes have given; whether they are reached; what the batch system says of a job; when pilots were heard, and what they said. */
 export const ROOM = 'change-node-use';
+export const REACH = 'record-node-up, record-node-down';
+export const NOTES = 'note-slots';
+export const HEARD = 'store-messages';
+/** Statements that count as tables of their own: who looks at nothing else of a row has nothing to look at again. */
+const OWN: ReadonlyMap<string, readonly string[]> = new Map([[ROOM, [ROOM]], ['record-node-up', [REACH]], ['record-node-down', [REACH]], [NOTES, [NOTES]], [HEARD, [HEARD]]]);
 
 /** Locks are no changes. */
 const WRITES = /\b(?:INSERT INTO|DELETE FROM)\s+(\w+)|\bUPDATE\s+(\w+)(?:\s+\w+)?\s+SET\b/g;
@@ -175,7 +183,7 @@ const known = new Map<string, readonly string[]>();
 function written(s: Statement<unknown>): readonly string[] {
   const before = known.get(s.name);
   if (before !== undefined) return before;
-  const tables = s.name === ROOM ? [ROOM] : [...s.text.matchAll(WRITES)].map((m) => m[1] ?? m[2] ?? '');
+  const tables = OWN.get(s.name) ?? [...s.text.matchAll(WRITES)].map((m) => m[1] ?? m[2] ?? '');
   known.set(s.name, tables);
   return tables;
 }

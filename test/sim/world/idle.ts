@@ -4,8 +4,9 @@
  * wrong, or was a moment ago.
  */
 import { statement, type Statement } from '../../../src/store/db.ts';
+import { allNodes } from '../../../src/store/nodes.ts';
 import { HEARTBEAT_S } from '../node/pilot.ts';
-import { ROOM } from './database.ts';
+import { HEARD, NOTES, REACH, ROOM } from './database.ts';
 import type { Process } from './process.ts';
 import type { Worker } from './service.ts';
 import type { Site } from './site.ts';
@@ -46,6 +47,8 @@ interface Slots {
   /** Since when one has waited for its job to begin; when one whose pilots are gone would be cancelled, if it were still there. */
   readonly waiting_since: number | null;
   readonly leaving_until: number | null;
+  /** A list did not have the job of one: the next one decides. */
+  readonly missing: boolean;
 }
 const OVER = "n.state IN ('Returned', 'Failed', 'Lost')";
 const HOLDS = 'EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding)';
@@ -54,7 +57,7 @@ const LEFT = `${OVER} AND (n.host = s.hosts[1] OR n.host <> ALL(s.hosts))`;
 const IS_LEAVING = `s.state = 'Releasing' AND NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND NOT ${OVER})`;
 /** A slot is at rest while it waits in the queue, while each of its nodes that is not over is there and holds a lease, and when its pilots are gone. */
 const SLOTS_NOW = statement<Slots>('sim-slots-now', `
-  SELECT min(s.created_at) FILTER (WHERE s.state = 'Queued') AS waiting_since, min(s.next_at) FILTER (WHERE ${IS_LEAVING}) AS leaving_until,
+  SELECT coalesce(bool_or(s.missing_polls > 0), false) AS missing, min(s.created_at) FILTER (WHERE s.state = 'Queued') AS waiting_since, min(s.next_at) FILTER (WHERE ${IS_LEAVING}) AS leaving_until,
          ARRAY(SELECT slot_id FROM slot_message WHERE NOT applied) || coalesce(array_agg(s.id) FILTER (WHERE NOT (${IS_LEAVING}) AND (s.state NOT IN ('Queued', 'Ready')
            OR NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND ${HOLDS})
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
@@ -93,7 +96,7 @@ export class Idle {
   readonly #untold: Answer<{ waits: boolean }>;
   /** Of each process: the state of the tables at its last round of spot requests. */
   readonly #spotSeen = new Map<Process, number>();
-  /** Of each process: the state of the tables at its last look at the nodes. */
+  /** Of each process: the state of the tables when it read the nodes last, for whatever reason. */
   readonly #nodesRead = new Map<Process, number>();
   /** Of each process: the state of the tables, and of the batch system, at its last look at the list. */
   readonly #listRead = new Map<Process, string>();
@@ -102,7 +105,7 @@ export class Idle {
 
   constructor(private readonly site: Site) {
     this.#due = new Answer(site, DUE, ['lease', 'intent', 'process']);
-    this.#slots = new Answer(site, SLOTS_NOW, ['slot', 'slot_node', 'slot_message', 'vmm_node', 'lease']);
+    this.#slots = new Answer(site, SLOTS_NOW, ['slot', NOTES, 'slot_node', 'slot_message', HEARD, 'vmm_node', REACH, 'lease']);
     this.#spot = new Answer(site, SPOT, ['spot_request', 'lease']);
     // Triggers write them.
     this.#untold = new Answer(site, UNTOLD);
@@ -209,12 +212,22 @@ export class Idle {
   }
 
   #nodesAreRead(process: Process): boolean {
-    return isSame(this.#nodesRead, process, this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_AND_ROOM));
+    return this.#nodesRead.get(process) === this.#nodesNow;
+  }
+
+  get #nodesNow(): number {
+    return this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_OF_SEVERAL);
+  }
+
+  /** Told of each statement of a service. */
+  answered(process: Process, name: string): void {
+    if (name === allNodes.name) this.#nodesRead.set(process, this.#nodesNow);
   }
 
   /** It has been followed as it is, and what it was followed with stands. */
   #listIsRead(process: Process): boolean {
-    return isSame(this.#listRead, process, `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`) && this.#slots.now.leaving_until === null;
+    const { leaving_until: leaving, missing } = this.#slots.now;
+    return isSame(this.#listRead, process, `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`) && leaving === null && !missing;
   }
 
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
@@ -230,9 +243,10 @@ export class Idle {
 }
 
 const NODES = ['vmm_node', 'node_channel'];
-const NODES_AND_ROOM = [...NODES, ROOM];
-const ROOM_FOR_SPOT = ['spot_request', 'lease', 'vmm_node', ROOM];
-const LISTED = ['slot', 'slot_node', 'duty'];
+/** Of those that others reach or fill. A service that is alone knows what it has written there. */
+const NODES_OF_SEVERAL = [...NODES, REACH, ROOM];
+const ROOM_FOR_SPOT = ['spot_request', 'lease', 'vmm_node', REACH, ROOM];
+const LISTED = ['slot', 'duty'];
 /** As when this process looked last. */
 function isSame<T>(seen: Map<Process, T>, process: Process, now: T): boolean {
   const before = seen.get(process);
