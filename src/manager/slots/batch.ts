@@ -162,9 +162,10 @@ export class SlotBatch {
     return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed, restored: this.restored.map((n) => ({ ...n.phases, ...this.touchedNodes.get(n) })) };
   }
 
+  /** One that is on its way back needs nobody: its pilot goes, or was told to by whoever decided it. */
   private toTend(): boolean {
     return [...this.touched].some((s) => s.state === 'Requested' || s.state === 'Releasing')
-      || [...this.touchedNodes.keys()].some((n) => n.state !== 'Waiting' && !(n.state === 'Reserved' && this.holdsLeases(n)));
+      || [...this.touchedNodes.keys()].some((n) => n.state !== 'Waiting' && n.state !== 'Returning' && !(n.state === 'Reserved' && this.holdsLeases(n)));
   }
 }
 
