@@ -107,9 +107,10 @@ const NODE = 'id, slot_id, ordinal, part, state, memory_mb, cores, host, pilot, 
 /** $1 slots */
 export const nodesOfSlots = statement<SlotNodeRow>('nodes-of-slots', `SELECT ${NODE} FROM slot_node WHERE slot_id = ANY($1::text[]) ORDER BY slot_id, ordinal`);
 
-/** $1 slot nodes: leases on them that are not over */
-export const leasesOfSlotNodes = statement<{ id: string }>('leases-of-slot-nodes', `
-  SELECT id FROM lease WHERE slot_node_id = ANY($1::bigint[]) AND NOT final`);
+/** $1 slots: their nodes, each with its leases that are not over */
+export const nodesWithLeases = statement<SlotNodeRow & { leases: string[] }>('nodes-with-leases', `
+  SELECT ${NODE}, ARRAY(SELECT l.id FROM lease l WHERE l.slot_node_id = n.id AND NOT l.final) AS leases
+    FROM slot_node n WHERE slot_id = ANY($1::text[]) ORDER BY slot_id, ordinal`);
 
 /** $1 jsonb array of whole rows, as changed */
 export const updateSlots = statement<never>('update-slots', `

@@ -9,7 +9,7 @@ import type { LeaseState } from '../../lease/states.ts';
 import type { Queryable } from '../../store/db.ts';
 import { lockLeases, type LockedLease } from '../../store/leases.ts';
 import {
-  endSlotVmmNodes, leasesOfSlotNodes, lockSlots, nodesOfSlots, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
+  endSlotVmmNodes, lockSlots, nodesWithLeases, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
 } from '../../store/slots.ts';
 import { markPreempted } from '../../store/spot.ts';
 import type { SlotDeps } from '../deps.ts';
@@ -61,9 +61,9 @@ export class SlotBatch {
 
   static async open(deps: SlotDeps, tx: Queryable, slotIds: readonly string[]): Promise<SlotBatch> {
     const slots = await tx.query(lockSlots, [slotIds]);
-    const nodes = await tx.query(nodesOfSlots, [slotIds]);
-    const ids = nodes.length === 0 ? [] : await tx.query(leasesOfSlotNodes, [nodes.map((n) => n.id)]);
-    const leases = ids.length === 0 ? [] : await tx.query(lockLeases, [ids.map((l) => l.id), null]);
+    const nodes = await tx.query(nodesWithLeases, [slotIds]);
+    const ids = nodes.flatMap((n) => n.leases);
+    const leases = ids.length === 0 ? [] : await tx.query(lockLeases, [ids, null]);
     const open = new Map(slots.map((slot): [string, { slot: SlotRow; nodes: SlotNodeRow[] }] => [slot.id, { slot, nodes: [] }]));
     for (const n of nodes) open.get(n.slot_id)?.nodes.push(n);
     return new SlotBatch(open, leases, deps, deps.ctx.clock.now());
