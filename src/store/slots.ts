@@ -107,9 +107,10 @@ const NODE = 'id, slot_id, ordinal, part, state, memory_mb, cores, host, pilot, 
 /** $1 slots */
 export const nodesOfSlots = statement<SlotNodeRow>('nodes-of-slots', `SELECT ${NODE} FROM slot_node WHERE slot_id = ANY($1::text[]) ORDER BY slot_id, ordinal`);
 
-/** $1 slot nodes: leases on them that are not over */
-export const leasesOfSlotNodes = statement<{ id: string }>('leases-of-slot-nodes', `
-  SELECT id FROM lease WHERE slot_node_id = ANY($1::bigint[]) AND NOT final`);
+/** $1 slots: their nodes, each with its leases that are not over */
+export const nodesWithLeases = statement<SlotNodeRow & { leases: string[] }>('nodes-with-leases', `
+  SELECT ${NODE}, ARRAY(SELECT l.id FROM lease l WHERE l.slot_node_id = n.id AND NOT l.final) AS leases
+    FROM slot_node n WHERE slot_id = ANY($1::text[]) ORDER BY slot_id, ordinal`);
 
 /** $1 jsonb array of whole rows, as changed */
 export const updateSlots = statement<never>('update-slots', `
@@ -159,30 +160,38 @@ const silent = (since: string): string => `n.state IN ('Reserved', 'Preempted', 
 const unheeding = (since: string): string => `n.state IN ('Reserved', 'Preempted') AND NOT v.reachable AND coalesce(v.last_seen, v.created_at) < ${since}
      AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding AND l.state NOT IN ('Ending', 'Corrupted'))`;
 
-/** $1 slots, $2 since when */
-export const unheedingNodes = statement<{ id: number }>('unheeding-nodes', `
-  SELECT n.id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[]) AND ${unheeding('$2')}`);
-
-/** $1 slots, $2 when they were heard at last, at the latest */
-export const silentNodes = statement<{ id: number }>('silent-nodes', `
-  SELECT n.id FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[]) AND ${silent('$2')}`);
+/** $1 slots, $2 when they were heard or reached at last, at the latest: those that are silent (lost), and those that do not heed. */
+export const unheardNodes = statement<{ id: number; lost: boolean; unheeding: boolean }>('unheard-nodes', `
+  SELECT * FROM (SELECT n.id, coalesce(${silent('$2')}, false) AS lost, coalesce(${unheeding('$2')}, false) AS unheeding
+    FROM slot_node n JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = ANY($1::text[])) AS x WHERE lost OR unheeding`);
 
 /** Of the nodes `n` of a job: when it, or the first of its pilots, began. */
 const BEGUN = "to_timestamp(min(coalesce(n.phases->>'job-running', n.phases->>'reported')::float8) / 1000)";
 
+/** What the slot worker has to do now. */
+export interface SlotsDueRow {
+  /** Slots that someone has to decide something about. */
+  tend: string[];
+  /** There are some to submit. */
+  requested: boolean;
+  /** There are nodes whose pilots shall go. */
+  returning: boolean;
+}
 /**
- * Slots that someone has to do something about: $1 those that have waited since before this are given up, $2 those that
+ * One row, so that a service with nothing to do asks one question each second. Of slots to tend: $1 those that have waited since before this are given up, $2 those that
  * were let go before this are cancelled, $3 nodes that were heard before this at last are lost, $4 jobs that began before
  * this and whose pilots have not all come will never be complete, or will do without them; those of which no lease waits for one any
  * more are complete. A job keeps its first node, whatever becomes of that. The host of a pilot that was given up without a word is one
  * of those that nobody has named.
  */
-export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
+export const slotsDue = statement<SlotsDueRow>('slots-due', `
   WITH live AS MATERIALIZED (SELECT id, state, job_id, hosts, next_at, created_at, jsonb_array_length(parts) AS parts FROM slot WHERE NOT final),
        node AS MATERIALIZED (SELECT n.id, n.slot_id, n.part, n.state, n.host, n.node_id, n.last_heard, n.phases FROM slot_node n JOIN live s ON s.id = n.slot_id),
        held AS MATERIALIZED (SELECT DISTINCT slot_node_id FROM lease WHERE holding AND slot_node_id IS NOT NULL),
        used AS (SELECT DISTINCT n.slot_id FROM node n JOIN held h ON h.slot_node_id = n.id)
-  SELECT id FROM (
+  SELECT EXISTS (SELECT 1 FROM live WHERE state = 'Requested' AND next_at <= $2) AS requested,
+         EXISTS (SELECT 1 FROM node WHERE state = 'Returning' AND node_id IS NOT NULL) AS returning,
+         ARRAY(SELECT id FROM (
       SELECT s.id FROM live s LEFT JOIN used u ON u.slot_id = s.id WHERE s.state <> 'Releasing' AND u.slot_id IS NULL
        UNION SELECT n.slot_id FROM node n LEFT JOIN held h ON h.slot_node_id = n.id WHERE n.state IN ('Reserved', 'Preempted') AND h.slot_node_id IS NULL
        UNION SELECT id FROM live WHERE state = 'Releasing' AND next_at <= $2
@@ -197,7 +206,7 @@ export const slotsToTend = statement<{ id: string }>('slots-to-tend', `
               GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND (NOT bool_or(n.state = 'Waiting' AND h.slot_node_id IS NOT NULL)
                 OR ${BEGUN} < $4)
        UNION SELECT s.id FROM live s JOIN node n ON n.slot_id = s.id WHERE s.state = 'Ready' GROUP BY s.id HAVING bool_or(n.state = 'Waiting') AND ${BEGUN} < $4
-  ) AS due ORDER BY id LIMIT 500`);
+         ) AS due ORDER BY id LIMIT 500) AS tend`);
 
 /** $1 this process: nodes whose pilots were told to go, or shall be told, and have not said that they are gone; not those that only others reach. */
 export const returningNodes = statement<{ id: number; slot_id: string; node_id: number }>('returning-nodes', `

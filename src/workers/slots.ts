@@ -108,9 +108,10 @@ export function createSlotWorker(deps: SlotWorkerDeps): SlotWorker {
     while (tendAgain && !stopped) {
       tendAgain = false;
       try {
+        const due = await work.due();
         const room = MOST_AT_ONCE - inFlight.size;
-        if (room > 0) for (const slot of await work.takeRequested(room)) void keep(submit(slot));
-        const { nodes, cancels, shrinks } = await work.releases();
+        if (due.requested && room > 0) for (const slot of await work.takeRequested(room)) void keep(submit(slot));
+        const { nodes, cancels, shrinks } = await work.releases(due);
         for (const n of nodes) tell(n);
         for (const c of cancels) endLater(c.jobId, () => cancel(c));
         for (const s of shrinks) endLater(s.jobId, () => shrink(s));

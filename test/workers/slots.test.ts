@@ -6,16 +6,18 @@ import { manualClock } from '../control/client/manual-clock.ts';
 import { testContext } from '../support/context.ts';
 
 /** Time stands still: what nobody is woken for is not done. */
-function world(): { worker: SlotWorker; applied: string[]; tended: () => number } {
+function world(requested = false): { worker: SlotWorker; applied: string[]; taken: number[]; tended: () => number } {
   const applied: string[] = [];
+  const taken: number[] = [];
   let tended = 0;
   const work: Partial<SlotWork> = {
     applyMessages: (ids) => Promise.resolve(void applied.push(...ids ?? [])),
-    takeRequested: () => Promise.resolve([]),
+    due: () => Promise.resolve({ tend: [], requested, returning: false }),
+    takeRequested: (most) => Promise.resolve([]).finally(() => { taken.push(most); }),
     releases: () => Promise.resolve({ nodes: [], cancels: [], shrinks: [] }).finally(() => { tended += 1; }),
   };
   const deps = { ctx: testContext({ clock: manualClock() }), config: configSchema.parse({}), work, contacts: () => [], ca: undefined };
-  return { worker: createSlotWorker(deps as unknown as SlotWorkerDeps), applied, tended: () => tended };
+  return { worker: createSlotWorker(deps as unknown as SlotWorkerDeps), applied, taken, tended: () => tended };
 }
 
 async function microtasks(count: number): Promise<void> {
@@ -46,4 +48,12 @@ it('what is written while slots are looked after is looked after too, at whateve
     expect(tended(), `after ${moment} microtasks`).toBeGreaterThan(before);
     await worker.stop();
   }
+});
+
+it.each([[true, [8]], [false, []]])('slots are taken for submission only where some wait for it: %j', async (requested, expected) => {
+  const { worker, taken } = world(requested);
+  worker.wake();
+  await settled();
+  expect(taken).toEqual(expected);
+  await worker.stop();
 });

@@ -9,7 +9,7 @@ import type { LeaseState } from '../../lease/states.ts';
 import type { Queryable } from '../../store/db.ts';
 import { lockLeases, type LockedLease } from '../../store/leases.ts';
 import {
-  endSlotVmmNodes, leasesOfSlotNodes, lockSlots, nodesOfSlots, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
+  endSlotVmmNodes, lockSlots, nodesWithLeases, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
 } from '../../store/slots.ts';
 import { markPreempted } from '../../store/spot.ts';
 import type { SlotDeps } from '../deps.ts';
@@ -61,9 +61,9 @@ export class SlotBatch {
 
   static async open(deps: SlotDeps, tx: Queryable, slotIds: readonly string[]): Promise<SlotBatch> {
     const slots = await tx.query(lockSlots, [slotIds]);
-    const nodes = await tx.query(nodesOfSlots, [slotIds]);
-    const ids = nodes.length === 0 ? [] : await tx.query(leasesOfSlotNodes, [nodes.map((n) => n.id)]);
-    const leases = ids.length === 0 ? [] : await tx.query(lockLeases, [ids.map((l) => l.id), null]);
+    const nodes = await tx.query(nodesWithLeases, [slotIds]);
+    const ids = nodes.flatMap((n) => n.leases);
+    const leases = ids.length === 0 ? [] : await tx.query(lockLeases, [ids, null]);
     const open = new Map(slots.map((slot): [string, { slot: SlotRow; nodes: SlotNodeRow[] }] => [slot.id, { slot, nodes: [] }]));
     for (const n of nodes) open.get(n.slot_id)?.nodes.push(n);
     return new SlotBatch(open, leases, deps, deps.ctx.clock.now());
@@ -162,9 +162,10 @@ export class SlotBatch {
     return { ...effects, nodesChanged: this.made || this.ended.length > 0, toTend: this.toTend() || effects.borrowed, restored: this.restored.map((n) => ({ ...n.phases, ...this.touchedNodes.get(n) })) };
   }
 
+  /** One that is on its way back needs nobody: its pilot goes, or was told to by whoever decided it. */
   private toTend(): boolean {
     return [...this.touched].some((s) => s.state === 'Requested' || s.state === 'Releasing')
-      || [...this.touchedNodes.keys()].some((n) => n.state !== 'Waiting' && !(n.state === 'Reserved' && this.holdsLeases(n)));
+      || [...this.touchedNodes.keys()].some((n) => n.state !== 'Waiting' && n.state !== 'Returning' && !(n.state === 'Reserved' && this.holdsLeases(n)));
   }
 }
 

@@ -4,12 +4,12 @@
  */
 import { formatDuration } from '../../lease/duration.ts';
 import { nodeIsOver } from '../../pilot/states.ts';
-import { returningNodes, silentNodes, slotsToTend, unheedingNodes, type SlotNodeRow } from '../../store/slots.ts';
+import { returningNodes, slotsDue, unheardNodes, type SlotNodeRow, type SlotsDueRow } from '../../store/slots.ts';
 import type { SlotDeps } from '../deps.ts';
 import { changeSlots, type OpenSlot, type SlotBatch } from './batch.ts';
 import { nodeKey } from './inbox-known.ts';
 import { endNode, isNeeded, settle } from './together.ts';
-import type { SlotWork, ToCancel, ToRelease, ToShrink } from './types.ts';
+import type { Releases, ToCancel, ToRelease, ToShrink } from './types.ts';
 
 /** Pilots that were told to go get so long before their job is cancelled. */
 const GOODBYE_MS = 15_000;
@@ -21,19 +21,30 @@ interface Found {
   readonly shrinks: ToShrink[];
 }
 
+const NOTHING: SlotsDueRow = { tend: [], requested: false, returning: false };
+
 /** @param since when this process began to listen, ms: what it could not hear before is no silence */
-export async function findReleases(deps: SlotDeps, since: number): Promise<Awaited<ReturnType<SlotWork['releases']>>> {
-  const { ctx, db, config } = deps;
+function limits({ ctx, config }: SlotDeps, since: number): { now: number; heardBefore: Date; begunBefore: Date } {
   const now = ctx.clock.now();
-  const found: Found = { cancels: [], shrinks: [] };
   const before = (ms: number): Date => new Date(now - since > ms ? now - ms : 0);
-  const heardBefore = before(config.pilot.silence * 1000);
-  const begunBefore = before(latePilotMs(config.pilot));
-  const ids = (await db.query(slotsToTend, [new Date(now - config.pilot.pending_timeout * 1000), new Date(now), heardBefore, begunBefore])).map((s) => s.id);
+  return { now, heardBefore: before(config.pilot.silence * 1000), begunBefore: before(latePilotMs(config.pilot)) };
+}
+
+export async function findDue(deps: SlotDeps, since: number): Promise<SlotsDueRow> {
+  const { now, heardBefore, begunBefore } = limits(deps, since);
+  const [due] = await deps.db.query(slotsDue, [new Date(now - deps.config.pilot.pending_timeout * 1000), new Date(now), heardBefore, begunBefore]);
+  return due ?? NOTHING;
+}
+
+export async function findReleases(deps: SlotDeps, since: number, { tend: ids, returning }: SlotsDueRow): Promise<Releases> {
+  const { db } = deps;
+  const { heardBefore, begunBefore } = limits(deps, since);
+  const found: Found = { cancels: [], shrinks: [] };
   if (ids.length > 0) {
     await changeSlots(deps, ids, async (batch, tx) => {
-      const lost = new Set((await tx.query(silentNodes, [ids, heardBefore])).map((n) => n.id));
-      const unheeding = new Set((await tx.query(unheedingNodes, [ids, heardBefore])).map((n) => n.id));
+      const unheard = await tx.query(unheardNodes, [ids, heardBefore]);
+      const lost = new Set(unheard.flatMap((n) => (n.lost ? [n.id] : [])));
+      const unheeding = new Set(unheard.flatMap((n) => (n.unheeding ? [n.id] : [])));
       for (const open of batch.slots.values()) {
         missPilots(deps, batch, open, begunBefore.getTime());
         // Its pilot is heard, and is told to go with the answer to its next word.
@@ -42,7 +53,7 @@ export async function findReleases(deps: SlotDeps, since: number): Promise<Await
       }
     });
   }
-  const nodes = (await db.query(returningNodes, [deps.self?.id() ?? null])).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
+  const nodes = !returning && ids.length === 0 ? [] : (await db.query(returningNodes, [deps.self?.id() ?? null])).map((n): ToRelease => ({ slotId: n.slot_id, slotNodeId: n.id, nodeId: n.node_id, why: 'its leases are over' }));
   return { nodes, ...found };
 }
 

@@ -1,6 +1,7 @@
 /** What pilot mode adds to the manager. */
 import type { JobRequest, Listing, LrmFacts, SubmitAnswer } from '../../pilot/lrm/types.ts';
 import type { SlotNodeState, SlotState } from '../../pilot/states.ts';
+import type { SlotsDueRow } from '../../store/slots.ts';
 
 /** What the manager knows and wants of the world of batch jobs; composed in `src/service.ts`, faked in tests. */
 export interface Borrowing {
@@ -45,8 +46,16 @@ export interface ToShrink {
   readonly keep: readonly string[];
 }
 
+export interface Releases {
+  readonly nodes: readonly ToRelease[];
+  readonly cancels: readonly ToCancel[];
+  readonly shrinks: readonly ToShrink[];
+}
+
 /** The manager as the slot worker sees it. Each call is one transaction; what leaves the process is done by the worker. */
 export interface SlotWork {
+  /** What there is to do now: nothing, most of the time. */
+  due(): Promise<SlotsDueRow>;
   /** Takes slots that are due for submission, `most` at most; they are `Submitting` when this resolves. */
   takeRequested(most: number): Promise<readonly ToSubmit[]>;
   submitted(slotId: string, answer: SubmitAnswer, at: number): Promise<void>;
@@ -54,8 +63,8 @@ export interface SlotWork {
   reconcile(listing: Listing & { kind: 'listing' }, askedAt: number, inFlight: ReadonlySet<string>): Promise<ReconcileResult>;
   /** Messages that were stored and not applied yet, of these slots or of all. */
   applyMessages(slotIds: readonly string[] | null): Promise<void>;
-  /** What is to be given back now: decided and written; the worker does it, and is asked again until it is done. */
-  releases(): Promise<{ readonly nodes: readonly ToRelease[]; readonly cancels: readonly ToCancel[]; readonly shrinks: readonly ToShrink[] }>;
+  /** What is to be given back now, of what is due: decided and written; the worker does it, and is asked again until it is done. */
+  releases(due: SlotsDueRow): Promise<Releases>;
   cancelled(slotId: string, gone: boolean): Promise<void>;
 }
 

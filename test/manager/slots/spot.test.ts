@@ -150,7 +150,7 @@ describe('a spot request in pilot mode', () => {
     await tend();
     await p.until(() => Promise.resolve(p.lrm.jobs.size), (n) => n === 1);
     skewed = 301_000;
-    await p.site.manager.work.slots.releases();
+    await p.site.manager.work.slots.releases(await p.site.manager.work.slots.due());
     await p.until(p.states, (s) => s[0] === 'Terminated');
     expect(await standing(id)).toEqual(['closed', 'schedule-expired']);
   });

@@ -28,6 +28,8 @@ export class Database {
   statements = 0;
   /** Called before each statement, and before the answer to a commit: a process may die of it. */
   onStatement: (process: Process, name: string) => void = () => undefined;
+  /** Called when a process has read, or written, what it asked for. */
+  onAnswer: (process: Process, name: string) => void = () => undefined;
   #holder: Process | undefined;
   #inTransaction = false;
   /** What the transaction has written. */
@@ -108,6 +110,7 @@ export class Database {
       else this.#count(tables);
     }
     this.trace.add('sql', process.name, s.name, rows.length);
+    this.onAnswer(process, s.name);
     this.onStatement(process, 'answered');
     return process.alive ? rows : never<Row[]>();
   }
@@ -166,8 +169,13 @@ export class Database {
 
 const SIGNS_OF_LIFE: ReadonlySet<string> = new Set(['beat-process', 'take-duty']);
 
-/** The statement that changes what nodes have given. It counts as a table of its own: a service that is alone knows what it has written there. */
+/** What nodes have given; whether they are reached; what the batch system says of a job; when pilots were heard, and what they said. */
 export const ROOM = 'change-node-use';
+export const REACH = 'record-node-up, record-node-down';
+export const NOTES = 'note-slots';
+export const HEARD = 'store-messages';
+/** Statements that count as tables of their own: who looks at nothing else of a row has nothing to look at again. */
+const OWN: ReadonlyMap<string, readonly string[]> = new Map([[ROOM, [ROOM]], ['record-node-up', [REACH]], ['record-node-down', [REACH]], [NOTES, [NOTES]], [HEARD, [HEARD]]]);
 
 /** Locks are no changes. */
 const WRITES = /\b(?:INSERT INTO|DELETE FROM)\s+(\w+)|\bUPDATE\s+(\w+)(?:\s+\w+)?\s+SET\b/g;
@@ -183,7 +191,7 @@ function writesOf(s: Statement<unknown>): Writes {
   if (writes === undefined) {
     const tables = [...s.text.matchAll(WRITES)].map((m) => m[1] ?? m[2] ?? '');
     const saysSo = tables.length === 0 || (tables.length === 1 && /\b(SELECT|INSERT|UPDATE|DELETE)\b/.exec(outsideBrackets(s.text))?.[1] !== 'SELECT');
-    known.set(s.name, writes = { tables: s.name === ROOM ? [ROOM] : tables, saysSo });
+    known.set(s.name, writes = { tables: OWN.get(s.name) ?? tables, saysSo });
   }
   return writes;
 }

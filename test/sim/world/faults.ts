@@ -1,6 +1,6 @@
 /** What goes wrong, and how it is mended: one method a fault, drawn by the seed. */
 import { HONEST, type BatchSystem, type Job } from './batch.ts';
-import type { Trouble } from './idle.ts';
+import { EVERYTHING, type Trouble } from './idle.ts';
 import type { Site } from './site.ts';
 import type { Dice } from './random.ts';
 import { CALM } from './weather.ts';
@@ -24,8 +24,10 @@ const MENDS: ReadonlySet<string> = new Set(['powerOn', 'reconnect', 'calm', 'men
 const DISTURBS: Readonly<Record<string, readonly Trouble[]>> = {
   killService: ['services'], killServiceSoon: [], pauseService: ['services'], killAgent: ['network'], killAgentSoon: [], powerOff: ['network'], cutOff: ['network'], resetStreams: ['network'],
   databaseAway: ['database'], fillDisk: ['network'],
+  killPilot: ['network'], preempt: ['network', 'batch'], endJob: ['network', 'batch'], killJob: ['network', 'batch'], requeueJob: ['network', 'batch'], loseJob: ['batch'], moodSwing: ['batch'], mend: ['batch'], forge: [],
 };
-const EVERYTHING: readonly Trouble[] = ['network', 'database', 'services'];
+/** On borrowed nodes who dies later is foretold as the moment is: until then everybody is heard. */
+const LATER: ReadonlySet<string> = new Set(['killServiceSoon', 'killPilotSoon']);
 
 interface Fuse {
   left: number;
@@ -67,7 +69,7 @@ export class Faults {
   }
 
   #disturb(name: string): void {
-    const what = this.site.batch === undefined ? DISTURBS[name] ?? EVERYTHING : EVERYTHING;
+    const what = this.site.batch !== undefined && LATER.has(name) ? EVERYTHING : DISTURBS[name] ?? EVERYTHING;
     for (const trouble of what) this.#disturbed.add(trouble);
     this.site.idle.disturb(what);
   }

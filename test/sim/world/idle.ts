@@ -4,21 +4,25 @@
  * wrong, or was a moment ago.
  */
 import { statement, type Statement } from '../../../src/store/db.ts';
+import { allNodes } from '../../../src/store/nodes.ts';
 import { HEARTBEAT_S } from '../node/pilot.ts';
-import { ROOM } from './database.ts';
+import { HEARD, NOTES, REACH, ROOM } from './database.ts';
 import type { Process } from './process.ts';
 import type { Worker } from './service.ts';
 import type { Site } from './site.ts';
 import type { Leap } from './time.ts';
 import { isCalm } from './weather.ts';
 
-/** What goes wrong, and so whose polls may find something: who speaks with agents, who speaks with the database, who watches other services. */
-export type Trouble = 'network' | 'database' | 'services';
-const EVERYTHING: readonly Trouble[] = ['network', 'database', 'services'];
+/** What goes wrong, and so whose polls may find something: who speaks with agents, with the database, with other services or of them, with the batch system. */
+export type Trouble = 'network' | 'database' | 'services' | 'batch';
+export const EVERYTHING: readonly Trouble[] = ['network', 'database', 'services', 'batch'];
 // Made once: they are asked for at each poll.
 const NETWORK: readonly Trouble[] = ['network'];
+const NETWORK_AND_SERVICES: readonly Trouble[] = ['network', 'services'];
 const NETWORK_AND_DATABASE: readonly Trouble[] = ['network', 'database'];
 const DATABASE_AND_SERVICES: readonly Trouble[] = ['database', 'services'];
+const ALL_BUT_BATCH: readonly Trouble[] = ['network', 'database', 'services'];
+const ALL_BUT_NETWORK: readonly Trouble[] = ['database', 'services', 'batch'];
 
 /** After a disturbance every poll is made for so long. */
 const CALM_MS = 20_000;
@@ -29,6 +33,8 @@ const MOST_MS = 900_000;
 const AGENTS_MS = 780_000;
 const AGENT_LOOKS_MS = 60_000;
 const PILOTS_MS = 40_000;
+/** How often the slot worker asks whether it is to ask for the list, where another does. */
+const DUTY_MS = 2_000;
 
 interface Due { sweep: number | null; intent: number | null; lives: number }
 const DUE = statement<Due>('sim-due', `
@@ -41,6 +47,8 @@ interface Slots {
   /** Since when one has waited for its job to begin; when one whose pilots are gone would be cancelled, if it were still there. */
   readonly waiting_since: number | null;
   readonly leaving_until: number | null;
+  /** A list did not have the job of one: the next one decides. */
+  readonly missing: boolean;
 }
 const OVER = "n.state IN ('Returned', 'Failed', 'Lost')";
 const HOLDS = 'EXISTS (SELECT 1 FROM lease l WHERE l.slot_node_id = n.id AND l.holding)';
@@ -49,7 +57,7 @@ const LEFT = `${OVER} AND (n.host = s.hosts[1] OR n.host <> ALL(s.hosts))`;
 const IS_LEAVING = `s.state = 'Releasing' AND NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND NOT ${OVER})`;
 /** A slot is at rest while it waits in the queue, while each of its nodes that is not over is there and holds a lease, and when its pilots are gone. */
 const SLOTS_NOW = statement<Slots>('sim-slots-now', `
-  SELECT min(s.created_at) FILTER (WHERE s.state = 'Queued') AS waiting_since, min(s.next_at) FILTER (WHERE ${IS_LEAVING}) AS leaving_until,
+  SELECT coalesce(bool_or(s.missing_polls > 0), false) AS missing, min(s.created_at) FILTER (WHERE s.state = 'Queued') AS waiting_since, min(s.next_at) FILTER (WHERE ${IS_LEAVING}) AS leaving_until,
          ARRAY(SELECT slot_id FROM slot_message WHERE NOT applied) || coalesce(array_agg(s.id) FILTER (WHERE NOT (${IS_LEAVING}) AND (s.state NOT IN ('Queued', 'Ready')
            OR NOT EXISTS (SELECT 1 FROM slot_node n WHERE n.slot_id = s.id AND ${HOLDS})
            OR EXISTS (SELECT 1 FROM slot_node n LEFT JOIN vmm_node v ON v.id = n.node_id WHERE n.slot_id = s.id
@@ -88,16 +96,16 @@ export class Idle {
   readonly #untold: Answer<{ waits: boolean }>;
   /** Of each process: the state of the tables at its last round of spot requests. */
   readonly #spotSeen = new Map<Process, number>();
-  /** Of each process: the state of the tables at its last look at the nodes. */
+  /** Of each process: the state of the tables when it read the nodes last, for whatever reason. */
   readonly #nodesRead = new Map<Process, number>();
   /** Of each process: the state of the tables, and of the batch system, at its last look at the list. */
   readonly #listRead = new Map<Process, string>();
   #bracedAt = Infinity;
-  readonly #disturbedAt: Record<Trouble, number> = { network: 0, database: 0, services: 0 };
+  readonly #disturbedAt: Record<Trouble, number> = { network: 0, database: 0, services: 0, batch: 0 };
 
   constructor(private readonly site: Site) {
     this.#due = new Answer(site, DUE, ['lease', 'intent', 'process']);
-    this.#slots = new Answer(site, SLOTS_NOW, ['slot', 'slot_node', 'slot_message', 'vmm_node', 'lease']);
+    this.#slots = new Answer(site, SLOTS_NOW, ['slot', NOTES, 'slot_node', 'slot_message', HEARD, 'vmm_node', REACH, 'lease']);
     this.#spot = new Answer(site, SPOT, ['spot_request', 'lease']);
     // Triggers write them.
     this.#untold = new Answer(site, UNTOLD);
@@ -118,14 +126,22 @@ export class Idle {
 
   /** Signs of life of a slot's pilots, as long as nobody wants anything of them; and looks at the line, as agents have them. */
   ofPilots(slot: string): Leap {
-    const restful = (): boolean => this.site.database.atRest && this.#calm(CALM_MS) && !this.#braced(0) && !this.#slots.now.restless.includes(slot);
+    const { foretold } = this.site.options;
+    // Whatever the batch system does, nobody asks how long a pilot was silent whose line is up.
+    const of = foretold === true ? ALL_BUT_BATCH : EVERYTHING;
+    const restful = (): boolean => this.site.database.atRest && this.#calm(CALM_MS, of) && !this.#braced(0) && !this.#slots.now.restless.includes(slot);
     const looks = this.ofAgents();
     return { polls: (ms, background) => (!background && ms === HEARTBEAT_S * 1000 ? restful : looks.polls(ms, background)), most: MOST_MS };
   }
 
   /** A pilot's line that nothing comes over for a minute is down; nothing has come because it was leapt over. */
   get linesMayBeSilent(): boolean {
-    return this.site.options.foretold === true && this.#calm(CALM_MS, NETWORK) && !this.#braced(this.#ping + 1_000);
+    return this.site.options.foretold === true && this.#calm(CALM_MS, this.#lines) && !this.#braced(this.#ping + 1_000);
+  }
+
+  /** What lines may break of. Pilots open theirs anew when a service comes, and notice the silence of one that stands still. */
+  get #lines(): readonly Trouble[] {
+    return this.site.batch === undefined ? NETWORK : NETWORK_AND_SERVICES;
   }
 
   get #ping(): number {
@@ -138,7 +154,7 @@ export class Idle {
 
   /** Agents end a connection that is silent: they look for it each minute. */
   ofAgents(): Leap {
-    const idle = (): boolean => this.#calm(CALM_MS, NETWORK);
+    const idle = (): boolean => this.#calm(CALM_MS, this.#lines);
     return { polls: (ms, background) => (background && ms === AGENT_LOOKS_MS ? idle : undefined), most: MOST_MS, together: true };
   }
 
@@ -146,19 +162,31 @@ export class Idle {
     if (worker === 'control') {
       const { batch, options } = this.site;
       const ping = this.#ping;
-      const idle = (): boolean => this.#calm(CALM_MS, NETWORK) && (batch === undefined || !this.#braced(0));
+      const idle = (): boolean => this.#calm(CALM_MS, this.#lines) && (batch === undefined || !this.#braced(0));
       return { polls: (ms, background) => (background && ms === ping ? idle : undefined), together: true, most: batch === undefined || options.foretold === true ? AGENTS_MS : PILOTS_MS };
     }
     const idle = (): boolean => this.#nothingFor(process, worker);
-    const list = worker === 'slots' ? this.site.config.pilot.poll * 1000 : undefined;
-    const nothingListed = (): boolean => idle() && this.#listIsRead(process);
-    return { polls: (ms, background) => (!background ? undefined : ms === list ? nothingListed : idle), most: MOST_MS };
+    if (worker !== 'slots') return { polls: (_ms, background) => (background ? idle : undefined), most: MOST_MS };
+    const list = this.site.config.pilot.poll * 1000;
+    const nobodyDies = (): boolean => idle() && this.#calm(CALM_MS, ALL_BUT_NETWORK);
+    const nothingListed = (): boolean => nobodyDies() && this.#listIsRead(process);
+    // A list that was not to be had comes later than others; who is not to ask for it looks more often whether it is.
+    return { polls: (ms, background) => (!background ? undefined : ms >= list ? nothingListed : ms === DUTY_MS ? nobodyDies : idle), most: MOST_MS };
   }
 
   #calm(ms: number, of: readonly Trouble[] = EVERYTHING): boolean {
-    const { weather, network, time, machines, database, batch } = this.site;
-    for (const trouble of of) if (time.now - this.#disturbedAt[trouble] <= ms) return false;
-    return isCalm(weather) && batch?.isHonest !== false && time.now >= database.awayUntil && network.cutOff.size === 0 && machines.every(isUp);
+    for (const trouble of of) if (this.site.time.now - this.#disturbedAt[trouble] <= ms || this.#isWrong(trouble)) return false;
+    return isCalm(this.site.weather);
+  }
+
+  #isWrong(trouble: Trouble): boolean {
+    const { network, time, machines, database, batch, services } = this.site;
+    switch (trouble) {
+      case 'network': return network.cutOff.size > 0 || !machines.every(isUp);
+      case 'database': return time.now < database.awayUntil;
+      case 'services': return services.some(({ process }) => process.pausedUntil > time.now);
+      case 'batch': return batch?.isHonest === false;
+    }
   }
 
   #nothingFor(process: Process, worker: Worker): boolean {
@@ -169,11 +197,12 @@ export class Idle {
       case 'sweeper': return isLater(this.#due.now.sweep, now);
       // It asks one question, more seldom than time could leap.
       case 'pruner': return false;
-      case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? NETWORK_AND_DATABASE : EVERYTHING) && this.#nodesAreRead(process);
+      case 'monitor': return this.#calm(CALM_MS, this.site.options.services === 1 ? NETWORK_AND_DATABASE : ALL_BUT_BATCH) && this.#nodesAreRead(process);
       case 'heartbeat': return this.#allLive();
       case 'sinks': return !this.#untold.now.waits;
       case 'spot': return this.#nobodyWaits(process);
-      case 'slots': return this.#calm(CALM_MS) && this.#slotsRest(now);
+      // It looks for what stands in the tables, whatever is wrong.
+      case 'slots': return this.#slotsRest(now);
     }
   }
 
@@ -183,12 +212,22 @@ export class Idle {
   }
 
   #nodesAreRead(process: Process): boolean {
-    return isSame(this.#nodesRead, process, this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_AND_ROOM));
+    return this.#nodesRead.get(process) === this.#nodesNow;
+  }
+
+  get #nodesNow(): number {
+    return this.site.database.writesTo(this.site.options.services === 1 ? NODES : NODES_OF_SEVERAL);
+  }
+
+  /** Told of each statement of a service. */
+  answered(process: Process, name: string): void {
+    if (name === allNodes.name) this.#nodesRead.set(process, this.#nodesNow);
   }
 
   /** It has been followed as it is, and what it was followed with stands. */
   #listIsRead(process: Process): boolean {
-    return isSame(this.#listRead, process, `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`) && this.#slots.now.leaving_until === null;
+    const { leaving_until: leaving, missing } = this.#slots.now;
+    return isSame(this.#listRead, process, `${this.site.batch?.changes ?? 0} ${this.site.database.writesTo(LISTED)}`) && leaving === null && !missing;
   }
 
   /** Nobody takes another for dead, and of nobody's work is something left to take over. */
@@ -204,9 +243,10 @@ export class Idle {
 }
 
 const NODES = ['vmm_node', 'node_channel'];
-const NODES_AND_ROOM = [...NODES, ROOM];
-const ROOM_FOR_SPOT = ['spot_request', 'lease', 'vmm_node', ROOM];
-const LISTED = ['slot', 'slot_node', 'duty'];
+/** Of those that others reach or fill. A service that is alone knows what it has written there. */
+const NODES_OF_SEVERAL = [...NODES, REACH, ROOM];
+const ROOM_FOR_SPOT = ['spot_request', 'lease', 'vmm_node', REACH, ROOM];
+const LISTED = ['slot', 'duty'];
 /** As when this process looked last. */
 function isSame<T>(seen: Map<Process, T>, process: Process, now: T): boolean {
   const before = seen.get(process);

@@ -4,6 +4,7 @@ import { chargedMinutes } from '../../../src/accounting/charge.ts';
 import { statement, type Statement } from '../../../src/store/db.ts';
 import { ROOM } from './database.ts';
 import { OF_ENSEMBLES } from './grid.ts';
+import type { Asked } from './postgres.ts';
 import { EMPTY, factsOf, OF_LEASES, OF_NODES, OF_PROTECTED, OF_SLOTS, OF_SPOT, SETTLED, WHOLE_GROUPS, type LeaseFacts, type Rule } from './rules.ts';
 import type { Site } from './site.ts';
 import { EPOCH } from './time.ts';
@@ -22,7 +23,8 @@ interface Check {
 const all = (name: string, rules: readonly Rule[]): Statement<Broken> =>
   statement(`sim-${name}`, rules.map((r, i) => `SELECT ${i} AS rule, x.id FROM (${r.broken}) x`).join(' UNION ALL '));
 const EVERY = statement<LeaseFacts>('sim-each', factsOf('lease l', 'with intervals'));
-const CHANGED_LEASES = 'lease l WHERE l.id = ANY($1::text[])';
+/** Those of which something stands in the trail since an event. */
+const CHANGED_LEASES = 'lease l WHERE l.id = ANY(ARRAY(SELECT lease_id FROM event WHERE id > $1))';
 const CHANGED = statement<LeaseFacts>('sim-changed', factsOf(CHANGED_LEASES, 'without'));
 const CHANGED_WITH_INTERVALS = statement<LeaseFacts>('sim-changed-with-intervals', factsOf(CHANGED_LEASES, 'with intervals'));
 const NODES = { rules: OF_NODES, sql: all('nodes', OF_NODES) };
@@ -127,11 +129,12 @@ export class Invariants {
   /** As much as possible at once: a question of its own costs as much as half of what is asked. @param told something stands in the trail */
   #ask(told: boolean, which: 'all' | 'with intervals' | 'without', checks: readonly Check[]): Violation[] {
     const { postgres } = this.site.database;
-    const answers = postgres.ask([...told ? [[EVENTS, [this.#lastEvent]] as const] : [], ...which === 'all' ? [[EVERY, []] as const] : [], ...checks.map(({ sql }) => [sql, []] as const)]);
+    const since = [this.#lastEvent];
+    const leases: Asked[] = which === 'all' ? [[EVERY, []]] : told ? [[which === 'without' ? CHANGED : CHANGED_WITH_INTERVALS, since]] : [];
+    const answers = postgres.ask([...told ? [[EVENTS, since] as const] : [], ...leases, ...checks.map(({ sql }) => [sql, []] as const)]);
     const events = told ? answers.shift() as unknown as EventRow[] : [];
-    const every = which === 'all' ? answers.shift() as unknown as LeaseFacts[] : [];
-    const changed = which === 'all' || events.length === 0 ? [] : postgres.query(which === 'without' ? CHANGED : CHANGED_WITH_INTERVALS, [[...new Set(events.map((e) => e.lease_id))]]);
-    return [...this.#trail(events), ...brokenLeases([...every, ...changed]), ...brokenGroups(every), ...checks.flatMap(({ rules }, i) => (answers[i] as unknown as Broken[]).map((r) => brokenRule(rules, r)))];
+    const facts = leases.length > 0 ? answers.shift() as unknown as LeaseFacts[] : [];
+    return [...this.#trail(events), ...brokenLeases(facts), ...which === 'all' ? brokenGroups(facts) : [], ...checks.flatMap(({ rules }, i) => (answers[i] as unknown as Broken[]).map((r) => brokenRule(rules, r)))];
   }
 
   /** Since it was asked for these tables last. */

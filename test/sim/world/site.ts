@@ -85,6 +85,7 @@ export class Site {
     this.machines = Array.from({ length: options.nodes }, (_, i) => new Machine(`n${i + 1}`, NODE_MB + 1024, NODE_CORES, {
       network: this.network, random: this.dice.fork(`n${i + 1}`), trace: this.trace, immediate: this.loop.immediate, leap: options.leap ? this.idle.ofAgents() : undefined, simulated: { startMs: 150, stopMs: 50, ...options.simulated },
     }));
+    this.database.onAnswer = (process, name) => this.idle.answered(process, name);
     this.network.maySilence = options.leap ? () => this.idle.linesMayBeSilent : () => false;
     this.web = new SimulatedWeb(this);
     this.batch = this.config.scheduler.mode === 'pilot' ? new BatchSystem(this) : undefined;
