@@ -5,8 +5,6 @@
 import { chmodSync, existsSync } from 'node:fs';
 import type { Server } from 'node:net';
 
-const LOOK_MS = 5_000;
-
 /** What the clocks of service and agent have in common. */
 interface Clock {
   after(ms: number, fn: () => void, background?: boolean): { cancel(): void };
@@ -18,10 +16,11 @@ export interface KeptSocket {
 }
 
 /**
+ * @param everyMs how often the file is looked for
  * @param path of the server, which listens; a name that is short enough. What is made anew is 0600
  * @param onLost called when the file is found gone: with nothing when it is there again, with the reason, once, while it cannot be made
  */
-export function keepSocketFile(clock: Clock, server: Server, path: string, onLost: (why?: Error) => void): KeptSocket {
+export function keepSocketFile(clock: Clock, everyMs: number, server: Server, path: string, onLost: (why?: Error) => void): KeptSocket {
   let failing = false;
   const listening = (): void => {
     chmodSync(path, 0o600);
@@ -33,13 +32,13 @@ export function keepSocketFile(clock: Clock, server: Server, path: string, onLos
     failing = true;
   };
   const look = (): void => {
-    timer = clock.after(LOOK_MS, look, true);
+    timer = clock.after(everyMs, look, true);
     if (existsSync(path)) return;
     // Only the listener goes; that `close` also waits for connections is nobody's concern here.
     server.close();
     server.listen(path);
   };
-  let timer = clock.after(LOOK_MS, look, true);
+  let timer = clock.after(everyMs, look, true);
   server.on('listening', listening).on('error', failed);
   return {
     stop() {

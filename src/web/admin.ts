@@ -22,6 +22,7 @@ export const VERSION_HEADER = 'x-nimbus-version';
 const MAX_BODY = 8 * 1024 * 1024;
 const MAX_CONNECTIONS = 64;
 const CLOSE_MS = 5000;
+const LOOK_MS = 5_000;
 
 export interface AdminServerOptions extends AdminServices {
   readonly ctx: Context;
@@ -42,7 +43,7 @@ export async function createAdminServer(options: AdminServerOptions): Promise<Ad
   rmSync(path, { force: true });
   await listen(server, path);
   chmodSync(path, 0o600);
-  const kept = keepSocketFile(ctx.clock, server, path, (why) => {
+  const kept = keepSocketFile(ctx.clock, LOOK_MS, server, path, (why) => {
     if (why === undefined) ctx.log.warn('the admin socket was removed, and is there again', { path: join(dir.run, ADMIN_SOCKET) });
     else ctx.log.error('the admin socket was removed, and cannot be made; trying again', { path: join(dir.run, ADMIN_SOCKET), error: why.message });
   });

@@ -10,6 +10,7 @@ import type { Log } from './log.ts';
 const NAME = 'agent.sock';
 /** sun_path has 108 bytes with its NUL (unix(7)); beyond this the way leads through the directory's descriptor. */
 const LONGEST = 100;
+const LOOK_MS = 60_000;
 
 interface Address {
   readonly path: string;
@@ -43,7 +44,7 @@ export function listenAt({ stateDir, clock, log }: Place, onConnection: (socket:
     server.listen(path, () => {
       server.removeListener('error', reject);
       chmodSync(path, 0o600);
-      const kept = keepSocketFile(clock, server, path, (why) => {
+      const kept = keepSocketFile(clock, LOOK_MS, server, path, (why) => {
         if (why === undefined) log.warn('the socket was removed, and is there again', { stateDir });
         else log.error('the socket was removed, and cannot be made; trying again', { stateDir, error: why.message });
       });

@@ -111,7 +111,7 @@ describe('by hand, beside a service', () => {
     await expect.poll(() => statSync(join(state, 'agent.sock')).mode & 0o777).toBe(0o600);
     expect(readFileSync(join(state, 'agent.log'), 'utf8')).toContain('the socket was removed, and is there again');
     expect(await agent.leave()).toBe(0);
-  }, 60_000);
+  });
 });
 
 /** Empty when the process has ended, also when its new parent has not noticed yet. */
