@@ -14,7 +14,6 @@ const TABLE = 'knex_migrations';
 export const appliedMigrations = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
 const LOCK_NOT_AVAILABLE = '55P03';
 const UNDEFINED_TABLE = '42P01';
-export const APPLIED = statement<{ name: string }>('applied-migrations', `SELECT name FROM ${TABLE} ORDER BY id`);
 
 /**
  * @returns names of the migrations that were run
@@ -38,7 +37,7 @@ export async function migrate(ctx: Context, address: DbAddress, migrations: read
 
 /** Reads the schema that the database has, and changes nothing. @throws StartError when it is not this program's */
 export async function refuseOther(q: Queryable, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
-  const has = await q.query(APPLIED).then((rows) => rows.map((r) => r.name), (e: unknown): string[] => {
+  const has = await q.query(appliedMigrations).then((rows) => rows.map((r) => r.name), (e: unknown): string[] => {
     if (sqlState(e) === UNDEFINED_TABLE) return [];
     throw e;
   });

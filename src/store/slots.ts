@@ -108,7 +108,7 @@ const NODE = 'id, slot_id, ordinal, part, state, memory_mb, cores, host, pilot, 
 export const nodesOfSlots = statement<SlotNodeRow>('nodes-of-slots', `SELECT ${NODE} FROM slot_node WHERE slot_id = ANY($1::text[]) ORDER BY slot_id, ordinal`);
 
 /** $1 slots: their nodes, each with its leases that are not over */
-export const nodesWithLeases = statement<SlotNodeRow & { leases: string[] }>('nodes-with-leases', `
+export const slotNodesWithLeases = statement<SlotNodeRow & { leases: string[] }>('slot-nodes-with-leases', `
   SELECT ${NODE}, ARRAY(SELECT l.id FROM lease l WHERE l.slot_node_id = n.id AND NOT l.final) AS leases
     FROM slot_node n WHERE slot_id = ANY($1::text[]) ORDER BY slot_id, ordinal`);
 

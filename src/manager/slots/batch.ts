@@ -9,7 +9,7 @@ import type { LeaseState } from '../../lease/states.ts';
 import type { Queryable } from '../../store/db.ts';
 import { lockLeases, type LockedLease } from '../../store/leases.ts';
 import {
-  endSlotVmmNodes, lockSlots, nodesWithLeases, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
+  endSlotVmmNodes, lockSlots, slotNodesWithLeases, updateSlotNodes, updateSlots, type SlotNodeRow, type SlotRow,
 } from '../../store/slots.ts';
 import { markPreempted } from '../../store/spot.ts';
 import type { SlotDeps } from '../deps.ts';
@@ -61,7 +61,7 @@ export class SlotBatch {
 
   static async open(deps: SlotDeps, tx: Queryable, slotIds: readonly string[]): Promise<SlotBatch> {
     const slots = await tx.query(lockSlots, [slotIds]);
-    const nodes = await tx.query(nodesWithLeases, [slotIds]);
+    const nodes = await tx.query(slotNodesWithLeases, [slotIds]);
     const ids = nodes.flatMap((n) => n.leases);
     const leases = ids.length === 0 ? [] : await tx.query(lockLeases, [ids, null]);
     const open = new Map(slots.map((slot): [string, { slot: SlotRow; nodes: SlotNodeRow[] }] => [slot.id, { slot, nodes: [] }]));
