@@ -11,7 +11,7 @@ import { startServe, type Serve } from '../support/serve.ts';
 
 const PATIENCE = { timeout: 120_000, interval: 50 };
 /** Far above what the door gives the database, and far below what a statement or a connection may take. */
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 9_000;
 
 let dir: string;
 let database: Embedded;

@@ -15,15 +15,15 @@ function highest(): number {
 }
 
 /** All are held until the last is found, so that they differ; the kernel is asked by binding. @throws StartError */
-export async function freePorts(random: Random, count: number): Promise<number[]> {
+export async function freePorts(random: Random, count: number, host = '127.0.0.1'): Promise<number[]> {
   const room = highest() - LOWEST + 1;
   const held: Server[] = [];
   const ports: number[] = [];
   try {
     for (let tries = 0; ports.length < count; tries++) {
-      if (tries === TRIES) throw new StartError(`no ${count} free ports were found on 127.0.0.1 from ${LOWEST} up`);
+      if (tries === TRIES) throw new StartError(`no ${count} free ports were found on ${host} from ${LOWEST} up`);
       const port = LOWEST + (random.bytes(4).readUInt32BE() % room);
-      const server = await hold(port);
+      const server = await hold(host, port);
       if (server === undefined) continue;
       held.push(server);
       ports.push(port);
@@ -34,10 +34,10 @@ export async function freePorts(random: Random, count: number): Promise<number[]
   return ports;
 }
 
-async function hold(port: number): Promise<Server | undefined> {
+async function hold(host: string, port: number): Promise<Server | undefined> {
   const server = createServer();
   try {
-    server.listen(port, '127.0.0.1');
+    server.listen(port, host);
     await once(server, 'listening');
     return server;
   } catch (e) {

@@ -35,7 +35,7 @@ export interface Patience {
 }
 
 /** A pilot's last word has a quarter of it to be taken. */
-const KILL_WAIT_S = 20;
+const KILL_WAIT_S = 60;
 const NODES = ['a', 'b'];
 
 export class PhasesSite {
@@ -153,12 +153,6 @@ export class PhasesSite {
     await this.serve.kill();
     await meanwhile();
     this.serve = await startServe(this.#toml, this.serve.root);
-  }
-
-  /** Whether a pilot that has given its node back could not say so: it waits for the service, and not for long. */
-  lastWordLost(host: string | null): boolean {
-    const logs = join(this.dir, 'logs');
-    return readdirSync(logs).filter((f) => f.endsWith(`.${host}.txt`)).some((f) => readFileSync(join(logs, f), 'utf8').includes('the service does not know that the node is given back'));
   }
 
   /** Processes of pilots and of what they have started. */

@@ -69,10 +69,10 @@ const ALL_EVERY = 20;
 /** What may follow on a state, whatever the product's own table says: a lease never comes back. */
 const WAYS_OUT: Readonly<Record<string, readonly string[]>> = {
   Ending: ['Terminated'], Terminated: [], Corrupted: ['Ending', 'Terminated'],
-  Running: ['Rebooting', 'Pausing', 'Serializing', 'ShuttingDown', 'ReadyingForTransport', 'Propagated', 'Ending'], Rebooting: ['Running', 'ShuttingDown', 'Propagated', 'Ending', 'Corrupted'],
-  Pausing: ['Paused', 'Running', 'Propagated', 'Ending', 'Corrupted'], Paused: ['Resuming', 'Serializing', 'ShuttingDown', 'ReadyingForTransport', 'Propagated', 'Ending'],
-  Resuming: ['Running', 'Paused', 'Propagated', 'Ending', 'Corrupted'],
-  Serializing: ['Serialized', 'Running', 'Propagated', 'Ending', 'Corrupted'], Serialized: ['Starting', 'ReadyingForTransport', 'Propagated', 'Ending'],
+  Running: ['Rebooting', 'Pausing', 'Serializing', 'ShuttingDown', 'ReadyingForTransport', 'Ending'], Rebooting: ['Running', 'ShuttingDown', 'Ending', 'Corrupted'],
+  Pausing: ['Paused', 'Running', 'Ending', 'Corrupted'], Paused: ['Resuming', 'Serializing', 'ShuttingDown', 'ReadyingForTransport', 'Ending'],
+  Resuming: ['Running', 'Paused', 'Ending', 'Corrupted'],
+  Serializing: ['Serialized', 'Running', 'Ending', 'Corrupted'], Serialized: ['Starting', 'ReadyingForTransport', 'Ending'],
 };
 
 /** A spot request that waits has one lease at a time. */
